@@ -1,0 +1,121 @@
+"""The program of one pipeline stage as flat arrays: what the compiler emits, the NEFF stores and the machine runs."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from isa import word
+from isa.dtypes import DType
+
+INPUT, OUTPUT, WEIGHT, SCRATCH = "input", "output", "file", "tmp-buf"
+VARIABLE_KINDS = (INPUT, OUTPUT, WEIGHT, SCRATCH)
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One DRAM tensor, addressed by DMA descriptors through its id.
+
+    Attributes:
+        id: 1..; 0 is SBUF in descriptors.
+        name: model's name of an input or output, layer-derived name of a weight.
+        kind: one of `VARIABLE_KINDS` (the `type` of a NEFF `var` entry).
+        dtype: element type in DRAM.
+        shape: row-major.
+        data: uint8 bytes of a weight (a view of the mapped file, verified on first use), else None.
+    """
+
+    id: int
+    name: str
+    kind: str
+    dtype: DType
+    shape: tuple[int, ...]
+    data: np.ndarray | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.size
+
+
+@dataclass(frozen=True)
+class DebugEntry:
+    """What a word's or descriptor's `debug` number stands for (row number = debug, row 0 = nothing)."""
+
+    layer: str = ""  # the source model's name for the node
+    op_type: str = ""  # operator after fusion, e.g. "Conv+Relu"
+    source: str = ""  # graph nodes it came from, comma separated
+    purpose: str = ""  # compute, load, store, spill, reload, relayout, transpose
+    macs: int = 0  # useful multiply-accumulates of the layer, counted once on its first entry
+
+
+def empty_stream() -> np.ndarray:
+    return np.zeros(0, dtype=word.WORD)
+
+
+@dataclass
+class Stage:
+    """One stage: a stream per engine, DMA descriptors, DRAM variables and debug rows.
+
+    Attributes:
+        streams: engine name -> [n] array of `word.WORD`; engines without instructions may be absent.
+        descriptors: [m] array of `word.DESCRIPTOR`; a `dma_trigger` names `arg` (first) and `count`.
+        variables: in id order, ids 1..len.
+        debug: row 0 is the empty entry.
+        sbuf_peak_bytes, psum_peak_bytes: per partition, as allocated.
+        info: further compiler facts for reports (weights_bytes, spill_bytes, pinned_bytes, ...), JSON values.
+    """
+
+    streams: dict[str, np.ndarray] = field(default_factory=dict)
+    descriptors: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=word.DESCRIPTOR))
+    variables: list[Variable] = field(default_factory=list)
+    debug: list[DebugEntry] = field(default_factory=lambda: [DebugEntry()])
+    sbuf_peak_bytes: int = 0
+    psum_peak_bytes: int = 0
+    info: dict[str, object] = field(default_factory=dict)
+
+    def stream(self, engine: str) -> np.ndarray:
+        return self.streams.get(engine, empty_stream())
+
+    def variable(self, name: str) -> Variable:
+        return next(v for v in self.variables if v.name == name)
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A model input or output as the user sees it: name, shape and dtype name (numpy spelling, e.g. "int64")."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node of the NEFF graph, run in order; tensors between nodes are named.
+
+    kind: "neuron_core" (stage >= 0) or "cpu" (`model`: archive member with the ONNX segment).
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    stage: int = -1
+    model: str = ""
+
+
+@dataclass
+class Program:
+    """A whole compiled model: what a NEFF holds."""
+
+    name: str
+    target: str  # instance name it was compiled for, e.g. "trn1.2xlarge"
+    generation: str  # "v1", "v2" or "v3"
+    inputs: Sequence[TensorInfo]
+    outputs: Sequence[TensorInfo]
+    nodes: Sequence[Node]
+    stages: Sequence[Stage]
+    cpu_models: Mapping[str, bytes] = field(default_factory=dict)
+    report: Mapping[str, object] = field(default_factory=dict)  # report.json of the design page
+    options: Mapping[str, object] = field(default_factory=dict)  # compile options, for the record
