@@ -1,0 +1,55 @@
+# Everything a newcomer or CI runs. Each target sets up what it needs: .venv, the package with its compiled parts, the
+# test tools. Needs Python 3.11 or newer, a C compiler and make.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+NATIVE := $(wildcard neuronsim/_core/*.pyx neuronsim/_core/*.pxd neuronsim/_core/*.c neuronsim/_core/*.h)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test test-slow lint types bench results docs bless clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml setup.py $(NATIVE) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,cpu]"
+	@touch $@
+
+dev: $(STAMP)  ## create .venv with the package (editable), its compiled parts and the test tools
+
+demo: $(STAMP)  ## compile ResNet-50 for trn1.2xlarge, run it with values and time, compare with ONNX Runtime
+	$(BIN)/neuronsim demo
+
+lint: $(STAMP)  ## ruff
+	$(BIN)/ruff check .
+
+types: $(STAMP)  ## mypy
+	$(BIN)/mypy
+
+test: lint types  ## lint, types and the fast tests
+	$(BIN)/python -m pytest -q -n auto -m "not slow"
+
+test-slow: $(STAMP)  ## whole networks and full-size programs (minutes)
+	$(BIN)/python -m pytest -q -m slow
+
+bench: $(STAMP)  ## speed against ONNX Runtime on this machine
+	$(BIN)/python benchmarks/bench.py
+
+results: $(STAMP)  ## rewrite docs/results.md (FIXTURES=directory adds those models)
+	$(BIN)/python benchmarks/results.py $(if $(FIXTURES),--fixtures $(FIXTURES))
+
+docs: $(STAMP)  ## regenerate the reference pages from the instruction tables
+	$(BIN)/python -m isa.docgen
+
+bless: $(STAMP)  ## rewrite golden files; review the difference
+	$(BIN)/python -m pytest -q -m "not slow" --bless
+
+clean:  ## remove .venv and everything built
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find isa compiler neuronsim profiler tests -name __pycache__ -prune -exec rm -rf {} +
+	rm -f neuronsim/_core/*.so

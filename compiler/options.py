@@ -1,0 +1,123 @@
+"""What a user can ask of the compiler: one dataclass, checked when it is made, and the parsing of its text forms.
+
+Not responsible for what a target supports (a cast type the PE of a generation cannot multiply is the frontend
+pipeline's error, which knows the target).
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from isa.errors import ErrorList, NeuronError
+
+AUTO_CAST: tuple[str, ...] = ("none", "matmult", "all")
+AUTO_CAST_TYPES: tuple[str, ...] = ("bf16", "fp16", "tf32", "fp8_e4m3")
+OPT_LEVELS: tuple[int, ...] = (0, 1, 2, 3)
+DEFAULT_TARGET = "inf1.xlarge"
+
+
+class OptionError(NeuronError):
+    """A compile option that cannot be meant."""
+
+    code = "OPTION"
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """Options of one compilation.
+
+    Attributes:
+        target: instance name or path of a target description.
+        auto_cast: which operands are rounded to `auto_cast_type`: "none" (full fp32), "matmult" (operands of the PE),
+            "all" (activations too). None takes the generation's default: "matmult" on v1, whose PE has no fp32, "none" later.
+        auto_cast_type: one of `AUTO_CAST_TYPES`.
+        batch: value for a model's symbolic leading dimension, or None (1 where one is needed).
+        input_shapes: input name -> full shape; overrides `batch` for that input.
+        opt_level: 0 (no optional passes, nothing overlapped) to 3; 2 is the default.
+        print_after: names of passes whose graph is printed to stderr; "all" for every pass.
+        fusion: fold and fuse operators into epilogues.
+        double_buffer: load the next tile while the present one is in use.
+        packing: fill the PE's rows where a layer has few channels.
+
+    Raises: ErrorList of OptionError, all wrong options at once.
+    """
+
+    target: str = DEFAULT_TARGET
+    auto_cast: str | None = None
+    auto_cast_type: str = "bf16"
+    batch: int | None = None
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    opt_level: int = 2
+    print_after: tuple[str, ...] = ()
+    fusion: bool = True
+    double_buffer: bool = True
+    packing: bool = True
+
+    def __post_init__(self) -> None:
+        errors = list(_problems(self))
+        if errors:
+            raise ErrorList(errors)
+
+    def record(self) -> dict[str, Any]:
+        """The options as JSON values, for the NEFF (what is printed does not change the program and is left out)."""
+        values = asdict(self)
+        del values["print_after"]
+        values["input_shapes"] = {name: list(shape) for name, shape in sorted(self.input_shapes.items())}
+        return values
+
+
+def from_keywords(options: Mapping[str, Any]) -> CompileOptions:
+    """`CompileOptions` of keyword arguments. Raises: OptionError naming the options there are; as `CompileOptions`."""
+    known = [f.name for f in fields(CompileOptions)]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise ErrorList([OptionError(f"unknown option {n!r}", where=n, help="known: " + ", ".join(known)) for n in unknown])
+    values = dict(options)
+    shapes = values.get("input_shapes")
+    if shapes is not None and not isinstance(shapes, Mapping):
+        values["input_shapes"] = parse_input_shapes(shapes)
+    elif shapes is not None:
+        values["input_shapes"] = {str(name): tuple(shape) for name, shape in shapes.items()}
+    if "print_after" in values:
+        after = values["print_after"]
+        values["print_after"] = (after,) if isinstance(after, str) else tuple(after)
+    return CompileOptions(**values)
+
+
+def parse_input_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes of `NAME:1x3x224x224` texts (the name may itself hold colons; a scalar is `NAME:`). Raises: OptionError."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, colon, dims = text.rpartition(":")
+        try:
+            shape = tuple(int(d) for d in dims.split("x")) if dims else ()
+        except ValueError:
+            shape = (-1,)
+        if not colon or not name or min(shape, default=1) < 0:
+            raise OptionError(
+                f"cannot read input shape {text!r}", where="--input-shape", help="write NAME:1x3x224x224, sizes as whole numbers"
+            )
+        if name in shapes:
+            raise OptionError(f"input shape of {name!r} given twice", where="--input-shape")
+        shapes[name] = shape
+    return shapes
+
+
+def _problems(o: CompileOptions) -> Iterable[OptionError]:
+    if o.auto_cast is not None and o.auto_cast not in AUTO_CAST:
+        yield _choice("auto_cast", o.auto_cast, AUTO_CAST)
+    if o.auto_cast_type not in AUTO_CAST_TYPES:
+        yield _choice("auto_cast_type", o.auto_cast_type, AUTO_CAST_TYPES)
+    if o.opt_level not in OPT_LEVELS:
+        yield _choice("opt_level", o.opt_level, OPT_LEVELS)
+    if o.batch is not None and (not isinstance(o.batch, int) or o.batch < 1):
+        yield OptionError("batch has to be a positive whole number", where="batch", limit=">= 1", actual=o.batch)
+    for name, shape in o.input_shapes.items():
+        if any(not isinstance(d, int) or d < 0 for d in shape):
+            yield OptionError("an input shape has whole numbers >= 0", where=f"input {name}", limit=">= 0", actual=shape)
+
+
+def _choice(name: str, value: object, choices: Iterable[object]) -> OptionError:
+    text = ", ".join(map(str, choices))
+    return OptionError(f"{name} {value!r} is not one of {text}", where=name, limit=text, actual=value)

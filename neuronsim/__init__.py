@@ -1,0 +1,30 @@
+"""Compile trained networks for NeuronCore-like accelerators and run them: real values and time from one program.
+
+    neff = neuronsim.compile("model.onnx", target="trn1.2xlarge")
+    result = neff.run({"image": array})
+    result.outputs, result.stats["latency_ms"], result.trace
+
+Names are imported when first used (PEP 562), so that running a NEFF loads neither the compiler, nor the profiler, nor onnx.
+"""
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neuronsim.api import Neff, Result, compile, load
+
+__version__ = "0.1.0"
+__all__ = ["Neff", "Result", "compile", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'neuronsim' has no attribute {name!r}")
+    value = getattr(import_module("neuronsim.api"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
