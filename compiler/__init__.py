@@ -1,0 +1,1 @@
+"""Compiler: a trained network to an instruction program."""

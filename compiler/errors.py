@@ -1,0 +1,34 @@
+"""Errors of the compiler; each has a code of its own."""
+from __future__ import annotations
+
+from isa.errors import NeuronError
+
+
+class CompileError(NeuronError):
+    """Anything that stops a compilation."""
+
+    code = "COMPILE"
+
+
+class ModelError(CompileError):
+    """A model file that cannot be read or is not valid."""
+
+    code = "MODEL"
+
+
+class UnsupportedOp(CompileError):
+    """An operator, or a form of it, that the compiler does not know; `op` and `node` name it."""
+
+    code = "UNSUPPORTED_OP"
+
+
+class ShapeError(CompileError):
+    """A shape that is unknown or does not fit."""
+
+    code = "SHAPE"
+
+
+class VerifyError(CompileError):
+    """A graph that contradicts itself after a pass: a defect of the compiler."""
+
+    code = "VERIFY"
