@@ -1,0 +1,387 @@
+"""Machine descriptions: generations and instances as data, with the source of every number.
+
+A target is a flat table of dotted parameters (`tensor.clock_ghz`, `dma.t0_ns`, ...) read from `isa/targets/`; the
+attributes of `Target` are views of it. Nothing else in the project holds a machine number.
+
+A user's own YAML file is a target too:
+
+    extends: trn1.2xlarge            # a generation, an instance, or another file beside this one
+    parameters:
+      sbuf.partition_bytes: 262144   # or {value: .., source: ..} or {value: .., inferred: true, reason: ..}
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from isa.errors import TargetError
+from isa.word import DMA_OPS, ENGINES, SBUF_PARTITION_STRIDE
+
+FOLDER = Path(__file__).parent / "targets"
+GENERATIONS = ("v1", "v2", "v3")
+TICK_HZ_MAX = 10**14  # see Target.tick_hz
+DESCRIBED_LIMITS = {  # what words and descriptors can express
+    "partitions": 128,
+    "dma.queues": 256,
+    "semaphores": 65536,
+    "sbuf.partition_bytes": SBUF_PARTITION_STRIDE,
+}
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_RATES = ("_ghz", "bytes_per_ns", "_efficiency", ".load_speedup")
+_TIMES = ("_ns", "_cycles")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One number of a machine: its value and either the document it comes from or why it was inferred."""
+
+    value: Any
+    source: str = ""
+    inferred: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class EngineParams:
+    """One engine: clock in GHz, presence, result latency beyond the issue cost in its cycles, ticks per cycle."""
+
+    clock_ghz: float
+    present: bool
+    latency_cycles: int
+    ticks_per_cycle: int
+
+
+@dataclass(frozen=True)
+class DmaParams:
+    """The DMA engines of one core. A packet takes `t0_ns + bytes / bytes_per_ns`; `ops` as in `isa.word.DMA_OPS`."""
+
+    engines: int
+    queues: int
+    t0_ns: float
+    bytes_per_ns: float
+    packet_bytes: int
+    start_latency_ns: float
+    partitions_per_engine: int
+    transpose_efficiency: float
+    add_efficiency: float
+    ops: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A machine: `name`, `generation` ("v1" ...), and every parameter by dotted name.
+
+    Instances are immutable; derive others with `with_params` and `scaled`.
+    """
+
+    name: str
+    generation: str
+    parameters: Mapping[str, Parameter]
+    summary: str = ""
+
+    def __getitem__(self, parameter: str) -> Any:
+        """Value of a parameter. Raises: TargetError when the target does not state it."""
+        found = self.parameters.get(parameter)
+        if found is None:
+            raise TargetError(f"unknown parameter {parameter!r}", where=self.name,
+                              help="known: " + ", ".join(sorted(self.parameters)))
+        return found.value
+
+    def source(self, parameter: str) -> str:
+        """Where the parameter's value comes from: a document, or "inferred: ..." with the reason."""
+        self[parameter]
+        p = self.parameters[parameter]
+        return f"inferred: {p.reason}" if p.inferred else p.source
+
+    # ---- size
+    @property
+    def chips(self) -> int:
+        return int(self["chips"])
+
+    @property
+    def cores_per_chip(self) -> int:
+        return int(self["cores_per_chip"])
+
+    @property
+    def cores(self) -> int:
+        return self.chips * self.cores_per_chip
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """Reserved-instance effective price, None where none is published."""
+        p = self.parameters.get("usd_per_hour")
+        return None if p is None else p.value
+
+    # ---- time
+    @cached_property
+    def _clock_hz(self) -> dict[str, int]:
+        """Clock of each present engine of finite speed in Hz."""
+        values = {e: float(self[f"{e}.clock_ghz"]) for e in ENGINES if self[f"{e}.present"]}
+        return {e: round(v * 1e9) for e, v in values.items() if math.isfinite(v)}
+
+    @cached_property
+    def tick_hz(self) -> int:
+        """Ticks per second: the least common multiple of the clocks.
+
+        What-if clocks may have none that is small. When it would pass 100 THz the tick is 10 fs and an engine's cycle
+        is rounded to whole ticks, an error below 2e-5 for clocks up to 4 GHz.
+        """
+        if not self._clock_hz:
+            return 10**9
+        exact = math.lcm(*self._clock_hz.values())
+        return exact if exact <= TICK_HZ_MAX else TICK_HZ_MAX
+
+    @cached_property
+    def engines(self) -> dict[str, EngineParams]:
+        """Every engine by name, absent ones included. An engine of infinite clock has 0 ticks per cycle."""
+        out = {}
+        for name in ENGINES:
+            hz = self._clock_hz.get(name)
+            ticks = 0 if hz is None else round(Fraction(self.tick_hz, hz))
+            out[name] = EngineParams(float(self[f"{name}.clock_ghz"]), bool(self[f"{name}.present"]),
+                                     int(self[f"{name}.latency_cycles"]), ticks)
+        return out
+
+    def ns_to_ticks(self, ns: float) -> int:
+        """Nanoseconds as whole ticks, to nearest."""
+        return round(ns * self.tick_hz / 1e9)
+
+    def ticks_to_ns(self, ticks: float) -> float:
+        return float(ticks) * 1e9 / self.tick_hz
+
+    @property
+    def semaphore_latency_ns(self) -> float:
+        return float(self["semaphore_latency_ns"])
+
+    # ---- memories
+    @property
+    def partitions(self) -> int:
+        return int(self["partitions"])
+
+    @property
+    def sbuf_partition_bytes(self) -> int:
+        return int(self["sbuf.partition_bytes"])
+
+    @property
+    def psum_partition_bytes(self) -> int:
+        return int(self["psum.partition_bytes"])
+
+    @property
+    def psum_banks(self) -> int:
+        return int(self["psum.banks"])
+
+    @property
+    def psum_bank_bytes(self) -> int:
+        """Bytes per partition of one PSUM bank."""
+        return self.psum_partition_bytes // self.psum_banks
+
+    @property
+    def exclusive_sbuf(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of engines that cannot access SBUF at the same time."""
+        return tuple((str(a), str(b)) for a, b in self["sbuf.exclusive_pairs"])
+
+    @property
+    def exclusive_psum(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of engines that cannot access PSUM at the same time."""
+        return tuple((str(a), str(b)) for a, b in self["psum.exclusive_pairs"])
+
+    @property
+    def semaphores(self) -> int:
+        return int(self["semaphores"])
+
+    @property
+    def dram_bytes_per_ns(self) -> float:
+        """Device memory bandwidth of one chip."""
+        return float(self["dram.bytes_per_ns"])
+
+    @property
+    def dram_bytes_per_chip(self) -> int:
+        return int(self["dram.bytes_per_chip"])
+
+    @property
+    def host_bytes_per_ns(self) -> float:
+        return float(self["host.bytes_per_ns"])
+
+    @property
+    def link_bytes_per_ns(self) -> float | None:
+        """Chip-to-chip bandwidth of one chip, None where there is no link."""
+        p = self.parameters.get("link.bytes_per_ns")
+        return None if p is None or p.value is None else float(p.value)
+
+    @cached_property
+    def dma(self) -> DmaParams:
+        whole = {k: int(self[f"dma.{k}"]) for k in ("engines", "queues", "packet_bytes", "partitions_per_engine")}
+        times = ("t0_ns", "bytes_per_ns", "start_latency_ns", "transpose_efficiency", "add_efficiency")
+        return DmaParams(**whole, **{k: float(self[f"dma.{k}"]) for k in times}, ops=tuple(self["dma.ops"]))
+
+    # ---- PE
+    @cached_property
+    def cycles_per_row(self) -> dict[str, int]:
+        """PE cycles for one row of moving data, by operand dtype; dtypes the PE does not take are absent."""
+        prefix = "tensor.cycles_per_row."
+        return {k.removeprefix(prefix): v.value for k, v in self.parameters.items() if k.startswith(prefix)}
+
+    @property
+    def matmul_dtypes(self) -> tuple[str, ...]:
+        return tuple(self.cycles_per_row)
+
+    def peak_flops(self, dtype_name: str) -> float:
+        """Peak matmul FLOP/s of one core, two per multiply-accumulate. Raises: TargetError for other dtypes."""
+        cycles = self.cycles_per_row.get(dtype_name)
+        if cycles is None:
+            raise TargetError(f"{self.generation} has no {dtype_name} matmul", where=self.name,
+                              help="available: " + ", ".join(self.matmul_dtypes))
+        return 2.0 * int(self["tensor.rows"]) * int(self["tensor.cols"]) * float(self["tensor.clock_ghz"]) * 1e9 / cycles
+
+    # ---- what if
+    def with_params(self, changes: Mapping[str, Any]) -> Target:
+        """The same machine with some parameters changed. Raises: TargetError for unknown names or impossible values."""
+        for name in changes:
+            self[name]
+        changed = {k: Parameter(v, source="changed by the user") for k, v in changes.items()}
+        return _checked(Target(self.name, self.generation, {**self.parameters, **changed}, self.summary))
+
+    def inferred(self) -> list[str]:
+        """Names of the parameters no document states, sorted."""
+        return sorted(k for k, p in self.parameters.items() if p.inferred)
+
+    def scaled(self, names: Iterable[str], factor: float) -> Target:
+        """A machine costlier by `factor` in those parameters: times and cycle counts up, rates down.
+
+        Parameters that are neither (sizes, counts, lists) are left alone. Engine cycles stay whole numbers, rounded up.
+        """
+        if not factor > 0:
+            raise TargetError("the factor must be positive", where=self.name, limit="> 0", actual=factor)
+        return self.with_params({k: v for k in names if (v := _scale(k, self[k], factor)) is not None})
+
+
+def _scale(name: str, value: Any, factor: float) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if name.endswith(_RATES):
+        return value / factor
+    if name.endswith("_cycles") or ".cycles_per_row." in name:
+        return math.ceil(round(value * factor, 9))
+    return value * factor if name.endswith(_TIMES) else None
+
+
+# ---- loading
+def names() -> list[str]:
+    """Every built-in target: generations, then instances."""
+    return [*GENERATIONS, *_instances()["instances"]]
+
+
+def load(name_or_path: str | Path | Target) -> Target:
+    """Return the target of that generation ("v2"), instance ("trn1.2xlarge") or YAML file.
+
+    Raises: TargetError for an unknown name or a file that does not describe a machine.
+    """
+    if isinstance(name_or_path, Target):
+        return name_or_path
+    text = str(name_or_path)
+    if text.endswith((".yaml", ".yml")):
+        return _from_file(Path(text), ())
+    return _built_in(text)
+
+
+@cache
+def _built_in(name: str) -> Target:
+    if name in GENERATIONS:
+        data = _read(FOLDER / f"{name}.yaml")
+        return _checked(Target(name, name, _parameters(data, name), data.get("summary", "")))
+    table = _instances()
+    row = table["instances"].get(name)
+    if row is None:
+        raise TargetError(f"unknown target {name!r}", code="TARGET_UNKNOWN", help="known: " + ", ".join(names()))
+    values = dict(zip(table["columns"], row, strict=True))
+    base = _built_in(values.pop("extends"))
+    own = {k: Parameter(v, source=table["sources"][k]) for k, v in values.items()}
+    return _checked(Target(name, base.generation, {**base.parameters, **own}, base.summary))
+
+
+@cache
+def _instances() -> dict[str, Any]:
+    return _read(FOLDER / "instances.yaml")
+
+
+def _from_file(path: Path, seen: tuple[Path, ...]) -> Target:
+    resolved = path.resolve()
+    if resolved in seen:
+        raise TargetError("targets extend each other in a circle", where=str(path))
+    data = _read(path)
+    base_name = data.get("extends")
+    if not isinstance(base_name, str):
+        raise TargetError("a target file must say what it extends", where=str(path), help="extends: trn1.2xlarge")
+    is_file = base_name.endswith((".yaml", ".yml"))
+    base = _from_file(path.parent / base_name, (*seen, resolved)) if is_file else _built_in(base_name)
+    own = _parameters(data, str(path))
+    for key in own:
+        if key != "usd_per_hour" and not key.startswith("tensor.cycles_per_row."):
+            base[key]
+    return _checked(Target(str(data.get("name", path.stem)), base.generation, {**base.parameters, **own},
+                           str(data.get("summary", base.summary))))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise TargetError(f"cannot read the target: {error}", where=str(path)) from error
+    if not isinstance(data, dict):
+        raise TargetError("a target file is a YAML mapping", where=str(path))
+    return data
+
+
+def _parameters(data: Mapping[str, Any], where: str) -> dict[str, Parameter]:
+    entries = data.get("parameters") or {}
+    if not isinstance(entries, dict):
+        raise TargetError("`parameters` must be a mapping", where=where)
+    return {str(k): _parameter(str(k), v, where) for k, v in entries.items()}
+
+
+def _parameter(name: str, entry: Any, where: str) -> Parameter:
+    if not isinstance(entry, dict):
+        return Parameter(entry, source=where)
+    unknown = set(entry) - {"value", "source", "inferred", "reason"}
+    if unknown or "value" not in entry:
+        raise TargetError(f"{name}: expected value with source, or inferred with reason", where=where, actual=entry)
+    inferred = bool(entry.get("inferred", False))
+    text = str(entry.get("reason" if inferred else "source", ""))
+    if not text:
+        raise TargetError(f"{name}: a value needs its source, or `inferred: true` with a reason", where=where)
+    return Parameter(entry["value"], "" if inferred else text, inferred, text if inferred else "")
+
+
+def _checked(target: Target) -> Target:
+    """Refuse values no machine can have, so that later code need not."""
+    for name, p in target.parameters.items():
+        _check_value(target, name, p.value)
+    for name, limit in DESCRIBED_LIMITS.items():
+        if target[name] > limit:
+            raise TargetError(f"{name} is larger than the encoding allows", where=target.name, limit=limit,
+                              actual=target[name])
+    if target.psum_partition_bytes % target.psum_banks:
+        raise TargetError("PSUM banks must divide the partition", where=target.name, limit=target.psum_partition_bytes,
+                          actual=target.psum_banks)
+    for op in target["dma.ops"]:
+        if op not in DMA_OPS:
+            raise TargetError(f"unknown DMA operation {op!r}", where=target.name, help="known: " + ", ".join(DMA_OPS))
+    return target
+
+
+def _check_value(target: Target, name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        numeric = name.endswith((*_RATES, *_TIMES, "_bytes")) or name in DESCRIBED_LIMITS
+        if isinstance(value, str) or (numeric and not (value is None and name == "link.bytes_per_ns")):
+            raise TargetError(f"{name} must be a number", where=target.name, actual=value)
+        return
+    zero_allowed = name.endswith(_TIMES) or name in ("usd_per_hour", "stride_threshold_bytes")
+    if math.isnan(value) or value < 0 or (value == 0 and not zero_allowed):
+        raise TargetError(f"{name} is out of range", where=target.name, limit="positive", actual=value)
