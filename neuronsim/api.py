@@ -1,0 +1,199 @@
+"""Python face: compile a model, load a NEFF, run it.
+
+    neff = neuronsim.load("model.neff")
+    result = neff.run({"image": array}, mode="both")
+
+Importing this module and running a NEFF load neither the compiler nor onnx; the profiler is loaded when `Result.stats`
+is first read.
+"""
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isa import neff as container
+from isa import target as targets
+from isa import validator
+from isa.errors import NeuronError
+from isa.program import Program, Stage, TensorInfo
+from isa.target import Target
+from isa.trace import Trace
+from neuronsim import host
+from neuronsim.execution import Machine, Run
+
+MODES: tuple[str, ...] = ("both", "values", "timing")
+
+
+class RunError(NeuronError):
+    """A run that was asked for in a way that cannot be meant."""
+
+    code = "RUN"
+
+
+def compile(model: str | Path | bytes, output: str | Path | None = None, target: str = "inf1.xlarge", **options: Any) -> Neff:
+    """Compile a model file (or its bytes) for `target`.
+
+    Args:
+        model: path of an ONNX model, or the serialised model.
+        output: where to write the NEFF; None keeps the program in memory.
+        target: instance name or path of a target description.
+        options: fields of `compiler.options.CompileOptions`.
+    Raises: NeuronError (CompileError, OptionError, TargetError ...).
+    """
+    from compiler import compile_model
+    from compiler.options import from_keywords
+
+    started = time.perf_counter()
+    program = compile_model(model, from_keywords({"target": str(target), **options}))
+    seconds = time.perf_counter() - started
+    if output is None:
+        return Neff(program, report={"compile_seconds": seconds})
+    container.write(program, output)
+    loaded = load(output)
+    loaded.report["compile_seconds"] = seconds
+    return loaded
+
+
+def load(path: str | Path, verify: bool = False) -> Neff:
+    """Read a NEFF; weights stay in the file and are mapped. `verify` reads and hashes all of it first.
+
+    Raises: ContainerError for a file that cannot be trusted, ErrorList of IllegalInstruction.
+    """
+    return Neff(container.read(path, verify=verify), path=Path(path))
+
+
+class Neff:
+    """A compiled model, ready to run.
+
+    Attributes:
+        program: what the file holds.
+        path: the file, or None for a program in memory.
+        report: the compiler's report (`report.json` of the design page).
+    """
+
+    def __init__(self, program: Program, path: Path | None = None, report: Mapping[str, Any] | None = None) -> None:
+        self.program = program
+        self.path = path
+        self.report: dict[str, Any] = {**program.report, **(report or {})}
+        self._machines: dict[str, Machine] = {}
+        compiled_for = targets.load(program.generation)
+        for stage in program.stages:
+            validator.validate(stage, compiled_for)
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        return tuple(self.program.inputs)
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        return tuple(self.program.outputs)
+
+    def __repr__(self) -> str:
+        return f"<Neff {self.program.name!r} for {self.program.target}: {len(self.program.stages)} stage(s)>"
+
+    def run(
+        self,
+        inputs: Mapping[str, np.ndarray] | None = None,
+        instance: str | Target | None = None,
+        iterations: int = 1,
+        mode: str = "both",
+        check: bool = False,
+        threads: int | None = None,
+        seed: int = 0,
+    ) -> Result:
+        """Run the program from a reset machine, `iterations` times over, each after the other.
+
+        Args:
+            inputs: model input name -> array of the model's shape and type; missing ones are seeded random.
+            instance: machine to run on (same generation); default: what it was compiled for.
+            mode: "both"; "values" (outputs only, no statistics); "timing" (no data touched, no weights read).
+            check: look for races, uninitialised reads, deadlock ... first; `Result.findings`.
+            threads: host threads for values; default all. Results do not depend on it.
+            seed: of missing inputs.
+        Raises: RunError, ErrorList of InputError, SimulationError.
+        """
+        if mode not in MODES:
+            raise RunError(f"mode {mode!r} is not one of {', '.join(MODES)}", limit=MODES, actual=mode)
+        if iterations < 1:
+            raise RunError("at least one iteration has to run", limit=">= 1", actual=iterations)
+        machine = self._machine(self._target(instance))
+        arrays, missing = ({}, []) if mode == "timing" else host.complete_inputs(self.program.inputs, inputs, seed)
+        if mode == "timing" and inputs:
+            host.check_inputs(self.program.inputs, {k: np.asarray(v) for k, v in inputs.items()})
+        findings = machine.check() if check else []
+        last: Run | None = None
+        for _ in range(iterations):
+            last = machine.run(arrays, values=mode != "timing", threads=threads or os.cpu_count() or 1)
+        assert last is not None
+        for text in last.warnings:
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+        return Result(last.outputs, machine, last, iterations, mode, missing, findings)
+
+    def _target(self, instance: str | Target | None) -> Target:
+        target = targets.load(self.program.target if instance is None else instance)
+        if target.generation != self.program.generation:
+            raise RunError(
+                f"{target.name} has another instruction set than this NEFF", code="RUN_GENERATION",
+                limit=self.program.generation, actual=target.generation,
+                help=f"compile for it: neuronsim compile MODEL --target {target.name}",
+            )  # fmt: skip
+        return target
+
+    def _machine(self, target: Target) -> Machine:
+        found = self._machines.get(target.name)
+        if found is None or found.target is not target:
+            found = self._machines[target.name] = Machine(self.program, target)
+        return found
+
+
+@dataclass
+class Result:
+    """What a run gave.
+
+    Attributes:
+        outputs: model output name -> array; empty in "timing" mode.
+        machine, last: what ran, and its last iteration.
+        random_inputs: names of inputs that were invented.
+        findings: of `check=True`.
+    """
+
+    outputs: dict[str, np.ndarray]
+    machine: Machine
+    last: Run
+    iterations: int
+    mode: str
+    random_inputs: list[str] = field(default_factory=list)
+    findings: list[Any] = field(default_factory=list)
+
+    @cached_property
+    def trace(self) -> Trace:
+        """Every instruction and transfer with its times; the stages one after another."""
+        return self.last.trace(self.machine.target)
+
+    @cached_property
+    def stats(self) -> dict[str, Any]:
+        """The metrics of `stats.json`. Times in seconds unless the name says otherwise."""
+        from profiler.summary import summarise
+
+        if self.mode == "values":
+            return {"host_wall_seconds": self.last.wall_seconds}
+        summary = summarise(self.trace, self.stages, self.machine.target, self.machine.device_seconds)
+        return {**summary.metrics, **self.last.statistics(self.iterations)}
+
+    @property
+    def stages(self) -> list[Stage]:
+        """Stages in the order of the trace's `core` column."""
+        return [r.stage for r in self.last.stages]
+
+    @property
+    def time_ns(self) -> float:
+        """Latency of one run as the host sees it: inputs in, device, outputs out."""
+        return self.last.latency_seconds * 1e9

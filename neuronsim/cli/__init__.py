@@ -1,0 +1,84 @@
+"""The command line: one file per command, each with `HELP`, `add_arguments(parser)` and `run(args) -> exit code`.
+
+This file parses, dispatches and turns every error into `error[CODE]: ...` on stderr. The exit code is 0 only on success:
+1 for an error in what the user gave, 2 for a wrong command line, 70 for a fault of this program.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+from isa.errors import NeuronError
+
+COMMANDS: tuple[str, ...] = ("asm", "compile", "demo", "disasm", "inspect", "ls", "run", "unpack")
+EXIT_BAD_INPUT, EXIT_USAGE, EXIT_INTERNAL, EXIT_INTERRUPTED = 1, 2, 70, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose errors look like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"error[USAGE]: {message}\n  help: {self.prog} --help\n")
+        raise SystemExit(EXIT_USAGE)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line as one parser."""
+    root = _Parser(prog="neuronsim", description="Compile networks for NeuronCore-like accelerators; run them with values and time.")
+    root.add_argument("--version", action="version", version=_version())
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+    common.add_argument("--verbose", action="store_true", help="full traceback of unexpected errors")
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        module = _command(name)
+        sub = commands.add_parser(name, help=module.HELP, description=module.HELP, parents=[common])
+        module.add_arguments(sub)
+    return root
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    try:
+        args = parser().parse_args(argv)
+    except SystemExit as stop:  # argparse: usage errors, --help, --version
+        return stop.code if isinstance(stop.code, int) else EXIT_USAGE
+    try:
+        code = int(_command(args.command).run(args))
+        sys.stdout.flush()
+        return code
+    except NeuronError as error:
+        return _fail(str(error), args.verbose, EXIT_BAD_INPUT)
+    except BrokenPipeError:  # the reader of our output left, e.g. `neuronsim disasm x.neff | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BAD_INPUT
+    except OSError as error:
+        where = f"\n  where: {error.filename}" if error.filename else ""
+        return _fail(f"error[IO]: {error.strerror or error}{where}", args.verbose, EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        return _fail("error[INTERRUPTED]: stopped by the user", False, EXIT_INTERRUPTED)
+    except Exception as error:
+        hint = "" if args.verbose else "\n  help: this is a fault of neuronsim; run again with --verbose and report the traceback"
+        return _fail(f"error[INTERNAL]: {type(error).__name__}: {error}{hint}", args.verbose, EXIT_INTERNAL)
+
+
+def _fail(message: str, verbose: bool, code: int) -> int:
+    if verbose:
+        traceback.print_exc()
+    sys.stderr.write(message + "\n")
+    return code
+
+
+def _command(name: str) -> Any:
+    return import_module(f"neuronsim.cli.{name}")
+
+
+def _version() -> str:
+    import neuronsim
+
+    return f"neuronsim {neuronsim.__version__}"

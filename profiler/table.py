@@ -1,0 +1,57 @@
+"""One table, two looks: rich in a terminal, aligned plain text when piped. Says nothing about what is in it."""
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TextIO
+
+
+@dataclass
+class Table:
+    """Rows of text under headers.
+
+    Attributes:
+        title: one line above the table, or "".
+        columns: headers; a leading ">" aligns the column to the right.
+        rows: cells as text, one list per row.
+        notes: lines below the table.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: list[Sequence[str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def plain(self) -> str:
+        """Aligned text without colour or box characters."""
+        heads = [c.lstrip(">") for c in self.columns]
+        right = [c.startswith(">") for c in self.columns]
+        table = [heads, *self.rows]
+        widths = [max(len(row[k]) for row in table) for k in range(len(heads))]
+        lines = [self.title] if self.title else []
+        for row in table:
+            cells = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True))
+            lines.append(("  " + "  ".join(cells)).rstrip())
+        return "\n".join([*lines, *(f"  {n}" for n in self.notes)])
+
+
+def show(tables: Sequence[Table], stream: TextIO) -> None:
+    """Print tables to `stream`: rich when it is a terminal (NO_COLOR is respected), plain otherwise."""
+    if not stream.isatty():
+        stream.write("\n\n".join(t.plain() for t in tables) + "\n")
+        return
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console = Console(file=stream, width=shutil.get_terminal_size().columns)
+    for table in tables:
+        rich_table = RichTable(title=table.title or None, title_justify="left", header_style="bold")
+        for column in table.columns:
+            rich_table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+        for row in table.rows:
+            rich_table.add_row(*(Text(c) for c in row))
+        console.print(rich_table)
+        for note in table.notes:
+            console.print(Text("  " + note, style="dim"))
