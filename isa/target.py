@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from functools import cache, cached_property
 from pathlib import Path
@@ -217,9 +217,12 @@ class Target:
 
     @cached_property
     def dma(self) -> DmaParams:
-        whole = {k: int(self[f"dma.{k}"]) for k in ("engines", "queues", "packet_bytes", "partitions_per_engine")}
-        times = ("t0_ns", "bytes_per_ns", "start_latency_ns", "transpose_efficiency", "add_efficiency")
-        return DmaParams(**whole, **{k: float(self[f"dma.{k}"]) for k in times}, ops=tuple(self["dma.ops"]))
+        kinds = {f.name: f.type for f in fields(DmaParams)}
+        made: dict[str, Any] = {}
+        for name, kind in kinds.items():
+            value = self[f"dma.{name}"]
+            made[name] = int(value) if kind == "int" else float(value) if kind == "float" else tuple(value)
+        return DmaParams(**made)
 
     # ---- PE
     @cached_property
@@ -238,7 +241,8 @@ class Target:
         if cycles is None:
             raise TargetError(f"{self.generation} has no {dtype_name} matmul", where=self.name,
                               help="available: " + ", ".join(self.matmul_dtypes))
-        return 2.0 * int(self["tensor.rows"]) * int(self["tensor.cols"]) * float(self["tensor.clock_ghz"]) * 1e9 / cycles
+        macs_per_cycle = int(self["tensor.rows"]) * int(self["tensor.cols"]) / cycles
+        return 2.0 * macs_per_cycle * float(self["tensor.clock_ghz"]) * 1e9
 
     # ---- what if
     def with_params(self, changes: Mapping[str, Any]) -> Target:
