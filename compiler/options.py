@@ -3,6 +3,7 @@
 Not responsible for what a target supports (a cast type the PE of a generation cannot multiply is the frontend
 pipeline's error, which knows the target).
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -30,7 +31,8 @@ class CompileOptions:
     Attributes:
         target: instance name or path of a target description.
         auto_cast: which operands are rounded to `auto_cast_type`: "none" (full fp32), "matmult" (operands of the PE),
-            "all" (activations too). None takes the generation's default: "matmult" on v1, whose PE has no fp32, "none" later.
+            "all" (activations too). None takes the generation's default:
+            "matmult" on v1, whose PE has no fp32, "none" later.
         auto_cast_type: one of `AUTO_CAST_TYPES`.
         batch: value for a model's symbolic leading dimension, or None (1 where one is needed).
         input_shapes: input name -> full shape; overrides `batch` for that input.
@@ -72,7 +74,9 @@ def from_keywords(options: Mapping[str, Any]) -> CompileOptions:
     known = [f.name for f in fields(CompileOptions)]
     unknown = [name for name in options if name not in known]
     if unknown:
-        raise ErrorList([OptionError(f"unknown option {n!r}", where=n, help="known: " + ", ".join(known)) for n in unknown])
+        raise ErrorList(
+            [OptionError(f"unknown option {n!r}", where=n, help="known: " + ", ".join(known)) for n in unknown]
+        )
     values = dict(options)
     shapes = values.get("input_shapes")
     if shapes is not None and not isinstance(shapes, Mapping):
@@ -86,7 +90,7 @@ def from_keywords(options: Mapping[str, Any]) -> CompileOptions:
 
 
 def parse_input_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Shapes of `NAME:1x3x224x224` texts (the name may itself hold colons; a scalar is `NAME:`). Raises: OptionError."""
+    """Shapes of `NAME:1x3x224x224` texts (a name may hold colons; a scalar is `NAME:`). Raises: OptionError."""
     shapes: dict[str, tuple[int, ...]] = {}
     for text in texts:
         name, colon, dims = text.rpartition(":")
@@ -96,7 +100,9 @@ def parse_input_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
             shape = (-1,)
         if not colon or not name or min(shape, default=1) < 0:
             raise OptionError(
-                f"cannot read input shape {text!r}", where="--input-shape", help="write NAME:1x3x224x224, sizes as whole numbers"
+                f"cannot read input shape {text!r}",
+                where="--input-shape",
+                help="write NAME:1x3x224x224, sizes as whole numbers",
             )
         if name in shapes:
             raise OptionError(f"input shape of {name!r} given twice", where="--input-shape")
@@ -115,7 +121,9 @@ def _problems(o: CompileOptions) -> Iterable[OptionError]:
         yield OptionError("batch has to be a positive whole number", where="batch", limit=">= 1", actual=o.batch)
     for name, shape in o.input_shapes.items():
         if any(not isinstance(d, int) or d < 0 for d in shape):
-            yield OptionError("an input shape has whole numbers >= 0", where=f"input {name}", limit=">= 0", actual=shape)
+            yield OptionError(
+                "an input shape has whole numbers >= 0", where=f"input {name}", limit=">= 0", actual=shape
+            )
 
 
 def _choice(name: str, value: object, choices: Iterable[object]) -> OptionError:

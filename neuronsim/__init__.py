@@ -4,8 +4,10 @@
     result = neff.run({"image": array})
     result.outputs, result.stats["latency_ms"], result.trace
 
-Names are imported when first used (PEP 562), so that running a NEFF loads neither the compiler, nor the profiler, nor onnx.
+Names are imported when first used (PEP 562), so that running a NEFF loads neither the compiler, nor the profiler, nor
+onnx.
 """
+
 from __future__ import annotations
 
 from importlib import import_module

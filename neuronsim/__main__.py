@@ -1,4 +1,5 @@
 """`python -m neuronsim`: the command line."""
+
 from __future__ import annotations
 
 import sys

@@ -6,6 +6,7 @@
 Importing this module and running a NEFF load neither the compiler nor onnx; the profiler is loaded when `Result.stats`
 is first read.
 """
+
 from __future__ import annotations
 
 import os
@@ -38,7 +39,9 @@ class RunError(NeuronError):
     code = "RUN"
 
 
-def compile(model: str | Path | bytes, output: str | Path | None = None, target: str = "inf1.xlarge", **options: Any) -> Neff:
+def compile(
+    model: str | Path | bytes, output: str | Path | None = None, target: str = "inf1.xlarge", **options: Any
+) -> Neff:
     """Compile a model file (or its bytes) for `target`.
 
     Args:
@@ -141,10 +144,12 @@ class Neff:
         target = targets.load(self.program.target if instance is None else instance)
         if target.generation != self.program.generation:
             raise RunError(
-                f"{target.name} has another instruction set than this NEFF", code="RUN_GENERATION",
-                limit=self.program.generation, actual=target.generation,
+                f"{target.name} has another instruction set than this NEFF",
+                code="RUN_GENERATION",
+                limit=self.program.generation,
+                actual=target.generation,
                 help=f"compile for it: neuronsim compile MODEL --target {target.name}",
-            )  # fmt: skip
+            )
         return target
 
     def _machine(self, target: Target) -> Machine:

@@ -2,6 +2,7 @@
 
 Not responsible for what the user typed (`neuronsim/api.py`, `neuronsim/host.py`).
 """
+
 from __future__ import annotations
 
 import time
@@ -63,7 +64,10 @@ class Run:
         return Trace.join([r.timeline.trace(r.stage, target) for r in self.stages])
 
     def statistics(self, iterations: int) -> dict[str, Any]:
-        """What a run adds to the profiler's metrics. Every iteration starts from a reset machine: all latencies are equal."""
+        """What a run adds to the profiler's metrics.
+
+        Every iteration starts from a reset machine: all latencies are equal.
+        """
         ms = self.latency_seconds * 1e3
         return {
             "latency_ms": {"p50": ms, "p99": ms, "max": ms},
@@ -87,7 +91,14 @@ class Machine:
         self._segments = {name: CpuSegment(name, model) for name, model in program.cpu_models.items()}
 
     def run(self, inputs: Mapping[str, np.ndarray], values: bool, threads: int) -> Run:
-        """Run every node once. `inputs`: model inputs, complete where `values`. Raises: SimulationError, CpuSegmentError."""
+        """Run every node once.
+
+        Args:
+            inputs: model inputs, complete where `values`.
+            values: compute values, else time only.
+            threads: host threads for values.
+        Raises: SimulationError, CpuSegmentError.
+        """
         run = Run()
         if values:
             self._load()
@@ -100,7 +111,9 @@ class Machine:
                 self._device(node, tensors, run, values, threads)
         run.wall_seconds = time.perf_counter() - started
         if values:
-            run.outputs = {o.name: tensors[o.name].astype(host.numpy_dtype(o.dtype), copy=False) for o in self.program.outputs}
+            run.outputs = {
+                o.name: tensors[o.name].astype(host.numpy_dtype(o.dtype), copy=False) for o in self.program.outputs
+            }
         return run
 
     def check(self) -> list[Any]:

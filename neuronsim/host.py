@@ -2,6 +2,7 @@
 
 Not responsible for the device (timing, values) nor for CPU segments (`neuronsim/host_cpu.py`).
 """
+
 from __future__ import annotations
 
 import difflib
@@ -23,7 +24,7 @@ class InputError(NeuronError):
 
 
 def numpy_dtype(name: str) -> np.dtype:
-    """The numpy type of a model tensor's dtype name (numpy or `ml_dtypes` spelling). Raises: IsaError when there is none."""
+    """The numpy type of a dtype name (numpy or `ml_dtypes` spelling). Raises: IsaError when there is none."""
     try:
         return np.dtype(name)
     except TypeError:
@@ -55,8 +56,8 @@ def check_inputs(infos: Sequence[TensorInfo], given: Mapping[str, np.ndarray]) -
 def random_input(info: TensorInfo, rng: np.random.Generator) -> np.ndarray:
     """A seeded stand-in for an input nobody gave.
 
-    Floats are standard normal; 8-bit integers (quantised data) cover their range; booleans and wider integers are 0 or 1,
-    which is valid as a token, a token type, a mask and an index.
+    Floats are standard normal; 8-bit integers (quantised data) cover their range; booleans and wider integers are
+    0 or 1, which is valid as a token, a token type, a mask and an index.
     """
     dtype = numpy_dtype(info.dtype)
     if dtype == np.bool_:
@@ -73,14 +74,16 @@ def complete_inputs(
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """All inputs of the model in its order, and the names of those that were invented.
 
-    Each missing input draws from its own generator, seeded by `seed` and its position, so that giving one input does not
-    change another. Raises: as `check_inputs`.
+    Each missing input draws from its own generator, seeded by `seed` and its position, so that giving one input does
+    not change another. Raises: as `check_inputs`.
     """
     arrays = {name: np.asarray(value) for name, value in (given or {}).items()}
     check_inputs(infos, arrays)
     missing = [i.name for i in infos if i.name not in arrays]
     complete = {
-        info.name: arrays[info.name] if info.name in arrays else random_input(info, np.random.default_rng([seed, position]))
+        info.name: arrays[info.name]
+        if info.name in arrays
+        else random_input(info, np.random.default_rng([seed, position]))
         for position, info in enumerate(infos)
     }
     return complete, missing
@@ -101,22 +104,33 @@ def _unknown_name(name: str, expected: list[str]) -> InputError:
     close = difflib.get_close_matches(name, expected, 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return InputError(
-        f"the model has no input {name!r}", code="INPUT_NAME", where=name, help=f"{hint}inputs: {', '.join(expected) or 'none'}"
+        f"the model has no input {name!r}",
+        code="INPUT_NAME",
+        where=name,
+        help=f"{hint}inputs: {', '.join(expected) or 'none'}",
     )
 
 
 def _shape_error(info: TensorInfo, array: np.ndarray) -> InputError:
     return InputError(
-        f"input {info.name!r} has the wrong shape", code="INPUT_SHAPE", where=info.name, limit=_shape(info.shape),
-        actual=_shape(array.shape), help=f"compile with --input-shape {info.name}:{_shape(array.shape)}, or reshape the array",
-    )  # fmt: skip
+        f"input {info.name!r} has the wrong shape",
+        code="INPUT_SHAPE",
+        where=info.name,
+        limit=_shape(info.shape),
+        actual=_shape(array.shape),
+        help=f"compile with --input-shape {info.name}:{_shape(array.shape)}, or reshape the array",
+    )
 
 
 def _dtype_error(info: TensorInfo, array: np.ndarray) -> InputError:
     return InputError(
-        f"input {info.name!r} has the wrong data type", code="INPUT_DTYPE", where=info.name, limit=info.dtype,
-        actual=str(array.dtype), help=f"convert it: array.astype({info.dtype!r})",
-    )  # fmt: skip
+        f"input {info.name!r} has the wrong data type",
+        code="INPUT_DTYPE",
+        where=info.name,
+        limit=info.dtype,
+        actual=str(array.dtype),
+        help=f"convert it: array.astype({info.dtype!r})",
+    )
 
 
 def _shape(shape: Sequence[int]) -> str:

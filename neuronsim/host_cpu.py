@@ -1,8 +1,9 @@
-"""Runs the CPU segments of a NEFF on the host, with ONNX Runtime where it is installed, else onnx's reference evaluator.
+"""Runs the CPU segments of a NEFF on the host: ONNX Runtime where it is installed, else onnx's reference evaluator.
 
-The time charged is a model, not a measurement, so that the same NEFF always has the same latency: every operator costs a
-dispatch, and the segment's inputs, outputs and constants are read or written once.
+The time charged is a model, not a measurement, so that the same NEFF always has the same latency: every operator costs
+a dispatch, and the segment's inputs, outputs and constants are read or written once.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping

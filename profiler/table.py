@@ -1,4 +1,5 @@
 """One table, two looks: rich in a terminal, aligned plain text when piped. Says nothing about what is in it."""
+
 from __future__ import annotations
 
 import shutil
@@ -49,7 +50,9 @@ def show(tables: Sequence[Table], stream: TextIO) -> None:
     for table in tables:
         rich_table = RichTable(title=table.title or None, title_justify="left", header_style="bold")
         for column in table.columns:
-            rich_table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+            rich_table.add_column(
+                column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold"
+            )
         for row in table.rows:
             rich_table.add_row(*(Text(c) for c in row))
         console.print(rich_table)

@@ -1,8 +1,9 @@
 """The command line: one file per command, each with `HELP`, `add_arguments(parser)` and `run(args) -> exit code`.
 
-This file parses, dispatches and turns every error into `error[CODE]: ...` on stderr. The exit code is 0 only on success:
+This file parses, dispatches and turns every error into `error[CODE]: ...` on stderr. Exit code: 0 only on success,
 1 for an error in what the user gave, 2 for a wrong command line, 70 for a fault of this program.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -29,7 +30,10 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line as one parser."""
-    root = _Parser(prog="neuronsim", description="Compile networks for NeuronCore-like accelerators; run them with values and time.")
+    root = _Parser(
+        prog="neuronsim",
+        description="Compile networks for NeuronCore-like accelerators; run them with values and time.",
+    )
     root.add_argument("--version", action="version", version=_version())
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON document instead of text")
@@ -63,7 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("error[INTERRUPTED]: stopped by the user", False, EXIT_INTERRUPTED)
     except Exception as error:
-        hint = "" if args.verbose else "\n  help: this is a fault of neuronsim; run again with --verbose and report the traceback"
+        hint = (
+            ""
+            if args.verbose
+            else "\n  help: this is a fault of neuronsim; run again with --verbose and report the traceback"
+        )
         return _fail(f"error[INTERNAL]: {type(error).__name__}: {error}{hint}", args.verbose, EXIT_INTERNAL)
 
 

@@ -1,4 +1,5 @@
 """`neuronsim compile`: a model file to a NEFF."""
+
 from __future__ import annotations
 
 import argparse
@@ -21,18 +22,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_compile_options(parser: argparse.ArgumentParser) -> None:
     """The options that become `CompileOptions`."""
-    parser.add_argument("--target", default="inf1.xlarge", metavar="T", help="instance or target file (default: inf1.xlarge)")
+    parser.add_argument(
+        "--target", default="inf1.xlarge", metavar="T", help="instance or target file (default: inf1.xlarge)"
+    )
     parser.add_argument("--batch", type=int, metavar="N", help="size of a symbolic leading dimension")
-    parser.add_argument("--input-shape", action="append", default=[], metavar="NAME:1x3x224x224", help="full shape of one input; repeatable")
+    parser.add_argument(
+        "--input-shape",
+        action="append",
+        default=[],
+        metavar="NAME:1x3x224x224",
+        help="full shape of one input; repeatable",
+    )
     parser.add_argument("--auto-cast", choices=("none", "matmult", "all"), help="what is rounded to the cast type")
-    parser.add_argument("--auto-cast-type", default="bf16", choices=("bf16", "fp16", "tf32", "fp8_e4m3"), help="default: bf16")
-    parser.add_argument("-O", "--opt-level", type=int, default=2, choices=(0, 1, 2, 3), help="optimisation level (default: 2)")
-    parser.add_argument("--print-after", action="append", default=[], metavar="PASS", help="print the graph after a pass; repeatable")
+    parser.add_argument(
+        "--auto-cast-type", default="bf16", choices=("bf16", "fp16", "tf32", "fp8_e4m3"), help="default: bf16"
+    )
+    parser.add_argument(
+        "-O", "--opt-level", type=int, default=2, choices=(0, 1, 2, 3), help="optimisation level (default: 2)"
+    )
+    parser.add_argument(
+        "--print-after", action="append", default=[], metavar="PASS", help="print the graph after a pass; repeatable"
+    )
     for name, what in _SWITCHES.items():
-        parser.add_argument(f"--no-{name.replace('_', '-')}", dest=name, action="store_false", help=f"switch off {what}")
+        parser.add_argument(
+            f"--no-{name.replace('_', '-')}", dest=name, action="store_false", help=f"switch off {what}"
+        )
 
 
-_SWITCHES = {"fusion": "fused epilogues", "double_buffer": "prefetch of the next tile", "packing": "packing of the PE rows"}
+_SWITCHES = {
+    "fusion": "fused epilogues",
+    "double_buffer": "prefetch of the next tile",
+    "packing": "packing of the PE rows",
+}
 
 
 def option_values(args: argparse.Namespace) -> dict[str, Any]:
@@ -65,12 +86,16 @@ def summary_text(report: dict[str, Any], output: Path) -> str:
     lines = [f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB) in {report['compile_seconds']:.2f} s"]
     operators = report.get("operators", {})
     if operators:
-        lines.append(f"operators: {operators['total']}, on device {operators['on_device']}, on CPU {operators['on_cpu']}")
+        lines.append(
+            f"operators: {operators['total']}, on device {operators['on_device']}, on CPU {operators['on_cpu']}"
+        )
     lines += [f"  CPU: {o['name']} ({o['op_type']}): {o['reason']}" for o in report.get("cpu_operators", [])]
     for stage in report.get("stages", []):
         lines.append(
-            f"stage on core {stage.get('core', 0)}: {stage['instructions']} instructions, weights {stage['weights_bytes'] / 1e6:.1f} MB, "
-            f"SBUF peak {stage['sbuf_peak_bytes'] / 1024:.1f} KiB and PSUM peak {stage['psum_peak_bytes'] / 1024:.1f} KiB per partition"
+            f"stage on core {stage.get('core', 0)}: {stage['instructions']} instructions, "
+            f"weights {stage['weights_bytes'] / 1e6:.1f} MB, "
+            f"SBUF peak {stage['sbuf_peak_bytes'] / 1024:.1f} KiB "
+            f"and PSUM peak {stage['psum_peak_bytes'] / 1024:.1f} KiB per partition"
         )
     if report.get("spill_bytes"):
         lines.append(f"spilled to DRAM: {report['spill_bytes']} bytes")

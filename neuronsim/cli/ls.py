@@ -1,4 +1,5 @@
 """`neuronsim ls`: the instances there are, or the devices of one."""
+
 from __future__ import annotations
 
 import argparse
@@ -38,32 +39,54 @@ def run(args: argparse.Namespace) -> int:
 
 def _instance(t: Target) -> dict[str, Any]:
     return {
-        "instance_type": t.name, "generation": t.generation, "neuron_devices": t.chips, "nc_count": t.cores,
-        "memory_size": t.dram_bytes_per_chip * t.chips, "usd_per_hour": t.usd_per_hour,
-        "matmul_dtypes": list(t.matmul_dtypes), "inferred_parameters": len(t.inferred()),
-    }  # fmt: skip
+        "instance_type": t.name,
+        "generation": t.generation,
+        "neuron_devices": t.chips,
+        "nc_count": t.cores,
+        "memory_size": t.dram_bytes_per_chip * t.chips,
+        "usd_per_hour": t.usd_per_hour,
+        "matmul_dtypes": list(t.matmul_dtypes),
+        "inferred_parameters": len(t.inferred()),
+    }
 
 
 def _devices(t: Target) -> list[dict[str, Any]]:
     per = t.cores_per_chip
     return [
-        {"neuron_device": d, "nc_count": per, "neuroncore_ids": list(range(d * per, (d + 1) * per)),
-         "memory_size": t.dram_bytes_per_chip, "neuron_processes": []}
+        {
+            "neuron_device": d,
+            "nc_count": per,
+            "neuroncore_ids": list(range(d * per, (d + 1) * per)),
+            "memory_size": t.dram_bytes_per_chip,
+            "neuron_processes": [],
+        }
         for d in range(t.chips)
-    ]  # fmt: skip
+    ]
 
 
 def _instance_table(rows: list[dict[str, Any]]) -> Table:
     table = Table("", ["INSTANCE", "GENERATION", ">DEVICES", ">CORES", ">DEVICE MEMORY", ">USD/HOUR", "MATMUL TYPES"])
     for r in rows:
         price = "-" if r["usd_per_hour"] is None else f"{r['usd_per_hour']:.3f}"
-        table.rows.append([r["instance_type"], r["generation"], str(r["neuron_devices"]), str(r["nc_count"]),
-                           _gib(r["memory_size"]), price, " ".join(r["matmul_dtypes"])])  # fmt: skip
+        table.rows.append(
+            [
+                r["instance_type"],
+                r["generation"],
+                str(r["neuron_devices"]),
+                str(r["nc_count"]),
+                _gib(r["memory_size"]),
+                price,
+                " ".join(r["matmul_dtypes"]),
+            ]
+        )
     return table
 
 
 def _device_table(t: Target, devices: list[dict[str, Any]]) -> Table:
-    table = Table(f"instance-type: {t.name}   ({t.summary})", [">NEURON DEVICE", ">NEURON CORES", "NEURON CORE IDS", ">NEURON MEMORY"])
+    table = Table(
+        f"instance-type: {t.name}   ({t.summary})",
+        [">NEURON DEVICE", ">NEURON CORES", "NEURON CORE IDS", ">NEURON MEMORY"],
+    )
     for d in devices:
         ids = d["neuroncore_ids"]
         table.rows.append([str(d["neuron_device"]), str(d["nc_count"]), f"{ids[0]}-{ids[-1]}", _gib(d["memory_size"])])

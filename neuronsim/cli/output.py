@@ -1,4 +1,5 @@
 """Writing results: files that appear whole or not at all, JSON, npz without pickle, notes on stderr."""
+
 from __future__ import annotations
 
 import io
@@ -77,7 +78,9 @@ def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ArrayFileError("expected an npz archive of named arrays", where=str(path), help="numpy.savez(path, name=array)")
+                raise ArrayFileError(
+                    "expected an npz archive of named arrays", where=str(path), help="numpy.savez(path, name=array)"
+                )
             return dict(_restored(key, file[key]) for key in file.files)
     except (ValueError, zipfile.BadZipFile, EOFError) as error:
         raise ArrayFileError(f"cannot read arrays: {error}", where=str(path)) from error

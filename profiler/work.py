@@ -1,0 +1,103 @@
+"""What a stage asks of the machine, read from its words and descriptors: flops, bytes, counts. No times here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from isa import cost, dtypes, word
+from isa.program import INPUT, OUTPUT, WEIGHT, Stage
+from isa.spec import SPEC
+
+TRANSPOSE_FLAG = 4  # bit 2 of a matmul's flags
+DST_IN_SRC1 = ("activation_reduce", "tensor_scalar_reduce")  # their second result is named by src1
+
+
+@dataclass(frozen=True)
+class Triggers:
+    """Every `dma_trigger` of a stage: debug row, bytes moved, bytes read from and written to DRAM; [n] int64 each."""
+
+    debug: np.ndarray
+    moved: np.ndarray
+    read: np.ndarray
+    written: np.ndarray
+
+
+def opcode(mnemonic: str) -> int:
+    """The opcode of a mnemonic."""
+    return int(SPEC.by_name[mnemonic].opcode)
+
+
+def matmul_flops(stage: Stage) -> dict[str, int]:
+    """Operations issued to the PE by operand dtype: 2 x rows x columns x elements of each matmul."""
+    words = _matmuls(stage)
+    flops = _flops(words)
+    codes = words["src0"]["dtype"]
+    return {dtypes.dtype(int(c)).name: int(flops[codes == c].sum()) for c in np.unique(codes)}
+
+
+def transpose_flops(stage: Stage) -> int:
+    """The part of `matmul_flops` that only transposes."""
+    words = _matmuls(stage)
+    return int(_flops(words)[words["flags"] & TRANSPOSE_FLAG != 0].sum())
+
+
+def count(stage: Stage, engine: str, *mnemonics: str) -> int:
+    """How many words of those mnemonics an engine's stream holds; all words where none is named."""
+    stream = stage.stream(engine)
+    if not mnemonics:
+        return len(stream)
+    return int(np.isin(stream["opcode"], [opcode(m) for m in mnemonics]).sum())
+
+
+def triggers(stage: Stage) -> Triggers:
+    """DMA work by trigger, engines in order."""
+    read, written, moved = (np.concatenate(([0], np.cumsum(c))) for c in cost.dma_bytes(stage.descriptors))
+    words = np.concatenate([_only(stage.stream(e), "dma_trigger") for e in word.ENGINES])
+    first = words["arg"].astype(np.int64)
+    last = first + words["count"]
+    debug = words["debug"].astype(np.int64)
+    return Triggers(debug, moved[last] - moved[first], read[last] - read[first], written[last] - written[first])
+
+
+def memory_bytes(stage: Stage) -> dict[str, int]:
+    """Bytes that instructions read and write: keys `sbuf_read_bytes`, `psum_write_bytes` and so on (no DMA)."""
+    totals = {f"{m}_{way}_bytes": 0 for m in ("sbuf", "psum") for way in ("read", "write")}
+    second_result = [opcode(m) for m in DST_IN_SRC1]
+    for stream in stage.streams.values():
+        for slot in ("dst", "src0", "src1"):
+            writes = np.isin(stream["opcode"], second_result) if slot == "src1" else np.full(len(stream), slot == "dst")
+            for memory, name in word.SPACE_NAMES.items():
+                size = np.where(stream[slot]["space"] & 3 == memory, _operand_bytes(stream[slot]), 0)
+                totals[f"{name}_write_bytes"] += int(size[writes].sum())
+                totals[f"{name}_read_bytes"] += int(size[~writes].sum())
+    return totals
+
+
+def variable_bytes(stage: Stage) -> dict[str, int]:
+    """Sizes of inputs, outputs and weights in DRAM."""
+    return {kind: sum(v.size_bytes for v in stage.variables if v.kind == kind) for kind in (INPUT, OUTPUT, WEIGHT)}
+
+
+def model_macs(stage: Stage) -> int:
+    """Useful multiply-accumulates of the model in this stage."""
+    return sum(d.macs for d in stage.debug)
+
+
+def _only(stream: np.ndarray, mnemonic: str) -> np.ndarray:
+    return stream[stream["opcode"] == opcode(mnemonic)]
+
+
+def _matmuls(stage: Stage) -> np.ndarray:
+    return _only(stage.stream("tensor"), "matmul")
+
+
+def _flops(words: np.ndarray) -> np.ndarray:
+    elements = np.prod(words["src0"]["size"].astype(np.int64), axis=1)
+    return 2 * words["src0"]["partitions"].astype(np.int64) * words["dst"]["partitions"] * elements
+
+
+def _operand_bytes(operand: np.ndarray) -> np.ndarray:
+    elements = np.prod(operand["size"].astype(np.int64), axis=1) * operand["partitions"]
+    return elements * dtypes.SIZES[operand["dtype"]]
