@@ -1,0 +1,29 @@
+"""Compiled parts of the project, all in one table. Everything else is in pyproject.toml."""
+from __future__ import annotations
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+CORE = "neuronsim/_core"
+
+# name -> (sources, headers, compiler flags)
+EXTENSIONS: dict[str, tuple[list[str], list[str], list[str]]] = {
+    "neuronsim._core.timing": (
+        [f"{CORE}/timing.pyx", f"{CORE}/machine.c", f"{CORE}/dma.c", f"{CORE}/events.c"],
+        [f"{CORE}/machine.h", f"{CORE}/word.h"],
+        ["-O3"],
+    ),
+}
+
+DIRECTIVES = {"language_level": 3}
+
+
+def extensions() -> list[Extension]:
+    return [
+        Extension(name, sources, depends=headers, include_dirs=[CORE], extra_compile_args=flags)
+        for name, (sources, headers, flags) in EXTENSIONS.items()
+    ]
+
+
+if __name__ == "__main__":
+    setup(ext_modules=cythonize(extensions(), build_dir="build/cython", compiler_directives=DIRECTIVES))
