@@ -8,9 +8,9 @@ from __future__ import annotations
 import ast
 import functools
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -31,6 +31,12 @@ _CALLS: dict[str, Callable[..., Any]] = {
 }
 
 
+class Names(Protocol):
+    """Where a rule finds its names: a mapping, or anything that computes them when asked."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
 @dataclass(frozen=True)
 class Expression:
     """A parsed rule. `names` are the plain and dotted names it reads."""
@@ -39,7 +45,7 @@ class Expression:
     names: frozenset[str]
     tree: ast.expr
 
-    def evaluate(self, env: Mapping[str, Any]) -> Any:
+    def evaluate(self, env: Names) -> Any:
         """Value for the numbers and arrays of `env` (looked up once per use): a number or an array."""
         return _evaluate(self.tree, env)
 
@@ -98,7 +104,7 @@ def _check(node: ast.expr, text: str, found: set[str]) -> None:
         _check(child, text, found)
 
 
-def _evaluate(node: ast.expr, env: Mapping[str, Any]) -> Any:
+def _evaluate(node: ast.expr, env: Names) -> Any:
     name = _dotted(node)
     if name is not None:
         return env[name]

@@ -34,7 +34,7 @@ DESCRIBED_LIMITS = {  # what words and descriptors can express
     "sbuf.partition_bytes": SBUF_PARTITION_STRIDE,
 }
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_RATES = ("_ghz", "bytes_per_ns", "_efficiency", ".load_speedup")
+_RATES = ("_ghz", "bytes_per_ns", "_efficiency", "_efficiency_sbuf", ".load_speedup")
 _TIMES = ("_ns", "_cycles")
 
 
@@ -60,7 +60,10 @@ class EngineParams:
 
 @dataclass(frozen=True)
 class DmaParams:
-    """The DMA engines of one core. A packet takes `t0_ns + bytes / bytes_per_ns`; `ops` as in `isa.word.DMA_OPS`."""
+    """The DMA engines of one core. A packet takes `t0_ns + bytes / bytes_per_ns`; `ops` as in `isa.word.DMA_OPS`.
+
+    The efficiencies are fractions of `bytes_per_ns`: transposing (`_sbuf`: from SBUF to SBUF), adding in place.
+    """
 
     engines: int
     queues: int
@@ -70,6 +73,7 @@ class DmaParams:
     start_latency_ns: float
     partitions_per_engine: int
     transpose_efficiency: float
+    transpose_efficiency_sbuf: float
     add_efficiency: float
     ops: tuple[str, ...]
 
