@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from isa.target import Target
 from isa.trace import Trace
 from neuronsim import host
 from neuronsim.execution import Machine, Run
+
+if TYPE_CHECKING:
+    from profiler.summary import Summary
 
 MODES: tuple[str, ...] = ("both", "values", "timing")
 
@@ -184,14 +187,19 @@ class Result:
         return self.last.trace(self.machine.target)
 
     @cached_property
-    def stats(self) -> dict[str, Any]:
-        """The metrics of `stats.json`. Times in seconds unless the name says otherwise."""
+    def summary(self) -> Summary:
+        """The profiler's first page. Simulates three more machines, for the share of inferred parameters."""
         from profiler.summary import summarise
 
+        return summarise(self.trace, self.stages, self.machine.target, self.machine.device_seconds)
+
+    @cached_property
+    def stats(self) -> dict[str, Any]:
+        """The metrics of `stats.json`. Times in seconds unless the name says otherwise."""
         if self.mode == "values":
             return {"host_wall_seconds": self.last.wall_seconds}
-        summary = summarise(self.trace, self.stages, self.machine.target, self.machine.device_seconds)
-        return {**summary.metrics, **self.last.statistics(self.iterations)}
+        device = self.summary.metrics if self.last.stages else {}
+        return {**device, **self.last.statistics(self.iterations)}
 
     @property
     def stages(self) -> list[Stage]:

@@ -15,12 +15,7 @@ from isa import dtypes
 from isa.errors import ErrorList, NeuronError
 from isa.program import TensorInfo
 from isa.target import Target
-
-
-class InputError(NeuronError):
-    """An input that does not fit the model: INPUT_NAME, INPUT_SHAPE or INPUT_DTYPE."""
-
-    code = "INPUT"
+from neuronsim.errors import InputError
 
 
 def numpy_dtype(name: str) -> np.dtype:
@@ -36,7 +31,7 @@ def numpy_dtype(name: str) -> np.dtype:
 def check_inputs(infos: Sequence[TensorInfo], given: Mapping[str, np.ndarray]) -> None:
     """Compare names, shapes and types of `given` with the model's inputs (absent ones are allowed).
 
-    Raises: ErrorList of InputError, everything wrong at once.
+    Raises: ErrorList of InputError (INPUT_NAME, INPUT_SHAPE, INPUT_DTYPE), everything wrong at once.
     """
     expected = {i.name: i for i in infos}
     errors: list[NeuronError] = []

@@ -22,16 +22,9 @@ from profiler.intervals import covered
 BASE_CLOCK_GHZ = {"v1": 1.0, "v2": 1.4, "v3": 1.2}
 
 
-def total_ticks(trace: Trace) -> int:
-    """From 0 to the end of the last instruction or transfer."""
-    return max(
-        (int(table["end"].max()) for table in (trace.instructions, trace.transfers) if len(table["end"])), default=0
-    )
-
-
 def metrics(trace: Trace, stages: Sequence[Stage], target: Target) -> dict[str, Any]:
     """All metrics of one run. `stages`: in the order of the trace's `core` column."""
-    total = total_ticks(trace) / trace.tick_hz
+    total = trace.total_ticks / trace.tick_hz
     values: dict[str, Any] = {
         "total_time": total,
         "neuroncore_cycle_count": round(total * BASE_CLOCK_GHZ[target.generation] * 1e9),

@@ -10,9 +10,6 @@ from isa import cost, dtypes, word
 from isa.program import INPUT, OUTPUT, WEIGHT, Stage
 from isa.spec import SPEC
 
-TRANSPOSE_FLAG = 4  # bit 2 of a matmul's flags
-DST_IN_SRC1 = ("activation_reduce", "tensor_scalar_reduce")  # their second result is named by src1
-
 
 @dataclass(frozen=True)
 class Triggers:
@@ -40,7 +37,7 @@ def matmul_flops(stage: Stage) -> dict[str, int]:
 def transpose_flops(stage: Stage) -> int:
     """The part of `matmul_flops` that only transposes."""
     words = _matmuls(stage)
-    return int(_flops(words)[words["flags"] & TRANSPOSE_FLAG != 0].sum())
+    return int(_flops(words)[words["flags"] & SPEC.by_name["matmul"].flags["transpose"] != 0].sum())
 
 
 def count(stage: Stage, engine: str, *mnemonics: str) -> int:
@@ -64,7 +61,7 @@ def triggers(stage: Stage) -> Triggers:
 def memory_bytes(stage: Stage) -> dict[str, int]:
     """Bytes that instructions read and write: keys `sbuf_read_bytes`, `psum_write_bytes` and so on (no DMA)."""
     totals = {f"{m}_{way}_bytes": 0 for m in ("sbuf", "psum") for way in ("read", "write")}
-    second_result = [opcode(m) for m in DST_IN_SRC1]
+    second_result = [i.opcode for i in SPEC if any(s.field == "src1" and s.role == "write" for s in i.operands)]
     for stream in stage.streams.values():
         for slot in ("dst", "src0", "src1"):
             writes = np.isin(stream["opcode"], second_result) if slot == "src1" else np.full(len(stream), slot == "dst")

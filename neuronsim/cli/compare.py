@@ -1,0 +1,137 @@
+"""Compares every layer of a model with ONNX Runtime and names the first that diverges.
+
+The model is compiled once more with its intermediate tensors kept as outputs, with the options the NEFF records; ONNX
+Runtime gets the same tensors as extra outputs. A tensor that fusion removed has no value to compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isa.errors import NeuronError
+from neuronsim import host
+from neuronsim.api import Neff
+from profiler.table import Table
+
+# Relative error (root mean square, against the reference) from which a layer counts as divergent, by the type the matmul
+# operands are rounded to: 25 unit roundoffs or more, room for the growth over some hundred layers.
+DIVERGENCE: dict[str, float] = {"fp32": 1e-4, "tf32": 0.02, "fp16": 0.02, "bf16": 0.1, "fp8_e4m3": 0.5}
+
+
+class CompareError(NeuronError):
+    """A comparison that cannot be made."""
+
+    code = "COMPARE"
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """Error of one tensor: largest absolute error, and root mean square error over that of the reference."""
+
+    tensor: str
+    op_type: str
+    max_abs_error: float
+    relative_error: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Errors in the model's order; `first_divergence` is the first tensor past `limit`, or ""."""
+
+    layers: list[LayerError]
+    outputs: list[LayerError]
+    limit: float
+    first_divergence: str
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return asdict(self)
+
+    def table(self) -> Table:
+        """One row per compared tensor, and the verdict."""
+        table = Table("Compared with ONNX Runtime", ["tensor", "operator", ">max abs error", ">relative error"])
+        for e in self.layers:
+            table.rows.append([e.tensor, e.op_type, f"{e.max_abs_error:.3g}", f"{e.relative_error:.3g}"])
+        verdict = (
+            f"first layer past {self.limit:g}: {self.first_divergence}"
+            if self.first_divergence
+            else f"no layer past {self.limit:g}"
+        )
+        table.notes.append(verdict)
+        return table
+
+
+def compare(
+    neff: Neff, model: str | Path, inputs: Mapping[str, np.ndarray] | None, seed: int, threads: int | None
+) -> Comparison:
+    """Compare `neff`'s model layer by layer. Raises: CompareError, CompileError, ErrorList of InputError."""
+    from compiler import compile_model
+    from compiler.options import from_keywords
+
+    arrays, _ = host.complete_inputs(neff.program.inputs, inputs, seed)
+    debug = Neff(compile_model(model, from_keywords(neff.program.options), keep_tensors=True))
+    ours = debug.run(arrays, mode="values", threads=threads).outputs
+    reference = reference_tensors(model, arrays, list(ours))
+    layers = [error_of(name, op, ours[name], expected) for name, (op, expected) in reference.items()]
+    limit = DIVERGENCE[matmul_dtype(neff)]
+    first = next((e.tensor for e in layers if not e.relative_error <= limit), "")
+    wanted = {o.name for o in neff.outputs}
+    return Comparison(layers, [e for e in layers if e.tensor in wanted], limit, first)
+
+
+def matmul_dtype(neff: Neff) -> str:
+    """The least exact type the PE multiplies in this program."""
+    from profiler.work import matmul_flops
+
+    used = {name for stage in neff.program.stages for name in matmul_flops(stage)}
+    return max((d for d in used if d in DIVERGENCE), key=lambda d: DIVERGENCE[d], default="fp32")
+
+
+def error_of(name: str, op_type: str, ours: np.ndarray, expected: np.ndarray) -> LayerError:
+    """Error of one tensor; NaN against NaN and equal infinities are no error. Raises: CompareError for other shapes."""
+    if ours.shape != expected.shape:
+        raise CompareError(
+            "a tensor has another shape than in ONNX Runtime", where=name, limit=expected.shape, actual=ours.shape
+        )
+    a, b = ours.astype(np.float64).ravel(), expected.astype(np.float64).ravel()
+    with np.errstate(invalid="ignore"):
+        difference = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, a - b)
+        size = sqrt(float(np.mean(b * b))) if b.size else 0.0
+    if not difference.size:
+        return LayerError(name, op_type, 0.0, 0.0)
+    rms = sqrt(float(np.mean(difference * difference)))
+    relative = rms / size if size else (0.0 if rms == 0 else float("inf"))
+    return LayerError(name, op_type, float(np.abs(difference).max()), relative)
+
+
+def reference_tensors(
+    model: str | Path | bytes, inputs: Mapping[str, np.ndarray], names: list[str]
+) -> dict[str, tuple[str, np.ndarray]]:
+    """Values of the named tensors by ONNX Runtime, in the model's order, each with the operator that makes it.
+
+    Names that the model does not have are left out. Raises: CompareError without ONNX Runtime.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise CompareError("ONNX Runtime is not installed", help='pip install "neuronsim[cpu]"') from error
+    import onnx
+
+    proto = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(model)
+    makers = {output: node.op_type for node in proto.graph.node for output in node.output if output}
+    wanted = [name for name in makers if name in set(names)]
+    present = {o.name for o in proto.graph.output}
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in present)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # unfused: each requested tensor is then the operator's own result
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    fed = {i.name: inputs[i.name] for i in session.get_inputs()}
+    return {name: (makers[name], np.asarray(v)) for name, v in zip(wanted, session.run(wanted, fed), strict=True)}

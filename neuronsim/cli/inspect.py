@@ -1,0 +1,66 @@
+"""`neuronsim inspect`: what a NEFF holds, without running it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from isa import neff
+from neuronsim.cli.output import print_json
+from profiler.summary import bytes_text
+from profiler.table import Table, show
+
+HELP = "show what a NEFF holds"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `inspect`."""
+    parser.add_argument("neff", metavar="NEFF")
+    parser.add_argument("--verify", action="store_true", help="hash every member, weights included")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the description."""
+    if args.verify:
+        neff.verify_all(args.neff)
+    found: dict[str, Any] = neff.inspect(args.neff)
+    if args.json:
+        print_json(found)
+        return 0
+    show([_head(found), _tensors(found), _stages(found)], sys.stdout)
+    for op in found["cpu_operators"]:
+        sys.stdout.write(f"CPU: {op['name']} ({op['op_type']}): {op['reason']}\n")
+    return 0
+
+
+def _head(found: dict[str, Any]) -> Table:
+    operators = found["operators"]
+    rows = [
+        ["compiled for", f"{found['target']} ({found['generation']})"],
+        ["weights", bytes_text(found["weights_bytes"])],
+        ["nodes", " -> ".join(f"{n['name']} ({n['kind']})" for n in found["nodes"])],
+    ]
+    if operators:
+        counts = f"{operators['total']}, on device {operators['on_device']}, on CPU {operators['on_cpu']}"
+        rows.append(["operators", counts])
+    rows += [[key, str(value)] for key, value in (found["header"] or {}).items() if not isinstance(value, dict | list)]
+    return Table(found["name"], ["property", "value"], [*rows])
+
+
+def _tensors(found: dict[str, Any]) -> Table:
+    table = Table("Inputs and outputs", ["", "name", "type", "shape"])
+    for kind in ("inputs", "outputs"):
+        for t in found[kind]:
+            table.rows.append([kind[:-1], t["name"], t["dtype"], "x".join(map(str, t["shape"])) or "scalar"])
+    return table
+
+
+def _stages(found: dict[str, Any]) -> Table:
+    table = Table("Stages", [">stage", "instructions", ">descriptors", ">weights", ">SBUF peak", ">PSUM peak"])
+    for number, s in enumerate(found["stages"]):
+        counts = ", ".join(f"{engine} {n}" for engine, n in s["instructions"].items())
+        sizes = [bytes_text(s[key]) for key in ("weights_bytes", "sbuf_peak_bytes", "psum_peak_bytes")]
+        table.rows.append([str(number), counts, str(s["descriptors"]), *sizes])
+    table.notes.append("peaks are per partition")
+    return table

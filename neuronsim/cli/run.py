@@ -1,0 +1,145 @@
+"""`neuronsim run`: a NEFF on a simulated machine, values and time."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+
+from neuronsim.api import Neff, Result, RunError, load
+from neuronsim.cli.output import load_arrays, note, print_json, save_arrays, write_json
+from neuronsim.host import non_finite
+from profiler.summary import seconds_text
+from profiler.table import show
+
+HELP = "run a NEFF: real values and simulated time"
+EXIT_FINDINGS, EXIT_DIVERGED = 3, 4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `run`."""
+    parser.add_argument("neff", metavar="NEFF")
+    parser.add_argument("--inputs", metavar="FILE", help="npz: model input name -> array (default: seeded random)")
+    parser.add_argument("--outputs", metavar="FILE", help="write the outputs as npz")
+    parser.add_argument("--stats", metavar="FILE", help="write the statistics as JSON")
+    parser.add_argument("--trace", metavar="FILE", help="write every instruction and transfer with its times as npz")
+    parser.add_argument("--instance", metavar="T", help="machine to run on (default: what it was compiled for)")
+    parser.add_argument("--iterations", type=int, default=1, metavar="N")
+    parser.add_argument("--timing-only", action="store_true", help="time without values: no data touched")
+    parser.add_argument("--values-only", action="store_true", help="values without statistics")
+    parser.add_argument("--check", action="store_true", help="look for races, uninitialised reads, deadlock; exit 3")
+    parser.add_argument("--compare", metavar="MODEL", help="compare each layer with ONNX Runtime; exit 4 on divergence")
+    parser.add_argument("--seed", type=int, default=0, help="of random inputs (default: 0)")
+    parser.add_argument("--threads", type=int, metavar="N", help="host threads (default: all)")
+    parser.add_argument("--verify", action="store_true", help="hash every byte of the NEFF before running")
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="layers to list (default: 10)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run, write what was asked for, print the summary."""
+    neff = load(args.neff, verify=args.verify)
+    inputs = load_arrays(args.inputs) if args.inputs else None
+    result = _result(args, neff, inputs)
+    if result.random_inputs:
+        note(f"random inputs (seed {args.seed}) for: {', '.join(result.random_inputs)}")
+    _write_files(args, result)
+    comparison = None
+    if args.compare:
+        from neuronsim.cli.compare import compare
+
+        comparison = compare(neff, args.compare, inputs, args.seed, args.threads)
+    document: dict[str, Any] = {"stats": result.stats, "outputs": _described(result)}
+    if args.check:
+        document["findings"] = [str(f) for f in result.findings]
+    if comparison is not None:
+        document["comparison"] = comparison.as_json()
+    if args.json:
+        print_json(document)
+    else:
+        _print_text(args, result)
+        if comparison is not None:
+            show([comparison.table()], sys.stdout)
+    if result.findings:
+        return EXIT_FINDINGS
+    return EXIT_DIVERGED if comparison is not None and comparison.first_divergence else 0
+
+
+def print_summary(result: Result, top: int = 10) -> None:
+    """Latency line and the profiler's tables."""
+    last, stats = result.last, result.stats
+    parts = [
+        f"host in {seconds_text(last.host_in_seconds)}",
+        f"device {seconds_text(last.device_seconds)}",
+        f"host out {seconds_text(last.host_out_seconds)}",
+    ]
+    if last.cpu_seconds:
+        parts.insert(2, f"CPU nodes {seconds_text(last.cpu_seconds)}")
+    sys.stdout.write(
+        f"latency {seconds_text(last.latency_seconds)} ({', '.join(parts)}), {stats['throughput_per_s']:.1f} runs/s\n"
+        f"simulated {stats['simulated_instructions']} instructions in {last.wall_seconds:.3g} s of host time\n\n"
+    )
+    show(result.summary.tables(top), sys.stdout)
+
+
+def _result(args: argparse.Namespace, neff: Neff, inputs: dict[str, np.ndarray] | None) -> Result:
+    if args.timing_only and args.values_only:
+        raise RunError("--timing-only and --values-only exclude each other", help="leave both out for values and time")
+    for flag in ("outputs", "compare"):
+        if args.timing_only and getattr(args, flag):
+            raise RunError(f"--{flag} needs values", where="--timing-only", help="leave --timing-only out")
+    mode = "timing" if args.timing_only else "values" if args.values_only else "both"
+    for name in non_finite(inputs or {}):
+        note(f"input {name!r} holds NaN or infinities")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RuntimeWarning)
+        result = neff.run(inputs, args.instance, args.iterations, mode, args.check, args.threads, args.seed)
+    for warning in caught:
+        note(str(warning.message))
+    return result
+
+
+def _write_files(args: argparse.Namespace, result: Result) -> None:
+    if args.outputs:
+        save_arrays(args.outputs, result.outputs)
+    if args.stats:
+        write_json(args.stats, result.stats)
+    if args.trace:
+        result.trace.save(args.trace)
+
+
+def _print_text(args: argparse.Namespace, result: Result) -> None:
+    for finding in result.findings:
+        sys.stdout.write(f"{finding}\n")
+    if args.check and not result.findings:
+        sys.stdout.write("check: no findings\n")
+    for name, about in _described(result).items():
+        numbers = (
+            ""
+            if about["mean"] is None
+            else f"  mean {about['mean']:.6g}  min {about['min']:.6g}  max {about['max']:.6g}"
+        )
+        sys.stdout.write(f"output {name}: {about['dtype']} {'x'.join(map(str, about['shape'])) or 'scalar'}{numbers}\n")
+    if args.values_only:
+        return
+    print_summary(result, args.top)
+
+
+def _described(result: Result) -> dict[str, dict[str, Any]]:
+    return {name: _about(array) for name, array in result.outputs.items()}
+
+
+def _about(array: np.ndarray) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "dtype": str(array.dtype),
+        "shape": list(array.shape),
+        "mean": None,
+        "min": None,
+        "max": None,
+    }
+    if array.size:
+        values = array.astype(np.float64)
+        about.update(mean=float(values.mean()), min=float(values.min()), max=float(values.max()))
+    return about
