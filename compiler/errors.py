@@ -17,9 +17,16 @@ class ModelError(CompileError):
 
 
 class UnsupportedOp(CompileError):
-    """An operator, or a form of it, that the compiler does not know; `op` and `node` name it."""
+    """An operator, or a form of it, that the compiler does not know.
+
+    Attributes:
+        op: the operator, with its domain unless it is ONNX's own.
+        nodes: names of the model's nodes that use it.
+    """
 
     code = "UNSUPPORTED_OP"
+    op: str = ""
+    nodes: tuple[str, ...] = ()
 
 
 class ShapeError(CompileError):

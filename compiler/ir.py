@@ -101,6 +101,7 @@ class Graph:
         nodes: topologically ordered; change it through the methods only.
         values: every value by name.
         notes: sentences for the user about choices made on import (assumed batch, ...).
+        opsets: versions of operator domains other than ONNX's own that the nodes use.
     """
 
     def __init__(self, name: str = "graph") -> None:
@@ -110,6 +111,7 @@ class Graph:
         self.nodes: list[Node] = []
         self.values: dict[str, Value] = {}
         self.notes: list[str] = []
+        self.opsets: dict[str, int] = {}
         self._producer: dict[str, Node] = {}
         self._uses: dict[str, dict[int, Node]] = {}
         self._node_names: set[str] = set()
@@ -349,6 +351,7 @@ class Graph:
         """A graph with its own nodes and values; arrays are shared."""
         twin = Graph(self.name)
         twin.inputs, twin.outputs, twin.notes = list(self.inputs), list(self.outputs), list(self.notes)
+        twin.opsets = dict(self.opsets)
         twin.values = {k: Value(v.name, v.shape, v.dtype, v.const) for k, v in self.values.items()}
         for n in self.nodes:
             node = Node(n.op, n.name, list(n.inputs), list(n.outputs),

@@ -1,0 +1,150 @@
+"""The ONNX frontend: a model file, or a model in memory, to a static `compiler.ir.Graph`.
+
+Order: parse, check operators, fix input shapes, take large tensors out, onnx's checker, inline functions, convert the
+opset, then one walk over the nodes that folds what is constant and infers the rest with everything known so far.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import defs, helper, inliner
+
+from compiler.errors import CompileError, UnsupportedOp
+from compiler.frontends import onnx_check, onnx_opset
+from compiler.frontends.onnx_file import read_model, to_array
+from compiler.frontends.onnx_import import Importer
+from compiler.frontends.onnx_inputs import resolve_shapes
+from compiler.ir import OPSET, Graph
+
+#: Tensors of more bytes are kept out of the model while onnx's own tools copy it around.
+_LARGE = 2048
+
+
+def load(path: str | Path, input_shapes: Mapping[str, Sequence[int]] | None = None, batch: int | None = None) -> Graph:
+    """Read an ONNX file into a graph with static shapes.
+
+    Args:
+        path: the .onnx file; external data is looked for beside it.
+        input_shapes: shape by input name; binds the model's symbols.
+        batch: first dimension of the inputs (see `onnx_inputs.resolve_shapes`).
+    Raises:
+        ModelError: the file or the model is not valid (one code for each reason).
+        UnsupportedOp: operators nobody knows, all of them listed.
+        ShapeError: an input or a node without a static shape.
+        ErrorList: several of these.
+    """
+    path = Path(path)
+    return from_model(read_model(path), path.parent, input_shapes, batch, where=str(path))
+
+
+def from_model(
+    model: onnx.ModelProto,
+    base: Path | None = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    batch: int | None = None,
+    *,
+    where: str = "",
+) -> Graph:
+    """`load` for a model in memory, which is changed on the way: pass a copy to keep it."""
+    if not model.opset_import:
+        model.opset_import.append(helper.make_opsetid("", 1))
+    versions = {"": onnx_opset.default_version(model), **onnx_opset.other_versions(model)}
+    _name_nodes(model.graph)
+    onnx_check.check_operators(model, versions)
+    true_inputs = _true_inputs(model)
+    constants = _take_constants(model, base, where)
+    onnx_check.check_model(model, where)
+    shapes, notes = resolve_shapes(true_inputs, input_shapes, batch)
+    _set_input_shapes(model, shapes)
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+        _name_nodes(model.graph)
+        onnx_check.check_operators(model, versions)
+    converted = onnx_opset.convert(model)
+    version = OPSET if converted is not model else max(versions[""], OPSET)
+    graph = Importer({**versions, "": version}, base, where).run(converted, constants, shapes)
+    graph.notes = notes
+    return graph
+
+
+def _name_nodes(graph: onnx.GraphProto) -> None:
+    """Give every node a unique name, so that messages and debug information can point at it."""
+    taken = {n.name for n in graph.node}
+    seen: set[str] = set()
+    for index, node in enumerate(graph.node):
+        if not node.name or node.name in seen:
+            stem = node.name or f"{node.op_type}_{index}"
+            name, k = stem, 0
+            while name in taken:
+                k += 1
+                name = f"{stem}_{k}"
+            node.name = name
+            taken.add(name)
+        seen.add(node.name)
+
+
+def _true_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Inputs that are no initialisers (IR 3 lists those too). Raises: UnsupportedOp for inputs that are no tensors."""
+    fixed = {t.name for t in model.graph.initializer} | {t.values.name for t in model.graph.sparse_initializer}
+    found = [i for i in model.graph.input if i.name not in fixed]
+    errors: list[CompileError] = []
+    for info in found:
+        if not info.type.HasField("tensor_type"):
+            errors.append(UnsupportedOp(f"input {info.name!r} is not a tensor", code="UNSUPPORTED_INPUT",
+                                        where=f"input {info.name!r}", actual=info.type.WhichOneof("value")))
+    onnx_check.raise_all(errors)
+    return [onnx.ValueInfoProto.FromString(i.SerializeToString()) for i in found]
+
+
+def _take_constants(model: onnx.ModelProto, base: Path | None, where: str) -> dict[str, np.ndarray]:
+    """Return every initialiser as an array, and turn the large ones into declared inputs of the model."""
+    graph = model.graph
+    constants: dict[str, np.ndarray] = {}
+    small: list[onnx.TensorProto] = []
+    declared = {i.name for i in graph.input}
+    hoisted = _large_constant_nodes(graph)
+    for tensor in [*graph.initializer, *hoisted]:
+        array = constants[tensor.name] = to_array(tensor, base, where)
+        if array.nbytes <= _LARGE and tensor.data_location != onnx.TensorProto.EXTERNAL:
+            small.append(tensor)
+        elif tensor.name not in declared:
+            graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, array.shape))
+    kept = [onnx.TensorProto.FromString(t.SerializeToString()) for t in small]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    return constants
+
+
+def _large_constant_nodes(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
+    """Take Constant nodes with large tensors out of the graph and return the tensors, named as the outputs."""
+    hoisted: list[onnx.TensorProto] = []
+    for node in list(graph.node):
+        if node.op_type != "Constant" or len(node.attribute) != 1 or node.attribute[0].name != "value":
+            continue
+        if node.attribute[0].t.ByteSize() > _LARGE:
+            tensor = onnx.TensorProto()
+            tensor.CopyFrom(node.attribute[0].t)
+            tensor.name = node.output[0]
+            hoisted.append(tensor)
+            graph.node.remove(node)
+    return hoisted
+
+
+def _set_input_shapes(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Write static shapes into the inputs and drop what the model claims about other values."""
+    for info in model.graph.input:
+        if info.name in shapes:
+            info.CopyFrom(helper.make_tensor_value_info(info.name, info.type.tensor_type.elem_type, shapes[info.name]))
+    del model.graph.value_info[:]
+    for info in model.graph.output:
+        if info.type.HasField("tensor_type"):
+            info.type.tensor_type.ClearField("shape")
+
+
+def known_operators() -> list[str]:
+    """Names of the operators of ONNX's own domain at `OPSET`, sorted."""
+    names = {s.name for s in defs.get_all_schemas() if s.domain == "" and defs.has(s.name, OPSET, "")}
+    return sorted(names)

@@ -1,0 +1,123 @@
+"""What onnx's version converter leaves different in meaning, put right after it ran.
+
+Seen with onnx 1.23: Resize-10 and Upsample become Resize with that operator's newer defaults (half-pixel) although they
+sample asymmetrically and round down; Hardmax before 13 loses its two-dimensional meaning; GridSample before 20 keeps
+old names of modes; GroupNormalization before 21 keeps one scale and bias per group; BatchNormalization with the old
+attribute `spatial` is refused.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from compiler.errors import UnsupportedOp
+
+_GRID_MODES = {b"bilinear": b"linear", b"bicubic": b"cubic"}
+
+
+def before(model: onnx.ModelProto, version: int) -> dict[str, onnx.NodeProto]:
+    """Rewrite what the converter refuses, and remember nodes to correct: first output -> the node as it was.
+
+    Raises: UnsupportedOp for BatchNormalization with spatial = 0.
+    """
+    remembered: dict[str, onnx.NodeProto] = {}
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx"):
+            continue
+        if node.op_type == "BatchNormalization":
+            _drop_spatial(node)
+        last = _AFTER.get(node.op_type, (0, None))[0]
+        if version <= last and node.output:
+            remembered[node.output[0]] = onnx.NodeProto.FromString(node.SerializeToString())
+    return remembered
+
+
+def after(model: onnx.ModelProto, remembered: dict[str, onnx.NodeProto]) -> None:
+    """Correct the converted nodes in place."""
+    for index, node in reversed(list(enumerate(model.graph.node))):
+        old = remembered.get(node.output[0]) if node.output else None
+        if old is None:
+            continue
+        correct = _AFTER[old.op_type][1]
+        correct(model.graph, index, node, old)
+
+
+def _drop_spatial(node: onnx.NodeProto) -> None:
+    for attribute in list(node.attribute):
+        if attribute.name == "spatial":
+            if attribute.i == 0:
+                raise UnsupportedOp("BatchNormalization with one mean per activation (spatial = 0) is not supported",
+                                    where=f"node {node.name!r}", help="export the model with a newer opset")
+            node.attribute.remove(attribute)
+
+
+def _set(node: onnx.NodeProto, name: str, value: object) -> None:
+    for attribute in list(node.attribute):
+        if attribute.name == name:
+            node.attribute.remove(attribute)
+    node.attribute.append(helper.make_attribute(name, value))
+
+
+def _axis(node: onnx.NodeProto, default: int) -> int:
+    return next((a.i for a in node.attribute if a.name == "axis"), default)
+
+
+def _resize(graph: onnx.GraphProto, index: int, node: onnx.NodeProto, old: onnx.NodeProto) -> None:
+    if node.op_type == "Resize":
+        _set(node, "coordinate_transformation_mode", "asymmetric")
+        _set(node, "nearest_mode", "floor")
+
+
+def _grid_sample(graph: onnx.GraphProto, index: int, node: onnx.NodeProto, old: onnx.NodeProto) -> None:
+    for attribute in node.attribute:
+        if attribute.name == "mode":
+            attribute.s = _GRID_MODES.get(attribute.s, attribute.s)
+
+
+def _hardmax(graph: onnx.GraphProto, index: int, node: onnx.NodeProto, old: onnx.NodeProto) -> None:
+    source, result = node.input[0], node.output[0]
+    stem = f"{result}_hardmax"
+    axis = _axis(old, 1)
+    node.input[0], node.output[0] = f"{stem}_flat", f"{stem}_rows"
+    _set(node, "axis", -1)
+    graph.node.insert(index + 1, helper.make_node("Reshape", [f"{stem}_rows", f"{stem}_shape"], [result]))
+    graph.node.insert(index, helper.make_node("Flatten", [source], [f"{stem}_flat"], axis=axis))
+    graph.node.insert(index, helper.make_node("Shape", [source], [f"{stem}_shape"]))
+
+
+def _group_norm(graph: onnx.GraphProto, index: int, node: onnx.NodeProto, old: onnx.NodeProto) -> None:
+    """One scale and bias per group: run with ones and zeros is the same as repeating both over the group's channels."""
+    stem = f"{node.output[0]}_groups"
+    groups = next(a.i for a in old.attribute if a.name == "num_groups")
+    added: list[onnx.NodeProto] = [
+        helper.make_node("Shape", [node.input[0]], [f"{stem}_c"], start=1, end=2),
+        helper.make_node("Constant", [], [f"{stem}_n"],
+                         value=numpy_helper.from_array(np.array([groups], np.int64), "")),
+        helper.make_node("Constant", [], [f"{stem}_col"], value=numpy_helper.from_array(np.array([-1, 1], np.int64), "")),
+        helper.make_node("Constant", [], [f"{stem}_flat"], value=numpy_helper.from_array(np.array([-1], np.int64), "")),
+        helper.make_node("Div", [f"{stem}_c", f"{stem}_n"], [f"{stem}_each"]),
+        helper.make_node("Concat", [f"{stem}_n", f"{stem}_each"], [f"{stem}_shape"], axis=0),
+    ]
+    for position in (1, 2):
+        part = f"{stem}_{position}"
+        added += [helper.make_node("Reshape", [node.input[position], f"{stem}_col"], [f"{part}_col"]),
+                  helper.make_node("Expand", [f"{part}_col", f"{stem}_shape"], [f"{part}_full"]),
+                  helper.make_node("Reshape", [f"{part}_full", f"{stem}_flat"], [part])]
+        node.input[position] = part
+    for extra in reversed(added):
+        graph.node.insert(index, extra)
+
+
+_Correct = Callable[[onnx.GraphProto, int, onnx.NodeProto, onnx.NodeProto], None]
+
+#: operator -> (last opset with the old meaning, correction)
+_AFTER: dict[str, tuple[int, _Correct]] = {
+    "Upsample": (9, _resize),
+    "Resize": (10, _resize),
+    "GridSample": (19, _grid_sample),
+    "Hardmax": (12, _hardmax),
+    "GroupNormalization": (20, _group_norm),
+}
