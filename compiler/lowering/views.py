@@ -1,0 +1,234 @@
+"""Operators that only rename, select or join elements: free as changes of layout where possible, else one copy."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from compiler.ir import Node
+from compiler.layout import P, Tensor
+from compiler.lowering.context import Context, window
+from compiler.lowering.move import copy, dma_tensor, dram_value, load_value, natural_axes, relayout
+from compiler.lowering.operand import reference, result
+from isa.word import PARTITIONS
+
+
+def lower_reshape(ctx: Context, node: Node) -> None:
+    """Reshape and its relatives: a regrouping of axes when the layout allows, else a pass through DRAM."""
+    name, source = node.output, node.inputs[0]
+    if source in ctx.tensors:
+        view = ctx.tensors[source].reshape(ctx.shape(name))
+        if view is not None:
+            ctx.tensors[name] = view
+            return
+    view_dram = dram_value(ctx, source)
+    ctx.dram[name] = view_dram.reshape(ctx.shape(name)) if ctx.shape(name) else view_dram.reshape(())
+    ctx.tensors[name] = load_value(ctx, name)
+
+
+def lower_transpose(ctx: Context, node: Node) -> None:
+    perm = node.attrs.get("perm") or list(reversed(range(len(ctx.shape(node.inputs[0])))))
+    source = node.inputs[0]
+    if source not in ctx.tensors and source in ctx.dram:
+        ctx.dram[node.output] = ctx.dram[source].permute(*perm)
+        return
+    ctx.tensors[node.output] = ctx.tensor(source).transpose(perm)
+
+
+def lower_slice(ctx: Context, node: Node) -> None:
+    """Slice with constant bounds; steps may be negative."""
+    x = ctx.tensor(node.inputs[0])
+    rank = len(x.shape)
+    starts, ends = (ctx.graph.const(node.inputs[i]).reshape(-1).tolist() for i in (1, 2))  # type: ignore[union-attr]
+    axes_const, steps_const = ctx.graph.const(node.input(3)), ctx.graph.const(node.input(4))
+    axes = axes_const.reshape(-1).tolist() if axes_const is not None else list(range(len(starts)))
+    steps = steps_const.reshape(-1).tolist() if steps_const is not None else [1] * len(starts)
+    picks = [np.arange(n) for n in x.shape]
+    for a, lo, hi, st in zip(axes, starts, ends, steps, strict=True):
+        picks[a % rank] = np.arange(x.shape[a % rank])[slice(lo, hi if not (st < 0 and hi < -x.shape[a % rank]) else None, st)]
+    ctx.tensors[node.output] = _pick(ctx, node.output, x, picks)
+
+
+def _pick(ctx: Context, name: str, x: Tensor, picks: Sequence[np.ndarray]) -> Tensor:
+    """Affine selections per axis as a view; the rest through DRAM."""
+    out: Tensor | None = x
+    for axis, index in enumerate(picks):
+        if out is None or len(index) == x.shape[axis] and (np.diff(index) == 1).all():
+            continue
+        step = int(index[1] - index[0]) if len(index) > 1 else 1
+        if step < 1 or (len(index) > 2 and (np.diff(index) != step).any()):
+            out = None
+        else:
+            out = out.slice_axis(axis, int(index[0]), int(index[-1]) + 1, step)
+    if out is not None and out.shape == ctx.shape(name):
+        return out
+    flat = np.arange(int(np.prod(x.shape))).reshape(x.shape)[np.ix_(*picks)]
+    return gathered(ctx, name, x, flat)
+
+
+def gathered(ctx: Context, name: str, x: Tensor, flat: np.ndarray) -> Tensor:
+    """out.flat[i] = x.flat[flat[i]] for constant indices, by DMA from a row-major copy, cut where the indices are affine."""
+    scratch = ctx.scratch(f"{name}.rows", x.shape, x.dtype)
+    dma_tensor(ctx, x, scratch, store=True, purpose="relayout")
+    return gather_dram(ctx, name, scratch, flat.reshape(ctx.shape(name)))
+
+
+def gather_dram(ctx: Context, name: str, source: object, flat: np.ndarray) -> Tensor:
+    """Load constant positions `flat` (element numbers into a row-major DRAM tensor) into the natural layout of `name`."""
+    box = ctx.windows.get(name, {})
+    assert not box
+    out = ctx.alloc(flat.shape, natural_axes(ctx, name), ctx.storage(name), pads=ctx.pads.get(name), name=name)
+    _gather_box(ctx, out, source, flat)
+    return out
+
+
+def _gather_box(ctx: Context, out: Tensor, source: object, flat: np.ndarray) -> None:
+    steps = affine_steps(flat)
+    if steps is not None:
+        size = out.itemsize
+        view = source.ap(int(flat.reshape(-1)[0]) * size, [s * size for s in steps], list(flat.shape) or [1])  # type: ignore[attr-defined]
+        if not flat.shape:
+            view = view.reshape(())
+        dma_tensor(ctx, out, view, store=False, purpose="load")
+        return
+    axis = next(a for a in range(flat.ndim) if flat.shape[a] > 1)
+    index = flat.take(0, axis=axis)
+    del index
+    for k in range(flat.shape[axis]):
+        cut = out.slice_axis(axis, k, k + 1)
+        assert cut is not None
+        _gather_box(ctx, cut, source, flat.take([k], axis=axis))
+
+
+def affine_steps(flat: np.ndarray) -> list[int] | None:
+    """Element steps per axis when flat[i, j, ...] = base + i * s0 + j * s1 + ..., else None."""
+    base = int(flat.reshape(-1)[0])
+    steps = []
+    predicted = np.full(flat.shape, base, dtype=np.int64)
+    for axis, n in enumerate(flat.shape):
+        first = np.moveaxis(flat, axis, 0).reshape(n, -1)[:, 0]
+        step = int(first[1] - first[0]) if n > 1 else 0
+        steps.append(step)
+        predicted = predicted + (np.arange(n) * step).reshape([-1 if a == axis else 1 for a in range(flat.ndim)])
+    return steps if np.array_equal(predicted, flat) else None
+
+
+def lower_expand(ctx: Context, node: Node) -> None:
+    """Expand: stride-0 axes; along partitions a DMA repeats the rows."""
+    name = node.output
+    x = ctx.tensor(node.inputs[0])
+    out = x.expand(ctx.shape(name))
+    assert out is not None
+    ctx.tensors[name] = out
+
+
+def lower_concat(ctx: Context, node: Node) -> None:
+    """Concat: along partitions a list of tiles (or nothing when the parts were written in place), else copies."""
+    name = node.output
+    rank = len(ctx.shape(name))
+    axis = node.attrs["axis"] % rank
+    if name in ctx.homes:
+        _join_home(ctx, node, axis)
+        return
+    box = ctx.windows.get(name, {})
+    parts = [ctx.part(i, {a: b for a, b in box.items()}) for i in node.inputs if i and ctx.shape(i)[axis] > 0]
+    if all(t.p_axes() == (axis,) for t in parts) and _same_free(parts) and len({t.dtype for t in parts}) == 1:
+        ctx.tensors[name] = _join_tiles(parts, axis)
+        return
+    ref = next((t for t in parts if t.p_axes() and axis not in t.p_axes()), None)
+    if ref is None:
+        ref = reference(ctx, [], ctx.window_shape(name), name)
+        if axis in ref.p_axes():
+            p_axes = [a for a in range(rank) if a != axis and ctx.shape(name)[a] > 1][:1]
+        else:
+            p_axes = list(ref.p_axes())
+        out = ctx.output(name, p_axes)
+    else:
+        pmap = ref.pmap.reshape([ref.shape[a] for a in ref.p_axes()])
+        out = ctx.output(name, ref.p_axes(), pmap=pmap)
+    at = 0
+    for t in parts:
+        piece = out.slice_axis(axis, at, at + t.shape[axis])
+        assert piece is not None
+        near = relayout(ctx, t, piece.p_axes()) if t.p_axes() != piece.p_axes() else t
+        copy(ctx, piece, near)
+        at += t.shape[axis]
+    ctx.tensors[name] = out
+
+
+def _same_free(parts: Sequence[Tensor]) -> bool:
+    first = parts[0]
+    key = [(a.size, a.stride) for a in first.free_atoms()], first.offset, first.pads, first.origin
+    return all(([(a.size, a.stride) for a in t.free_atoms()], t.offset, t.pads, t.origin) == key for t in parts)
+
+
+def _join_tiles(parts: Sequence[Tensor], axis: int) -> Tensor:
+    """The parts side by side along P: their tiles listed one after the other."""
+    tiles: list[object] = []
+    maps = []
+    for t in parts:
+        maps.append(t.pmap + len(tiles) * PARTITIONS)
+        tiles.extend(t.tiles)
+    dim = parts[0].p_dims()[axis][0]
+    pmap = np.concatenate(maps, axis=dim)
+    axes = list(parts[0].axes)
+    axes[axis] = (replace(axes[axis][0], size=pmap.shape[dim], space=P),)
+    return replace(parts[0], tiles=tuple(tiles), axes=tuple(axes), pmap=pmap)  # type: ignore[arg-type]
+
+
+def _join_home(ctx: Context, node: Node, axis: int) -> None:
+    """Parts that were not written in place are copied; the result is the shared tensor."""
+    name = node.output
+    box = ctx.windows.get(name, {})
+    out = window(ctx.homes[name], box)
+    at = 0
+    for source in node.inputs:
+        size = ctx.shape(source)[axis]
+        piece = out.slice_axis(axis, at, at + size)
+        assert piece is not None
+        piece = replace(piece, origin=out.origin)
+        if source not in ctx.homes or not np.array_equal(ctx.homes[source].positions(), piece.positions()):
+            copy(ctx, piece, ctx.part(source, box))
+        elif ctx.homes[source].tiles != out.tiles:
+            copy(ctx, piece, ctx.part(source, box))
+        at += size
+    ctx.tensors[name] = out
+
+
+def lower_split(ctx: Context, node: Node) -> None:
+    x = ctx.tensor(node.inputs[0])
+    axis = node.attrs.get("axis", 0) % len(x.shape)
+    at = 0
+    for name in node.outputs:
+        if not name:
+            continue
+        size = ctx.shape(name)[axis]
+        part = x.slice_axis(axis, at, at + size)
+        assert part is not None
+        ctx.tensors[name] = part
+        at += size
+
+
+def lower_pad(ctx: Context, node: Node) -> None:
+    """Pad with a constant: a filled tensor with the input copied into its middle."""
+    name = node.output
+    pads = ctx.graph.const(node.inputs[1]).reshape(-1).tolist()  # type: ignore[union-attr]
+    value = ctx.graph.const(node.input(2))
+    x = ctx.tensor(node.inputs[0])
+    rank = len(x.shape)
+    axes_const = ctx.graph.const(node.input(3))
+    axes = [a % rank for a in axes_const.reshape(-1).tolist()] if axes_const is not None else list(range(rank))
+    before = dict(zip(axes, pads[: len(axes)], strict=True))
+    out = result(ctx, name, reference(ctx, [], ctx.shape(name), name))
+    fill = float(value.reshape(-1)[0]) if value is not None and value.size else 0.0
+    for tile in out.tiles:
+        ctx.program.memset(tile, fill, engine=ctx.pick(("gpsimd", "vector"), tile.count))
+    inside: Tensor | None = out
+    for a in range(rank):
+        lo = before.get(a, 0)
+        assert inside is not None
+        inside = inside.slice_axis(a, lo, lo + x.shape[a])
+    assert inside is not None
+    copy(ctx, inside, x)
+    ctx.tensors[name] = out
