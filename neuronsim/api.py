@@ -141,7 +141,7 @@ class Neff:
         assert last is not None
         for text in last.warnings:
             warnings.warn(text, RuntimeWarning, stacklevel=2)
-        return Result(last.outputs, machine, last, iterations, mode, missing, findings)
+        return Result(last.outputs, arrays, machine, last, iterations, mode, missing, findings)
 
     def _target(self, instance: str | Target | None) -> Target:
         target = targets.load(self.program.target if instance is None else instance)
@@ -168,12 +168,14 @@ class Result:
 
     Attributes:
         outputs: model output name -> array; empty in "timing" mode.
+        inputs: what it ran on, complete; empty in "timing" mode.
         machine, last: what ran, and its last iteration.
         random_inputs: names of inputs that were invented.
         findings: of `check=True`.
     """
 
     outputs: dict[str, np.ndarray]
+    inputs: dict[str, np.ndarray]
     machine: Machine
     last: Run
     iterations: int

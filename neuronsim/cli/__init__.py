@@ -1,4 +1,4 @@
-"""The command line: one file per command, each with `HELP`, `add_arguments(parser)` and `run(args) -> exit code`.
+"""The command line: one file per command, each with `add_arguments(parser)` and `run(args) -> exit code`.
 
 This file parses, dispatches and turns every error into `error[CODE]: ...` on stderr. Exit code: 0 only on success,
 1 for an error in what the user gave, 2 for a wrong command line, 70 for a fault of this program.
@@ -10,13 +10,22 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
 from isa.errors import NeuronError
 
-COMMANDS: tuple[str, ...] = ("asm", "compile", "demo", "disasm", "inspect", "ls", "run", "unpack")
+COMMANDS: Mapping[str, str] = {
+    "asm": "listing to binary: a directory with the streams of one stage",
+    "compile": "compile a model to a NEFF",
+    "demo": "compile ResNet-50, run it with values and time, compare it with ONNX Runtime",
+    "disasm": "show the instructions of a NEFF",
+    "inspect": "show what a NEFF holds",
+    "ls": "list instances, or the devices and cores of one",
+    "run": "run a NEFF: real values and simulated time",
+    "unpack": "write the members of a NEFF into a directory",
+}
 EXIT_BAD_INPUT, EXIT_USAGE, EXIT_INTERNAL, EXIT_INTERRUPTED = 1, 2, 70, 130
 
 
@@ -28,8 +37,8 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(EXIT_USAGE)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line as one parser."""
+def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of a command line; only the command that `argv` names is loaded."""
     root = _Parser(
         prog="neuronsim",
         description="Compile networks for NeuronCore-like accelerators; run them with values and time.",
@@ -39,17 +48,18 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     common.add_argument("--verbose", action="store_true", help="full traceback of unexpected errors")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        module = _command(name)
-        sub = commands.add_parser(name, help=module.HELP, description=module.HELP, parents=[common])
-        module.add_arguments(sub)
+    for name, what in COMMANDS.items():
+        sub = commands.add_parser(name, help=what, description=what, parents=[common])
+        if name in argv[:1]:
+            _command(name).add_arguments(sub)
     return root
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        args = parser().parse_args(argv)
+        args = parser(argv).parse_args(argv)
     except SystemExit as stop:  # argparse: usage errors, --help, --version
         return stop.code if isinstance(stop.code, int) else EXIT_USAGE
     try:

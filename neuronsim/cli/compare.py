@@ -19,8 +19,8 @@ from neuronsim import host
 from neuronsim.api import Neff
 from profiler.table import Table
 
-# Relative error (root mean square, against the reference) from which a layer counts as divergent, by the type the matmul
-# operands are rounded to: 25 unit roundoffs or more, room for the growth over some hundred layers.
+# Relative error (root mean square, against the reference) from which a layer counts as divergent, by the type the
+# matmul operands are rounded to: 25 unit roundoffs or more, room for growth over some hundred layers.
 DIVERGENCE: dict[str, float] = {"fp32": 1e-4, "tf32": 0.02, "fp16": 0.02, "bf16": 0.1, "fp8_e4m3": 0.5}
 
 

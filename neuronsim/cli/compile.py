@@ -9,8 +9,6 @@ from typing import Any
 
 from neuronsim.cli.output import note, print_json, write_json
 
-HELP = "compile a model to a NEFF"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `compile`."""

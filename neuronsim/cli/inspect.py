@@ -11,8 +11,6 @@ from neuronsim.cli.output import print_json
 from profiler.summary import bytes_text
 from profiler.table import Table, show
 
-HELP = "show what a NEFF holds"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `inspect`."""

@@ -11,8 +11,6 @@ from isa.target import Target
 from neuronsim.cli.output import print_json
 from profiler.table import Table, show
 
-HELP = "list instances, or the devices and cores of one"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `ls`."""

@@ -15,7 +15,6 @@ from neuronsim.host import non_finite
 from profiler.summary import seconds_text
 from profiler.table import show
 
-HELP = "run a NEFF: real values and simulated time"
 EXIT_FINDINGS, EXIT_DIVERGED = 3, 4
 
 

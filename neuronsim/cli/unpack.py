@@ -8,8 +8,6 @@ import sys
 from isa import neff
 from neuronsim.cli.output import print_json
 
-HELP = "write the members of a NEFF into a directory"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `unpack`."""
