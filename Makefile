@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-NATIVE := $(wildcard neuronsim/_core/*.pyx neuronsim/_core/*.pxd neuronsim/_core/*.c neuronsim/_core/*.h)
+NATIVE := $(shell find neuronsim/_core -name "*.pyx" -o -name "*.pxd" -o -name "*.c" -o -name "*.h")
 
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test test-slow lint types bench results docs bless clean

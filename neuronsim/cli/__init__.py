@@ -44,7 +44,7 @@ def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         description="Compile networks for NeuronCore-like accelerators; run them with values and time.",
     )
     root.add_argument("--version", action="version", version=_version())
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     common.add_argument("--verbose", action="store_true", help="full traceback of unexpected errors")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
