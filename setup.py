@@ -19,6 +19,7 @@ DIRECTIVES = {"language_level": 3}
 
 
 def extensions() -> list[Extension]:
+    """Return the table as setuptools extensions."""
     return [
         Extension(name, sources, depends=headers, include_dirs=[CORE], extra_compile_args=flags)
         for name, (sources, headers, flags) in EXTENSIONS.items()

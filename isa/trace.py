@@ -108,7 +108,9 @@ class Trace:
                 parts[name].append(_moved(getattr(trace, name), tick, op, number))
             tick += trace.total_ticks
             op += len(trace.instructions["start"])
-        tables = {name: {c: np.concatenate([p[c] for p in parts[name]]) for c in schema} for name, schema in _TABLES.items()}
+        tables = {
+            name: {c: np.concatenate([p[c] for p in parts[name]]) for c in schema} for name, schema in _TABLES.items()
+        }
         return cls(tables["instructions"], tables["transfers"], traces[0].tick_hz, traces[0].target, tick)
 
     def save(self, path: str | Path) -> None:
