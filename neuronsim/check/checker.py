@@ -1,0 +1,59 @@
+"""The whole check of one stage."""
+from __future__ import annotations
+
+from isa.program import Stage
+from isa.target import Target
+from neuronsim._core.check_order import Clocks
+from neuronsim.check import bounds, deadlock, initialised, races, regions
+from neuronsim.check.flat import Flat, flatten
+from neuronsim.check.happens_before import Execution, execute, happens_before
+from neuronsim.check.report import Finding, Reporter
+
+LIMIT = 100  # findings of one analysis
+
+
+def check(stage: Stage, target: Target, *, limit: int = LIMIT) -> list[Finding]:
+    """Return every fault found in one core's program; an empty list means none.
+
+    A program that deadlocks is judged as far as it runs. At most `limit` findings per analysis are returned.
+    """
+    return Checker(stage, target).findings(limit)
+
+
+class Checker:
+    """A prepared check. Attributes: flat, execution, accesses (those in range), clocks of the program as it is."""
+
+    def __init__(self, stage: Stage, target: Target) -> None:
+        self.stage, self.target = stage, target
+        self.flat: Flat = flatten(stage, target.dma.engines)
+        self.reporter = Reporter(stage, self.flat)
+        self.execution: Execution = execute(self.flat)
+        self.memory_bytes = bounds.memory_bytes(stage, target)
+        self.range_findings, self.accesses = bounds.find(
+            stage, self.flat, target, regions.accesses(stage, self.flat), self.reporter)
+        self.board = races.board(self.flat, self.accesses, self.memory_bytes)
+        self.clocks: Clocks = happens_before(self.flat, self.execution)
+
+    def findings(self, limit: int = LIMIT) -> list[Finding]:
+        """All findings: deadlock, range, races, then unwritten reads and PSUM groups."""
+        order = self.execution.order
+        return [
+            *deadlock.find(self.flat, self.execution, self.reporter),
+            *self.range_findings[:limit],
+            *races.find(self.flat, self.board, order, self.clocks, self.reporter, limit),
+            *initialised.find(self.stage, self.accesses, self.memory_bytes, order, self.reporter, limit),
+        ]
+
+    def waits(self) -> list[tuple[int, int]]:
+        """All waits as (op, slot)."""
+        return [(int(op), int(slot)) for op, slot in zip(*self.flat.wait_sem.nonzero())]
+
+    def races_without(self, op: int, slot: int, limit: int = 1) -> list[Finding]:
+        """Races of the program with one wait dropped; [] when other posts already imply it where it matters.
+
+        Fewer waits only add executions, so the execution at hand still is one of them and everything but the clocks
+        is reused.
+        """
+        flat = self.flat.without_wait(op, slot)
+        clocks = happens_before(flat, self.execution)
+        return races.find(flat, self.board, self.execution.order, clocks, self.reporter, limit)
