@@ -1,0 +1,113 @@
+"""What an instruction reads and writes, as regions of tiles and tensors, and when two regions cannot meet."""
+from __future__ import annotations
+
+from isa.lang import DramTensor, DramView, Instr, Tile, View
+from isa.word import DMA_ADD, DMA_SCATTER
+
+Place = Tile | DramTensor
+
+
+class Region:
+    """A strided box of one tile (partitions x bytes) or tensor (one partition).
+
+    Attributes:
+        place: the tile or tensor.
+        first, last: partitions first .. last - 1.
+        lo, hi: bytes lo .. hi - 1 bound every element.
+        dense: no gaps between lo and hi.
+        sizes, steps, width: the pattern inside the bounds; steps times `unit` are bytes.
+    """
+
+    __slots__ = ("place", "first", "last", "lo", "hi", "dense", "sizes", "steps", "width", "unit")
+
+    def __init__(
+        self, place: Place, first: int, last: int, lo: int, hi: int, dense: bool, sizes: tuple[int, ...],
+        steps: tuple[int, ...], width: int, unit: int,
+    ) -> None:
+        self.place = place
+        self.first = first
+        self.last = last
+        self.lo = lo
+        self.hi = hi
+        self.dense = dense
+        self.sizes = sizes
+        self.steps = steps
+        self.width = width
+        self.unit = unit
+
+    def covers(self, other: Region) -> bool:
+        """Every byte of `other` is in this region (False when not sure)."""
+        return (self.dense and self.lo <= other.lo and other.hi <= self.hi
+                and self.first <= other.first and other.last <= self.last)
+
+
+def of_operand(v: View) -> Region:
+    """Region of an engine operand."""
+    steps, sizes, count, lo, hi = v.pattern()
+    width = v.dtype.size
+    return Region(v.tile, v.partition, v.partition + v.partitions, lo, hi, count * width == hi - lo, sizes, steps, width, width)
+
+
+def of_transfer(v: View | DramView) -> Region:
+    """Region of one side of a DMA transfer."""
+    width = v.dtype.size
+    lo, hi = v.extent()
+    count = 1
+    for n in v.shape:
+        count *= n
+    if isinstance(v, DramView):
+        return Region(v.tensor, 0, 1, lo, hi, count * width == hi - lo, v.shape, v.steps, width, 1)
+    dense = count // v.partitions * width == hi - lo
+    return Region(v.tile, v.partition, v.partition + v.partitions, lo, hi, dense, v.sizes, v.steps, width, width)
+
+
+def accesses(instr: Instr) -> tuple[list[Region], list[Region]]:
+    """(regions read, regions written) by one instruction or transfer."""
+    if instr.copies is None:
+        return [of_operand(v) for v in instr.reads()], [of_operand(v) for v in instr.writes()]
+    copy = instr.copies[0]
+    written = of_transfer(copy.dst)
+    reads = [of_transfer(copy.src)]
+    if copy.index is not None:
+        reads.append(of_transfer(copy.index))
+    if copy.op == DMA_ADD:
+        reads.append(written)
+    if copy.op == DMA_SCATTER:
+        written.dense = False  # only the indexed rows change
+    return reads, [written]
+
+
+def meet(a: Region, b: Region) -> bool:
+    """Whether two regions of one place may share a byte. Exact for boxes and for interleaved strided patterns."""
+    if a.lo >= b.hi or b.lo >= a.hi or a.first >= b.last or b.first >= a.last:
+        return False
+    return a.dense or b.dense or not _interleaved(a, b)
+
+
+def _interleaved(a: Region, b: Region) -> bool:
+    """Whether both patterns, seen modulo one of their steps, stay in separate parts of the period.
+
+    Law: dimensions whose step is a multiple of the period vanish modulo it; the others span an interval. Two intervals
+    on the circle that do not meet prove that the patterns do not.
+    """
+    for region in (a, b):
+        for step in region.steps:
+            period = abs(step) * region.unit
+            if period <= 1:
+                continue
+            span_a, span_b = _span(a, period), _span(b, period)
+            if span_a > period or span_b > period:
+                continue
+            ahead = (b.lo - a.lo) % period
+            if ahead >= span_a and (period - ahead if ahead else 0) >= span_b:
+                return True
+    return False
+
+
+def _span(r: Region, period: int) -> int:
+    span = r.width
+    for size, step in zip(r.sizes, r.steps):
+        stride = abs(step) * r.unit
+        if stride % period:
+            span += (size - 1) * stride
+    return span

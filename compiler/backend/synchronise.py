@@ -1,0 +1,198 @@
+"""Semaphores: the waits and posts that make every hazard between engines and transfers an ordered one.
+
+Hazards are found on physical addresses: a tile inherits the last accesses of the tiles whose bytes it reuses. What each
+engine already knows is kept as a vector clock, so a wait that follows from an earlier one is never emitted.
+
+Law (docs/contracts.md): an engine starts words in order and retires them in order; a wait for the post of word j of
+another engine therefore implies all its earlier words, and all that word j had waited for. A transfer starts when its trigger
+does; it implies what the trigger had waited for, not the trigger's earlier words. Words of one engine are interlocked.
+"""
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from compiler.backend.dependencies import Access, Histories, History
+from compiler.backend.regions import Region, meet
+from isa.lang import Instr, Tile
+from isa.word import ENGINES
+
+FIRST_DMA_SEMAPHORE = 16  # 1..5 are the engines'; docs/contracts.md
+DMA_INCREMENT = 16  # one for each DMA engine; nki/get-started/about/nki-dma-overview.rst
+_ENGINES = len(ENGINES)
+
+Wait = tuple[int, int]  # (engine, position) of a compute word, or (_ENGINES + DMA slot, use)
+
+
+@dataclass
+class Waits:
+    """Result, by position in the order.
+
+    Attributes:
+        waits: per position, list of (semaphore, value).
+        posts: (semaphore, increment) per position; semaphore 0 for none.
+    """
+
+    waits: list[list[tuple[int, int]]]
+    posts: list[tuple[int, int]]
+
+
+class _Reuse:
+    """Which tile last owned each physical byte of a memory, as disjoint segments."""
+
+    def __init__(self) -> None:
+        self.segments: list[tuple[int, int, Tile]] = []
+
+    def claim(self, lo: int, hi: int, tile: Tile) -> list[Tile]:
+        """Give lo..hi to `tile`; return the earlier owners that lose bytes."""
+        owners: dict[int, Tile] = {}
+        kept: list[tuple[int, int, Tile]] = []
+        for a, b, owner in self.segments:
+            if b <= lo or a >= hi:
+                kept.append((a, b, owner))
+                continue
+            owners[owner.id] = owner
+            if a < lo:
+                kept.append((a, lo, owner))
+            if b > hi:
+                kept.append((hi, b, owner))
+        kept.append((lo, hi, tile))
+        self.segments = kept
+        return list(owners.values())
+
+
+@dataclass
+class _Life:
+    """Accesses of one tile so far: newest position on each engine, transfers, and what it inherited unused."""
+
+    engines: list[int] = field(default_factory=lambda: [-1] * _ENGINES)
+    transfers: set[int] = field(default_factory=set)
+    inherited: set[int] = field(default_factory=set)
+
+    def positions(self) -> set[int]:
+        return {p for p in self.engines if p >= 0} | self.transfers | self.inherited
+
+
+class Synchroniser:
+    """One pass over the order; see the module text."""
+
+    def __init__(self, instrs: Sequence[Instr], accesses: Sequence[Access], engines: Sequence[int], offsets: np.ndarray,
+                 semaphores: int) -> None:
+        self.instrs, self.accesses, self.engines, self.offsets = instrs, accesses, engines, offsets
+        self.histories = Histories()
+        self.reuse: dict[int, _Reuse] = {}
+        self.tile_life: dict[Tile, _Life] = {}
+        self.slots = semaphores - FIRST_DMA_SEMAPHORE
+        self.clock = [np.full(_ENGINES + self.slots, 0, dtype=np.int64) for _ in range(_ENGINES)]
+        self.uses = [0] * self.slots
+        self.oldest = deque(range(self.slots))
+        self.at_start: list[np.ndarray] = []  # clock of each position at its start
+        self.slot_of: dict[int, tuple[int, int]] = {}  # transfer position -> (slot, use)
+        self.last_transfer: dict[int, int] = {}  # slot -> position
+        self.engine_at: list[int] = []
+        self.needed: list[list[Wait]] = []
+
+    def run(self, order: Sequence[int]) -> Waits:
+        """Waits and posts of the instructions in `order`."""
+        for at, i in enumerate(order):
+            self._step(at, i)
+        return self._numbered(order)
+
+    # ---- hazards
+    def _step(self, at: int, i: int) -> None:
+        access, engine, transfer = self.accesses[i], self.engines[i], self.instrs[i].copies is not None
+        for regions in access:
+            for r in regions:
+                if isinstance(r.place, Tile) and r.place not in self.tile_life:
+                    self._born(r.place)
+        needs = self.histories.step(at, access)
+        for regions in access:
+            for r in regions:
+                if isinstance(r.place, Tile):
+                    life = self.tile_life[r.place]
+                    life.inherited -= needs
+                    if transfer:
+                        life.transfers.add(at)
+                    else:
+                        life.engines[engine] = at
+        waits = self._waits(at, engine, transfer, needs)
+        if transfer:
+            self._take_semaphore(at, engine, waits)
+        self.at_start.append(self.clock[engine])
+        self.needed.append(waits)
+        self.engine_at.append(engine)
+
+    def _born(self, tile: Tile) -> None:
+        """First access: inherit from the tiles whose bytes this one takes."""
+        life = self.tile_life[tile] = _Life()
+        lo = int(self.offsets[tile.id])
+        hi = lo + tile.bytes
+        history = self.histories.history(tile)
+        for owner in self.reuse.setdefault(tile.space, _Reuse()).claim(lo, hi, tile):
+            start = int(self.offsets[owner.id]) - lo
+            a, b = max(0, start), min(tile.bytes, start + owner.bytes)
+            box = Region(tile, 0, owner.partitions, a, b, True, (), (), b - a, 1)
+            positions = self.tile_life[owner].positions()
+            history.writes += [(p, box) for p in sorted(positions)]
+            life.inherited |= positions
+
+    # ---- vector clocks
+    def _waits(self, at: int, engine: int, transfer: bool, needs: set[int]) -> list[Wait]:
+        """Waits of this position that nothing known implies, newest first; the engine's clock then knows them."""
+        clock = self.clock[engine]
+        out: list[Wait] = []
+        for p in sorted(needs, reverse=True):
+            slot = self.slot_of.get(p)
+            if slot is not None:
+                key, value = _ENGINES + slot[0], slot[1]
+            else:
+                key, value = self.engine_at[p], p + 1
+                if key == engine and not transfer:
+                    continue
+            if clock[key] >= value:
+                continue
+            clock = self._learn(clock, p, key, value)
+            out.append((key, value))
+        self.clock[engine] = clock
+        return out
+
+    def _learn(self, clock: np.ndarray, p: int, key: int, value: int) -> np.ndarray:
+        clock = np.maximum(clock, self.at_start[p])
+        clock[key] = max(clock[key], value)
+        return clock
+
+    def _take_semaphore(self, at: int, engine: int, waits: list[Wait]) -> None:
+        """A semaphore whose earlier transfer is known to be complete, or else the one used longest ago and a wait for it."""
+        clock = self.clock[engine]
+        slot = next((s for s in list(self.oldest)[:8] if clock[_ENGINES + s] >= self.uses[s]), self.oldest[0])
+        self.oldest.remove(slot)
+        self.oldest.append(slot)
+        if clock[_ENGINES + slot] < self.uses[slot]:
+            self.clock[engine] = self._learn(clock, self.last_transfer[slot], _ENGINES + slot, self.uses[slot])
+            waits.append((_ENGINES + slot, self.uses[slot]))
+        self.uses[slot] += 1
+        self.slot_of[at] = slot, self.uses[slot]
+        self.last_transfer[slot] = at
+
+    # ---- numbers
+    def _numbered(self, order: Sequence[int]) -> Waits:
+        """Give each engine's awaited words consecutive post counts."""
+        awaited = {value - 1 for waits in self.needed for key, value in waits if key < _ENGINES}
+        count, counts = [0] * _ENGINES, [0] * len(order)
+        posts: list[tuple[int, int]] = [(0, 0)] * len(order)
+        for at in range(len(order)):
+            e = self.engine_at[at]
+            if at in awaited:
+                count[e] += 1
+                counts[at] = count[e]
+                posts[at] = e + 1, 1
+            elif at in self.slot_of:
+                posts[at] = FIRST_DMA_SEMAPHORE + self.slot_of[at][0], 1
+        numbered = [
+            [(k + 1, counts[v - 1]) if k < _ENGINES else (FIRST_DMA_SEMAPHORE + k - _ENGINES, DMA_INCREMENT * v) for k, v in w]
+            for w in self.needed
+        ]
+        return Waits(numbered, posts)
