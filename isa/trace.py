@@ -5,7 +5,9 @@ order. The schema below is the file format: one npz member per column, loaded wi
 """
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -61,6 +63,9 @@ TRANSFERS: Mapping[str, str] = {
 }
 _TABLES: Mapping[str, Mapping[str, str]] = {"instructions": INSTRUCTIONS, "transfers": TRANSFERS}
 _SCALARS: Mapping[str, str] = {"schema_version": "iu", "tick_hz": "iu", "total_ticks": "iu", "target": "U"}
+# what zipfile, zlib and numpy raise for damaged bytes (RuntimeError includes NotImplementedError: compression methods)
+_DAMAGE = (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, RuntimeError, SyntaxError, MemoryError,
+           OverflowError, IndexError, struct.error, zlib.error, zipfile.BadZipFile)
 
 
 class TraceError(IsaError):
@@ -129,7 +134,7 @@ def load(path: str | Path) -> Trace:
             members = {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise TraceError("no such trace file", code="TRACE_MISSING", where=str(path)) from error
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise TraceError(f"not a complete trace file: {error}", code="TRACE_CORRUPT", where=str(path),
                          help="record it again with `neuronsim profile`") from error
     return _from_members(members, str(path))

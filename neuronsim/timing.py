@@ -79,12 +79,14 @@ class Timeline:
 
     def trace(self, stage: Stage, target: Target, core: int = 0) -> Trace:
         """The timeline as a trace of core number `core`, with opcodes and debug rows of the stage it was made from."""
-        words = np.concatenate([stage.stream(e) for e in ENGINES])
-        trigger = words[self.transfer_op]
+        streams = [stage.stream(e) for e in ENGINES]
+        trigger = _rows(streams, self.transfer_op)
         instructions = {
-            "core": np.full(len(words), core), "engine": self.engine, "index": self.index, "debug": words["debug"],
-            "opcode": words["opcode"], "start": self.start, "end": self.end, "retire": self.retire,
-            "wait_start": self.wait_start, "cause": self.cause, "cause_id": self.cause_id, "cause_op": self.cause_op,
+            "core": np.full(len(self.start), core), "engine": self.engine, "index": self.index,
+            "debug": np.concatenate([s["debug"] for s in streams]),
+            "opcode": np.concatenate([s["opcode"] for s in streams]),
+            "start": self.start, "end": self.end, "retire": self.retire, "wait_start": self.wait_start,
+            "cause": self.cause, "cause_id": self.cause_id, "cause_op": self.cause_op,
         }
         transfers = {
             "core": np.full(len(trigger), core), "trigger_engine": self.engine[self.transfer_op],
@@ -139,7 +141,7 @@ def _timeline(stage: Stage, target: Target, problem: Problem, solution: Solution
     index = (np.arange(len(engine)) - np.repeat(begin[:-1] - begin[0], counts)).astype(np.int32)
     cause, cause_id, cause_op = solution.cause[words], solution.cause_id[words], solution.cause_op[words]
     op = problem.trigger[rows] - base
-    trigger = np.concatenate(problem.words[core * len(ENGINES):(core + 1) * len(ENGINES)])[op]
+    trigger = _rows(problem.words[core * len(ENGINES):(core + 1) * len(ENGINES)], op)
     read, written, delivered = _sums(trigger, stage)
     return Timeline(
         engine=engine, index=index, wait_start=solution.wait_start[words], start=solution.start[words],
@@ -153,6 +155,13 @@ def _timeline(stage: Stage, target: Target, problem: Problem, solution: Solution
         total_ticks=int(max(solution.retire[words].max(initial=0), solution.last[rows].max(initial=0))),
         tick_hz=target.tick_hz,
     )
+
+
+def _rows(streams: Sequence[np.ndarray], ops: np.ndarray) -> np.ndarray:
+    """Words of one core by ascending op id, without joining the streams: [len(ops)] WORD."""
+    begin = np.concatenate([[0], np.cumsum([len(s) for s in streams])])
+    parts = np.searchsorted(ops, begin)
+    return np.concatenate([s[ops[a:b] - first] for s, first, a, b in zip(streams, begin, parts[:-1], parts[1:])])
 
 
 def _sums(trigger: np.ndarray, stage: Stage) -> list[np.ndarray]:

@@ -158,7 +158,6 @@ static void run_stream(machine_t *m, int64_t index)
         for (; s->wait < 2; s->wait++) {
             uint16_t sem = w->wait_sem[s->wait];
             if (sem != SEMAPHORE_NONE && values[sem] < w->wait_val[s->wait]) {
-                s->blocked_sem = sem;
                 m->waiting[core * m->semaphores + sem] |= (uint8_t)(1 << engine);
                 return;
             }
@@ -189,7 +188,6 @@ static void add_to_semaphore(machine_t *m, int64_t tick, int64_t core, uint16_t 
         if (!(waiting >> engine & 1) || m->values[slot] < s->words[s->pc - s->begin].wait_val[s->wait])
             continue;
         m->waiting[slot] &= (uint8_t)~(1 << engine);
-        s->blocked_sem = SEMAPHORE_NONE;
         delay(m, s, tick, cause, sem, op);
         s->wait++;
         run_stream(m, core * ENGINES + engine);

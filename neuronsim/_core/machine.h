@@ -40,7 +40,6 @@ typedef struct { /* one in-order instruction stream */
     int64_t post_op, enqueue_op; /* oldest undelivered post / untransferred trigger, -1: none */
     int64_t transfer;    /* next transfer id to enqueue */
     int32_t wait;        /* waits of words[pc] already met; -1: word not opened yet */
-    uint16_t blocked_sem;
     uint8_t port_mask[3]; /* by operand space */
     uint8_t tensor;
 } stream_t;

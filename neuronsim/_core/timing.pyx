@@ -5,7 +5,7 @@ import numpy as np
 from isa.dtypes import SIZES
 from neuronsim.units.model import Solution
 
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uintptr_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free
 
 
@@ -33,7 +33,6 @@ cdef extern from "machine.h" nogil:
         int64_t enqueue_op
         int64_t transfer
         int32_t wait
-        uint16_t blocked_sem
         uint8_t port_mask[3]
         uint8_t tensor
     ctypedef struct dma_t:

@@ -1,1 +1,16 @@
-"""Plain Python twin of the compiled event loop: one file per hardware unit, the readable form of the timing model."""
+"""Plain Python twin of the compiled event loop: one file per hardware unit, the readable form of the timing model.
+
+The rules that the files share, all times in integer ticks:
+
+- A word is issued in stream order. It starts at the latest of: the previous word's start + cost (PE: see `engine`), the
+  ticks its two waits are met, the end of the latest earlier word of the engine whose result it reads, and the grant of
+  its exclusive ports. end = start + cost + latency; words retire in order; a post is seen one semaphore latency after
+  retirement.
+- Exclusive ports are granted in order of request, all ports of a word together, and held for its cost.
+- A transfer enters its queue one DMA start latency after its trigger started (the published figure is from semaphore to
+  first byte). A DMA engine with no share in it posts as soon as the transfer is at the head of the queue. Posts of DMA
+  engines are seen one semaphore latency after the share is done.
+- DRAM bandwidth is reserved by each descriptor share when it starts, in order of arrival at the chip.
+- Inside one tick: posts of words, posts of DMA engines, finished shares, new transfers, port requests; then by core,
+  engine, op id.
+"""

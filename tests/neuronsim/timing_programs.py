@@ -45,7 +45,8 @@ def load(src: int = 0, columns: int = 128, *, dtype: int = BF16, **fields: Any) 
 
 
 def matmul(n: int = 512, *, dtype: int = BF16, m: int = 128, **fields: Any) -> np.ndarray:
-    return word("matmul", dst=operand(0, n, space=PSUM, partitions=m), src0=operand(65536, n, dtype=dtype), flags=1, **fields)
+    result = operand(0, n, space=PSUM, partitions=m)
+    return word("matmul", dst=result, src0=operand(65536, n, dtype=dtype), flags=1, **fields)
 
 
 def trigger(first: int, count: int = 1, queue: int = 0, semaphore: int = 16, **fields: Any) -> np.ndarray:
