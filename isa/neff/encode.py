@@ -9,26 +9,26 @@ from isa import word
 from isa.errors import ContainerError
 from isa.neff import json_values, layout
 from isa.neff.queues import queue_sets
-from isa.neff.weights import weight_bytes
+from isa.neff.weights import has_data, weight_bytes
 from isa.program import WEIGHT, Program, Stage, TensorInfo, Variable
 
 Members = dict[str, np.ndarray]
 
 
-def members(program: Program) -> Members:
-    """Return name -> [n] uint8 data of every member but the manifest.
+def members(program: Program, skip_missing: bool = False) -> Members:
+    """Return name -> [n] uint8 data of every member but the manifest; `skip_missing` leaves out weights without data.
 
     Raises: ContainerError when the program cannot be stored.
     """
     found: Members = {}
-    for name, data in _all_members(program):
+    for name, data in _all_members(program, skip_missing):
         if name in found:
             raise ContainerError("member occurs twice", code="NEFF_MEMBER_DUPLICATE", section=name)
         found[name] = data
     return found
 
 
-def _all_members(program: Program) -> Iterator[tuple[str, np.ndarray]]:
+def _all_members(program: Program, skip_missing: bool) -> Iterator[tuple[str, np.ndarray]]:
     yield layout.GRAPH, _json(_graph(program), layout.GRAPH)
     for index, stage in enumerate(program.stages):
         yield from _stage_members(index, stage)
@@ -38,6 +38,8 @@ def _all_members(program: Program) -> Iterator[tuple[str, np.ndarray]]:
         yield name, np.frombuffer(model, dtype=np.uint8)
     for index, stage in enumerate(program.stages):
         for variable in _weights(stage):
+            if skip_missing and not has_data(variable):
+                continue
             yield layout.stage_weight(index, variable.id), weight_bytes(variable)
 
 

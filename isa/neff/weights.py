@@ -38,6 +38,11 @@ class StoredWeight(Variable):
         return hash((self.id, self.name))
 
 
+def has_data(variable: Variable) -> bool:
+    """Return whether the variable has bytes, without touching those of a mapped file."""
+    return isinstance(variable, StoredWeight) or variable.data is not None
+
+
 def weight_bytes(variable: Variable) -> np.ndarray:
     """Return the [n] uint8 bytes of a weight, verified. The same as ``variable.data`` where that is present.
 
