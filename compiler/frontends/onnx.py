@@ -56,6 +56,7 @@ def from_model(
     onnx_check.check_operators(model, versions)
     true_inputs = _true_inputs(model)
     constants = _take_constants(model, base, where)
+    _relax(model)
     onnx_check.check_model(model, where)
     shapes, notes = resolve_shapes(true_inputs, input_shapes, batch)
     _set_input_shapes(model, shapes)
@@ -133,12 +134,20 @@ def _large_constant_nodes(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
     return hoisted
 
 
+def _relax(model: onnx.ModelProto) -> None:
+    """Accept what runtimes accept: outputs without a shape, IR 3 initialisers that are not listed as inputs."""
+    model.ir_version = max(model.ir_version, 4)
+    del model.graph.value_info[:]
+    for info in model.graph.output:
+        if info.type.HasField("tensor_type") and not info.type.tensor_type.HasField("shape"):
+            info.type.tensor_type.shape.SetInParent()
+
+
 def _set_input_shapes(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Write static shapes into the inputs and drop what the model claims about other values."""
+    """Write static shapes into the inputs and drop what the model claims about its outputs."""
     for info in model.graph.input:
         if info.name in shapes:
             info.CopyFrom(helper.make_tensor_value_info(info.name, info.type.tensor_type.elem_type, shapes[info.name]))
-    del model.graph.value_info[:]
     for info in model.graph.output:
         if info.type.HasField("tensor_type"):
             info.type.tensor_type.ClearField("shape")
