@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from isa.trace import Trace
 from neuronsim import host
 from neuronsim.host_cpu import CpuSegment
 from neuronsim.timing import Timeline, simulate
-from neuronsim.values import Core
+
+if TYPE_CHECKING:
+    from neuronsim.values import Core
 
 
 @dataclass
@@ -128,6 +130,9 @@ class Machine:
         return sum(simulate(stage, target).total_ticks for stage in stages) / target.tick_hz
 
     def _load(self) -> None:
+        """Give every stage its memory. Only values need it: a time-only run touches no data."""
+        from neuronsim.values import Core
+
         for node in self.program.nodes:
             if node.kind != "cpu" and node.stage not in self._cores:
                 self._cores[node.stage] = Core(self.program.stages[node.stage], self.target)

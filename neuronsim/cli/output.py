@@ -61,7 +61,12 @@ def write_atomic(path: str | Path, write: Callable[[IO[bytes]], None]) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """A JSON file, atomically."""
-    write_atomic(path, lambda stream: _write_all(stream, json_text(value).encode()))
+    write_text(path, json_text(value))
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """A UTF-8 text file, atomically."""
+    write_atomic(path, lambda stream: _write_all(stream, text.encode()))
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
