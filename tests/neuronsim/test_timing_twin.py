@@ -24,6 +24,9 @@ NAMES = ("v1", "trn1.2xlarge", "trn2.48xlarge")
 MACHINES = {name: target.load(name) for name in NAMES}
 MACHINES["tight"] = target.load("trn1.2xlarge").with_params(
     {"dram.bytes_per_ns": 50.0, "semaphore_latency_ns": 0.0, "dma.start_latency_ns": 20.0, "scalar.latency_cycles": 0})
+MACHINES["instant"] = MACHINES["tight"].with_params(  # infinite resources: many events in one tick
+    {"vector.clock_ghz": float("inf"), "sync.clock_ghz": float("inf"), "gpsimd.clock_ghz": float("inf"),
+     "dma.start_latency_ns": 0.0, "dma.bytes_per_ns": float("inf"), "dma.t0_ns": 0.0})
 
 
 @st.composite
