@@ -199,7 +199,7 @@ class Tensor:
         index: list[slice] = [slice(None)] * self.pmap.ndim
         index[dim] = slice(start, stop, step)
         axes[axis] = (Atom(count, P),)
-        return self._squeeze_ones(axes, self.pmap[tuple(index)])
+        return self._rebuild(axes, self.pmap[tuple(index)], pads=self.pads)
 
     def _slice_outer(self, axis: int, atoms: list[Atom], start: int, stop: int, step: int) -> Tensor | None:
         inner = prod(a.size for a in atoms[1:])
@@ -223,10 +223,6 @@ class Tensor:
             out.append(list(range(n, n + count)))
             n += count
         return out
-
-    def _squeeze_ones(self, axes: Sequence[Sequence[Atom]], pmap: np.ndarray) -> Tensor:
-        """P atoms of size 1 stay P atoms (their position matters); nothing to drop but keep one rule in one place."""
-        return self._rebuild(axes, pmap)
 
     def index_axis(self, axis: int, index: int) -> Tensor:
         """Fix one axis to an index and drop it."""

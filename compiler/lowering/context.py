@@ -9,6 +9,7 @@ import numpy as np
 
 from compiler.ir import Graph, Node
 from compiler.layout import Atom, F, P, Tensor, align_dims, blocks
+from compiler.lowering.homes import Homes
 from compiler.precision import Precision
 from isa import lang
 from isa.dtypes import dtype as dtype_of
@@ -44,7 +45,8 @@ class Context:
     Attributes:
         tensors: values on chip now. dram: values (also) in DRAM, as a row-major view of the value's shape.
         pads: per value, fill wanted around its spatial axes: axis -> (before, after).
-        homes: per value, the positions its channels must be written to and the shared tiles (concatenation).
+        homes: places of values that are parts of a channel-wise concatenation.
+        whole: values computed chunk by chunk into one tensor that outlives the chunks.
         load_ns: estimated busy time per engine so far, to balance work between engines.
         windows: per value, index ranges (axis -> (lo, hi)) of the part the current chunk computes.
     """
@@ -58,8 +60,10 @@ class Context:
     dram: dict[str, DramView] = field(default_factory=dict)
     pads: Mapping[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
     fills: Mapping[str, float] = field(default_factory=dict)
-    homes: dict[str, Tensor] = field(default_factory=dict)
+    homes: Homes = field(default_factory=lambda: Homes({}, {}))
+    whole: dict[str, Tensor] = field(default_factory=dict)
     cache: dict[object, object] = field(default_factory=dict)
+    chunk: int = 0
     load_ns: dict[str, float] = field(default_factory=dict)
     windows: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
@@ -155,13 +159,36 @@ class Context:
     def output(self, name: str, p_axes: Sequence[int], *, pmap: np.ndarray | None = None) -> Tensor:
         """Where a node writes `name`: its place in a shared or whole tensor when it has one, else a new tensor."""
         box = self.windows.get(name, {})
+        if name in self.whole:
+            return window(self.whole[name], box)
         if name in self.homes:
-            return window(self.homes[name], box)
+            return window(self.home(name), box)
         origin = {axis: lo for axis, (lo, _) in box.items()}
         return self.alloc(
             self.window_shape(name), p_axes, self.storage(name), pmap=pmap, pads=self.border(name, self.pads.get(name, {})),
             fill=self.fills.get(name, 0.0), origin=origin, name=name,
         )
+
+    def home(self, name: str) -> Tensor:
+        """The part of its concatenation's shared tensor that belongs to `name`; allocated by the first part written."""
+        root = self.homes.root(name)
+        if root not in self.homes.tensors:
+            if root in self.whole:
+                self.homes.put(root, self.whole[root])
+            else:
+                self.homes.put(root, self.new_home(root, self.windows.get(root, {})))
+        return self.homes.cut(name)
+
+    def new_home(self, root: str, box: Mapping[int, tuple[int, int]]) -> Tensor:
+        """A tensor for a concatenation (or the window `box` of it), gaps between its parts zeroed."""
+        shape = tuple(box[a][1] - box[a][0] if a in box else n for a, n in enumerate(self.shape(root)))
+        tensor = self.alloc(
+            shape, (1,), self.storage(root), pmap=self.homes.positions[root], pads=self.border(root, self.pads.get(root, {})),
+            fill=self.fills.get(root, 0.0), origin={a: lo for a, (lo, _) in box.items()}, name=root,
+        )
+        if shape[1] > 1:
+            self.zero_gaps(tensor, tensor.tiles[0].sizes[0])
+        return tensor
 
     def border(self, name: str, need: Mapping[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
         """Pads of the current window: those of the whole tensor on the sides where the window touches its border."""

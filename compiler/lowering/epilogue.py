@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.ir import Node
-from compiler.layout import Run, Tensor
+from compiler.layout import F, Run, Tensor
 from compiler.lowering.context import Context
+from compiler.lowering.move import const_like
 from isa.lang import View
 
 
@@ -39,10 +40,15 @@ class Epilogue:
         """Read `node.attrs["epilogue"]`; per-channel bias vectors become columns at `out`'s positions."""
         steps: list[Step] = []
         bias: np.ndarray | None = None
+        along_free = out.space_of(channel_axis) == F
         for kind, *args in node.attrs.get("epilogue", ()):
             if kind == "bias":
                 vector = ctx.graph.const(node.inputs[args[0]])
                 assert vector is not None
+                if along_free:
+                    shape = [-1 if a == channel_axis % len(out.shape) else 1 for a in range(len(out.shape))]
+                    steps.append(Step("add", residual=const_like(ctx, f"{node.name}.bias", vector.reshape(shape), out)))
+                    continue
                 bias = vector.reshape(-1) if bias is None else bias + vector.reshape(-1)
             elif kind == "add":
                 steps.append(Step("add", residual=residuals[args[0]]))

@@ -8,13 +8,12 @@ from math import prod
 import numpy as np
 
 from compiler.ir import Node
-from compiler.layout import F, Run, Tensor, merge_dims, runs_of
+from compiler.layout import F, Tensor, merge_dims, runs_of
 from compiler.lowering.context import Context
 from compiler.lowering.conv import Phase, conv_phases, pads_needed
 from compiler.lowering.move import const_like, like, padded, pointwise, relayout
 from isa.lang import View
 
-LOWEST = float(np.finfo(np.float32).min)
 
 
 def lower_pool(ctx: Context, node: Node) -> None:
@@ -28,9 +27,8 @@ def lower_pool(ctx: Context, node: Node) -> None:
         x = relayout(ctx, x, (1,))
     need = ctx.border(node.inputs[0], pads_needed([phase], ctx.shape(node.inputs[0])[2:]))
     x = padded(ctx, x, need, ctx.fills.get(node.inputs[0], 0.0) if maximum else 0.0)
-    home = ctx.homes.get(name)
-    direct = home is None or runs_of(x.positions(), home.positions()) is not None
-    out = ctx.output(name, (1,), pmap=None if home is not None else x.pmap)
+    out = ctx.output(name, (1,), pmap=x.pmap)
+    direct = runs_of(x.positions(), out.positions()) is not None
     target = out if direct else like(ctx, x_window(x, out), out.dtype, "pooled")
     _reduce_windows(ctx, node, x, target, phase, "max" if maximum else "add")
     if not maximum:
@@ -147,13 +145,3 @@ def _inverse_counts(node: Node, shape: Sequence[int], origin: dict[int, int], in
         total = total * counts.reshape([-1 if i == d + 2 else 1 for i in range(len(in_sizes) + 2)])
     inverse = (1.0 / total).astype(np.float32)
     return inverse.reshape(-1)[:1] if (inverse == inverse.flat[0]).all() else inverse
-
-
-def lower_reduce(ctx: Context, node: Node) -> None:
-    """ReduceSum, ReduceMean, ReduceMax, ReduceMin over constant axes."""
-    from compiler.lowering.reduce import reduce_axes
-
-    reduce_axes(ctx, node)
-
-
-__all__ = ["LOWEST", "Run", "lower_pool", "lower_reduce"]

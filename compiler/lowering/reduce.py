@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 
 from compiler.ir import Node
-from compiler.layout import F, P, Run, Tensor, blocks, merge_dims, runs_of
+from compiler.layout import F, P, Run, Tensor, align_dims, blocks, merge_dims, runs_of
 from compiler.lowering.context import MOST_FREE, Context
 from compiler.lowering.elementwise import _apply_tail
 from compiler.lowering.move import cast, const_like, like, pointwise, psum_view, relayout
@@ -71,8 +71,6 @@ def _sum_partitions(ctx: Context, x: Tensor, axes: list[int]) -> Tensor:
     dims[1] = [d for a, d in ((a, (a.size, a.stride)) for i, ax in enumerate(out.axes) if i not in axes for a in ax)]
     dims[0] = [(a.size, a.stride) for i, ax in enumerate(src.axes) if i not in axes for a in ax if a.space == F]
     runs = [r for (r,) in runs_of(src.positions()) or []]
-    from compiler.layout import align_dims
-
     for (at, to), (near, far) in blocks(align_dims(dims), 4, ctx.target.psum_bank_bytes // 4):
         n = prod(s for s, _ in near)
         acc = psum_view(ctx, 1, n, "sum")
@@ -94,7 +92,7 @@ def _reduce_free(ctx: Context, x: Tensor, out: Tensor, axes: list[int], op: str,
     window = prod(s for s, _ in inner)
     room = max(1, MOST_FREE["sbuf"] // window)
     for src_run, dst_run in runs_of(x.positions(), out.positions()) or []:
-        for (at, to), (near, far) in blocks([outer_in, outer_out], max(1, 4 - len(inner)), room):
+        for (at, to), (near, far) in blocks(align_dims([outer_in, outer_out]), max(1, 4 - len(inner)), room):
             near = [d for d in near if d[0] > 1]
             n = prod(s for s, _ in near)
             src = x.view_dims(src_run, [*(near or [(1, 1)]), *inner], at)
@@ -139,7 +137,7 @@ def _softmax_rows(
     def small(n: int, name: str) -> View:
         return p.sbuf((rows, n), "fp32", name=name).ap(0, [1], [n], partition=dst_run.partition, partitions=dst_run.count)
 
-    for (at, to), (a_dims, b_dims) in blocks([outer_in, outer_out], max(1, 4 - len(near)), MOST_FREE["sbuf"] // width):
+    for (at, to), (a_dims, b_dims) in blocks(align_dims([outer_in, outer_out]), max(1, 4 - len(near)), MOST_FREE["sbuf"] // width):
         a_dims, b_dims = [d for d in a_dims if d[0] > 1], [d for d in b_dims if d[0] > 1]
         n = prod(s for s, _ in a_dims)
         top, total = small(n, "max"), small(n, "sum")

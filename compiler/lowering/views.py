@@ -181,16 +181,15 @@ def _join_home(ctx: Context, node: Node, axis: int) -> None:
     """Parts that were not written in place are copied; the result is the shared tensor."""
     name = node.output
     box = ctx.windows.get(name, {})
-    out = window(ctx.homes[name], box)
+    out = window(ctx.home(name), box)
     at = 0
     for source in node.inputs:
         size = ctx.shape(source)[axis]
         piece = out.slice_axis(axis, at, at + size)
         assert piece is not None
         piece = replace(piece, origin=out.origin)
-        if source not in ctx.homes or not np.array_equal(ctx.homes[source].positions(), piece.positions()):
-            copy(ctx, piece, ctx.part(source, box))
-        elif ctx.homes[source].tiles != out.tiles:
+        mine = ctx.homes.places.get(source)
+        if mine is None or mine.root != ctx.homes.root(name) or mine.first != ctx.homes.places[name].first + at:
             copy(ctx, piece, ctx.part(source, box))
         at += size
     ctx.tensors[name] = out

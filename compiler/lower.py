@@ -1,0 +1,135 @@
+"""From an optimised graph to a tile program: inputs, one lowering per node, outputs. Order and chunks come from `tiling`."""
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from compiler.errors import UnsupportedOp
+from compiler.ir import Graph, Node
+from compiler.lowering import LOWERINGS
+from compiler.lowering.context import Context, node_label
+from compiler.lowering.conv import conv_phases, pads_needed, transposed_phases
+from compiler.lowering.homes import Homes, plan_homes
+from compiler.lowering.move import store_output
+from compiler.options import CompileOptions
+from compiler.precision import STORAGE, Precision
+from compiler.tiling import Chunk, plan_chunks
+from isa import lang
+from isa.errors import ErrorList
+from isa.target import Target
+
+WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
+SELECTS_NONNEGATIVE = ("MaxPool", "Concat", "Reshape", "AveragePool")
+
+
+def lower_graph(graph: Graph, target: Target, precision: Precision, options: CompileOptions, outputs: list[str]) -> lang.TileProgram:
+    """The tile program of a whole graph on one core.
+
+    Raises: ErrorList of UnsupportedOp naming every node without a lowering.
+    """
+    check_supported(graph)
+    program = lang.TileProgram(target, graph.name)
+    places, positions = plan_homes(graph, precision) if options.fusion else ({}, {})
+    pads, fills = plan_pads(graph)
+    for root in positions:
+        merge_pads(pads, root, [n for n, p in places.items() if p.root == root])
+    ctx = Context(program, graph, target, precision, packing=options.packing, pads=pads, fills=fills, homes=Homes(places, positions))
+    for name in graph.inputs:
+        ctx.dram[name] = program.input(name, graph.shape(name) or (1,), precision.storage(name))
+    for chunk in plan_chunks(graph, target, precision, options):
+        _lower_chunk(ctx, chunk)
+    for name in outputs:
+        kind = STORAGE[graph.dtype(name)]
+        with program.layer(f"output {name}", op_type="Output", source=name):
+            store_output(ctx, name, program.output(_output_name(graph, name), graph.shape(name) or (1,), kind))
+    return program
+
+
+def _output_name(graph: Graph, name: str) -> str:
+    return f"{name}.out" if name in graph.inputs else name
+
+
+def check_supported(graph: Graph) -> None:
+    missing = [n for n in graph.nodes if n.op not in LOWERINGS]
+    if missing:
+        raise ErrorList([UnsupportedOp(f"operator {n.op} has no lowering on the device", where=n.name) for n in missing])
+
+
+def _lower_chunk(ctx: Context, chunk: Chunk) -> None:
+    ctx.windows = chunk.windows
+    for root in chunk.fresh:
+        ctx.homes.forget(root)
+    for name in chunk.fresh:
+        ctx.tensors.pop(name, None)
+    for name, box in chunk.whole.items():
+        if name not in ctx.whole:
+            ctx.windows, kept = {}, ctx.windows
+            ctx.whole[name] = ctx.new_home(name, {}) if name in ctx.homes.positions else ctx.output(name, (1,))
+            ctx.windows = kept
+        del box
+    ctx.chunk = chunk.number
+    for node in chunk.nodes:
+        with ctx.program.layer(node.output, op_type=node_label(node), source=",".join(node.sources), macs=chunk.share(macs(ctx.graph, node))):
+            LOWERINGS[node.op](ctx, node)
+    for name in chunk.finished:
+        if name in ctx.whole:
+            ctx.tensors[name] = ctx.whole[name]
+    for name in chunk.dead:
+        ctx.tensors.pop(name, None)
+
+
+def macs(graph: Graph, node: Node) -> int:
+    """Useful multiply-accumulates of a node: those of the model's own products, nothing the compiler adds."""
+    if node.op in ("Conv", "ConvTranspose"):
+        weight = graph.shape(node.inputs[1])
+        pixels = prod(graph.shape(node.output if node.op == "Conv" else node.inputs[0])[2:])
+        return graph.shape(node.inputs[0])[0] * pixels * prod(weight)
+    if node.op == "MatMul":
+        return prod(graph.shape(node.output)) * graph.shape(node.inputs[0])[-1]
+    return 0
+
+
+def plan_pads(graph: Graph) -> tuple[dict[str, dict[int, tuple[int, int]]], dict[str, float]]:
+    """Fill that windowed consumers read around each value, and its value (-inf before a padded MaxPool of signed data)."""
+    pads: dict[str, dict[int, tuple[int, int]]] = {}
+    fills: dict[str, float] = {}
+    for node in graph.nodes:
+        if node.op not in WINDOWED:
+            continue
+        source = node.inputs[0]
+        phases = (transposed_phases if node.op == "ConvTranspose" else conv_phases)(node, graph.shape(node.output)[2:])
+        need = pads_needed(phases, graph.shape(source)[2:])
+        mine = pads.setdefault(source, {})
+        for axis, (before, after) in need.items():
+            have = mine.get(axis, (0, 0))
+            mine[axis] = (max(have[0], before), max(have[1], after))
+        if node.op == "MaxPool" and any(b != (0, 0) for b in need.values()) and not nonnegative(graph, source):
+            fills[source] = -np.inf
+    return pads, fills
+
+
+def merge_pads(pads: dict[str, dict[int, tuple[int, int]]], root: str, parts: list[str]) -> None:
+    """Parts of a shared tensor have its pads: the most any of them needs."""
+    mine = pads.setdefault(root, {})
+    for part in parts:
+        for axis, (before, after) in pads.get(part, {}).items():
+            have = mine.get(axis, (0, 0))
+            mine[axis] = (max(have[0], before), max(have[1], after))
+
+
+def nonnegative(graph: Graph, name: str, depth: int = 0) -> bool:
+    """Whether a value is known to be at least 0."""
+    node = graph.producer(name)
+    if node is None or depth > 16:
+        return False
+    steps = node.attrs.get("epilogue", ())
+    if steps:
+        last = steps[-1]
+        return (last[0] == "act" and last[1] in ("relu", "sigmoid", "exp", "abs")) or (last[0] == "clip" and last[1] >= 0)
+    if node.op in ("Relu", "Sigmoid", "Exp", "Abs", "Softmax"):
+        return True
+    if node.op == "Clip":
+        low = graph.const(node.input(1))
+        return low is not None and float(low) >= 0
+    return node.op in SELECTS_NONNEGATIVE and all(nonnegative(graph, i, depth + 1) for i in node.inputs if i and not graph.is_const(i))

@@ -1,0 +1,102 @@
+"""Operator -> lowering, one explicit alphabetical table; a lowering emits instructions for one node into the context."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from compiler.ir import Node
+from compiler.lowering.context import Context
+from compiler.lowering.conv import lower_conv
+from compiler.lowering.elementwise import lower_affine, lower_binary, lower_unary, lower_where
+from compiler.lowering.gather import lower_gather, lower_gather_elements
+from compiler.lowering.lrn import lower_lrn
+from compiler.lowering.matmul import lower_matmul
+from compiler.lowering.pool import lower_pool
+from compiler.lowering.quantize import lower_dequantize, lower_quantize
+from compiler.lowering.reduce import lower_layer_norm, lower_reduce, lower_softmax
+from compiler.lowering.resize import lower_resize
+from compiler.lowering.views import (
+    lower_concat,
+    lower_expand,
+    lower_pad,
+    lower_reshape,
+    lower_slice,
+    lower_split,
+    lower_transpose,
+)
+
+Lowering = Callable[[Context, Node], None]
+
+LOWERINGS: dict[str, Lowering] = {
+    "Abs": lower_unary,
+    "Add": lower_binary,
+    "Affine": lower_affine,
+    "And": lower_binary,
+    "Atan": lower_unary,
+    "AveragePool": lower_pool,
+    "Cast": lower_unary,
+    "Clip": lower_unary,
+    "Concat": lower_concat,
+    "Conv": lower_conv,
+    "ConvTranspose": lower_conv,
+    "Cos": lower_unary,
+    "DequantizeLinear": lower_dequantize,
+    "Div": lower_binary,
+    "Equal": lower_binary,
+    "Erf": lower_unary,
+    "Exp": lower_unary,
+    "Expand": lower_expand,
+    "Flatten": lower_reshape,
+    "Gather": lower_gather,
+    "GatherElements": lower_gather_elements,
+    "GatherND": lower_gather_elements,
+    "Gelu": lower_unary,
+    "GlobalAveragePool": lower_reduce,
+    "GlobalMaxPool": lower_reduce,
+    "Greater": lower_binary,
+    "GreaterOrEqual": lower_binary,
+    "HardSigmoid": lower_unary,
+    "IsNaN": lower_unary,
+    "LRN": lower_lrn,
+    "LayerNormalization": lower_layer_norm,
+    "LeakyRelu": lower_unary,
+    "Less": lower_binary,
+    "LessOrEqual": lower_binary,
+    "Log": lower_unary,
+    "MatMul": lower_matmul,
+    "Max": lower_binary,
+    "MaxPool": lower_pool,
+    "Min": lower_binary,
+    "Mish": lower_unary,
+    "Mul": lower_binary,
+    "Neg": lower_unary,
+    "Not": lower_unary,
+    "Or": lower_binary,
+    "Pad": lower_pad,
+    "Pow": lower_binary,
+    "QuantizeLinear": lower_quantize,
+    "Reciprocal": lower_unary,
+    "ReduceMax": lower_reduce,
+    "ReduceMean": lower_reduce,
+    "ReduceMin": lower_reduce,
+    "ReduceSum": lower_reduce,
+    "Relu": lower_unary,
+    "Reshape": lower_reshape,
+    "Resize": lower_resize,
+    "Sigmoid": lower_unary,
+    "Sign": lower_unary,
+    "Silu": lower_unary,
+    "Sin": lower_unary,
+    "Slice": lower_slice,
+    "Softmax": lower_softmax,
+    "Softplus": lower_unary,
+    "Split": lower_split,
+    "Sqrt": lower_unary,
+    "Squeeze": lower_reshape,
+    "Sub": lower_binary,
+    "Swish": lower_unary,
+    "Tanh": lower_unary,
+    "Transpose": lower_transpose,
+    "Unsqueeze": lower_reshape,
+    "Where": lower_where,
+    "Xor": lower_binary,
+}

@@ -1,0 +1,73 @@
+"""Local response normalisation: the window over channels is a band matrix on the PE."""
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from compiler.ir import Node
+from compiler.layout import F, Run, align_dims, blocks
+from compiler.lowering.context import Context
+from compiler.lowering.conv import out_runs, strips
+from compiler.lowering.move import like, pointwise, psum_view, relayout
+from compiler.lowering.operand import result
+from compiler.lowering.stationary import Block, Stationary
+from isa.lang import View
+
+
+def lower_lrn(ctx: Context, node: Node) -> None:
+    """y = x * (bias + alpha / size * sum of squares over `size` neighbouring channels) ^ -beta."""
+    name = node.output
+    box = ctx.windows.get(name, {})
+    x = ctx.part(node.inputs[0], box)
+    if x.p_axes() != (1,):
+        x = relayout(ctx, x, (1,))
+    size, alpha = int(node.attrs["size"]), float(node.attrs.get("alpha", 1e-4))
+    beta, bias = float(node.attrs.get("beta", 0.75)), float(node.attrs.get("bias", 1.0))
+    pe = ctx.precision.matmul("fp32")
+    squares = like(ctx, x, pe, "squares")
+    p = ctx.program
+
+    def square(dst: View, src: list[View], n: int) -> None:
+        ctx.charge("scalar", n / ctx.target.engines["scalar"].clock_ghz)
+        p.activation(dst, src[0], "square")
+
+    assert pointwise(ctx, squares, [x], square)
+    out = result(ctx, name, x)
+    channels = x.shape[1]
+    before, after = (size - 1) // 2, size // 2
+    band = np.zeros((channels, channels), dtype=np.float32)
+    for c in range(channels):
+        band[max(0, c - before) : min(channels, c + after + 1), c] = 1.0
+    ins, outs = strips(squares), strips(out)
+    made, plan = [], []
+    for strip in outs:
+        row = []
+        for i, source in enumerate(ins):
+            ci, co = source.channels[:, None], strip.channels[None, :]
+            block = np.where((ci >= 0) & (co >= 0), band[np.maximum(ci, 0), np.maximum(co, 0)], 0)
+            if block.any():
+                row.append((len(made), i))
+                made.append(Block(source.lo, block.astype(np.float32)))
+        plan.append(row)
+    key = (node.name, "band", pe, x.positions().tobytes())
+    if key not in ctx.cache:
+        ctx.cache[key] = Stationary(ctx, node.name, made, pe)
+    stationary: Stationary = ctx.cache[key]  # type: ignore[assignment]
+    lists = align_dims([[(a.size, a.stride) for axis in t.axes for a in axis if a.space == F] for t in (squares, x, out)])
+    for strip, row in zip(outs, plan, strict=True):
+        for offsets, dims in blocks(lists, 4, ctx.target.psum_bank_bytes // 4):
+            n = prod(s for s, _ in dims[0])
+            acc = psum_view(ctx, strip.hi, n)
+            for k, (number, i) in enumerate(row):
+                s = ins[i]
+                p.load_stationary(stationary.view(number))
+                moving = squares.view(Run(0, s.tile, s.lo, s.hi - s.lo), dims[0], offsets[0])
+                p.matmul(acc[strip.lo : strip.hi], moving, start=k == 0, stop=k == len(row) - 1)
+            for partition, count in out_runs(strip):
+                run = Run(0, strip.tile, partition, count)
+                factor = p.sbuf((partition + count, n), "fp32", name="lrn")[partition : partition + count]
+                p.tensor_scalar(factor, acc[partition : partition + count], "mult", alpha / size, "add", bias)
+                p.tensor_scalar(factor, factor, "power", -beta, engine=ctx.pick(("vector",), n))
+                p.tensor_tensor(out.view(run, dims[2], offsets[2]), factor, x.view(run, dims[1], offsets[1]), "mult")
+    ctx.tensors[name] = out
