@@ -21,7 +21,8 @@ _KINDS = {
 
 def page() -> str:
     """The reference page as Markdown."""
-    parts = [_HEAD.replace("ENGINES", ", ".join(f"`{e}`" for e in ENGINES)), _layouts(), _operators("ALU operations", SPEC.alu, SPEC.sources["alu"]),
+    head = _HEAD.replace("ENGINES", ", ".join(f"`{e}`" for e in ENGINES))
+    parts = [head, _layouts(), _operators("ALU operations", SPEC.alu, SPEC.sources["alu"]),
              _operators("Functions", SPEC.functions, SPEC.sources["functions"]), _dtypes(), _instructions(), _targets()]
     return "\n\n".join(p.strip("\n") for p in parts) + "\n"
 

@@ -230,7 +230,7 @@ class Target:
 
     # ---- PE
     @cached_property
-    def cycles_per_row(self) -> dict[str, int]:
+    def cycles_per_row(self) -> dict[str, float]:
         """PE cycles for one row of moving data, by operand dtype; dtypes the PE does not take are absent."""
         prefix = "tensor.cycles_per_row."
         return {k.removeprefix(prefix): v.value for k, v in self.parameters.items() if k.startswith(prefix)}
@@ -263,7 +263,8 @@ class Target:
     def scaled(self, names: Iterable[str], factor: float) -> Target:
         """A machine costlier by `factor` in those parameters: times and cycle counts up, rates down.
 
-        Parameters that are neither (sizes, counts, lists) are left alone. Engine cycles stay whole numbers, rounded up.
+        Parameters that are neither (sizes, counts, lists) are left alone. Cycle counts stay whole, rounded up; cycles
+        per PE row need not.
         """
         if not factor > 0:
             raise TargetError("the factor must be positive", where=self.name, limit="> 0", actual=factor)
@@ -275,9 +276,9 @@ def _scale(name: str, value: Any, factor: float) -> Any:
         return None
     if name.endswith(_RATES):
         return value / factor
-    if name.endswith("_cycles") or ".cycles_per_row." in name:
+    if name.endswith("_cycles"):
         return math.ceil(round(value * factor, 9))
-    return value * factor if name.endswith(_TIMES) else None
+    return value * factor if name.endswith(_TIMES) or ".cycles_per_row." in name else None
 
 
 # ---- loading

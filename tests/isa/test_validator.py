@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from isa import word
 from isa.dtypes import BY_NAME
@@ -341,3 +343,43 @@ def test_long_streams_are_checked_fast() -> None:
     assert time.perf_counter() - started < 1.0  # 0.1 s alone; room for a busy host
     stream["dst"]["start"][41] = 2
     assert codes(Stage(streams={"vector": stream})) == ["ALIGNMENT"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(-9, 9)), min_size=1, max_size=4), st.integers(0, 60),
+       st.sampled_from(["fp32", "bf16", "uint8"]), st.sampled_from([64, 128]))
+def test_bounds_equal_listing_the_elements(dims: list[tuple[int, int]], start: int, dtype: str, limit: int) -> None:
+    width = BY_NAME[dtype].size
+    sizes, steps = tuple(n for n, _ in dims), tuple(s for _, s in dims)
+    small = V2.with_params({"sbuf.partition_bytes": limit})
+    touched = [start + width * sum(i * s for i, s in zip(index, steps)) for index in np.ndindex(*sizes)]
+    legal = min(touched) >= 0 and max(touched) + width <= limit
+    found = codes(stage("vector", make("memset", dst=operand(sizes, dtype, steps=steps, start=start))), small)
+    assert ("OUT_OF_BOUNDS" not in found) == legal
+    assert ("ALIGNMENT" in found) == (start % width != 0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(-2, 2), st.integers(-40, 40)), min_size=4, max_size=4),
+       st.integers(0, 127), st.integers(0, 90))
+def test_legal_descriptors_stay_in_sbuf(dims: list[tuple[int, int, int]], first: int, byte: int) -> None:
+    """Whatever passes touches only bytes of partitions, and steps as a compiler writes them are not refused."""
+    small = V2.with_params({"sbuf.partition_bytes": 96})
+    size = tuple(n for n, _, _ in dims)
+    d = descriptor(**load_tile(size=size, src_step=(0, 0, 0, 0), dst_step=tuple(p * PARTITION + b for _, p, b in dims),
+                               dst_off=first * PARTITION + byte))
+    found = codes(stage("sync", descriptors=d, variables=[Variable(1, "x", INPUT, FP32, (4,))]), small)
+    places = [(first + sum(i * p for i, (_, p, _) in zip(index, dims)),
+               byte + sum(i * b for i, (_, _, b) in zip(index, dims))) for index in np.ndindex(*size)]
+    assert (found == []) == all(0 <= p < 128 and 0 <= b <= 92 for p, b in places)
+
+
+@pytest.mark.filterwarnings("error")
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(list(SPEC.by_opcode)))
+def test_garbage_is_refused_and_never_crashes(seed: int, opcode: int) -> None:
+    raw = np.random.default_rng(seed).integers(0, 256, 4 * word.WORD_BYTES, dtype=np.uint8)
+    words = raw.view(word.WORD).copy()
+    words["opcode"] = opcode
+    garbage = Stage(streams={e: words for e in SPEC.by_opcode[opcode].engines}, descriptors=raw.view(word.DESCRIPTOR))
+    assert codes(garbage)
