@@ -13,6 +13,10 @@ EXTENSIONS: dict[str, tuple[list[str], list[str], list[str]]] = {
         [f"{CORE}/machine.h", f"{CORE}/word.h"],
         ["-O3"],
     ),
+    **{
+        f"neuronsim._core.{name}": ([f"{CORE}/{name}.pyx"], [], ["-O3"])
+        for name in ("check_access", "check_order", "check_races", "check_shadow")
+    },
 }
 
 DIRECTIVES = {"language_level": 3}
