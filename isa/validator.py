@@ -17,7 +17,7 @@ from isa.program import Stage
 from isa.spec import SPEC, Instruction, Slot
 from isa.target import Target
 from isa.validator_rules import RULES, Group
-from isa.violations import Place, Violations
+from isa.violations import DTYPE_NAMES, Place, Violations, named
 from isa.word import ENGINES, NONE, PARTITIONS, PSUM, SBUF, SPACE_NAMES, WORD, WORD_BYTES
 
 # fields any instruction may use
@@ -200,7 +200,9 @@ def _pointer(found: Violations, group: Group, slot: Slot, place: Place) -> None:
 
 def _memory(found: Violations, group: Group, memory: tuple[str, ...], space: np.ndarray, place: Place) -> None:
     allowed = np.isin(space, [_SPACES[m] for m in memory])
-    found.check(~allowed, place, "MEMORY", "the operand cannot live there", ", ".join(memory), space)
+    if not allowed.all():
+        found.check(~allowed, place, "MEMORY", "the operand cannot live there", ", ".join(memory),
+                    named(SPACE_NAMES, space))
     if group.engine == "gpsimd":
         found.check(space == PSUM, place, "GPSIMD_PSUM", "the gpsimd engine cannot reach PSUM", "sbuf", "psum")
 
@@ -208,7 +210,9 @@ def _memory(found: Violations, group: Group, memory: tuple[str, ...], space: np.
 def _dtype(found: Violations, codes: np.ndarray, allowed: tuple[str, ...], place: Place) -> None:
     table = np.zeros(256, dtype=bool)
     table[[BY_NAME[name].code for name in allowed]] = True
-    found.check(~table[codes], place, "DTYPE", "data type not allowed here", ", ".join(allowed), codes)
+    bad = ~table[codes]
+    if bad.any():
+        found.check(bad, place, "DTYPE", "data type not allowed here", ", ".join(allowed), named(DTYPE_NAMES, codes))
 
 
 def _start_partition(found: Violations, start: np.ndarray, count: np.ndarray, place: Place) -> None:
@@ -237,7 +241,10 @@ def _operator(found: Violations, group: Group, slot: Slot, place: Place) -> None
     table = np.zeros(256, dtype=bool)
     table[usable] = True
     codes = group.field(slot.field)
-    found.check(~table[codes], place, "OPERATION", "operation not allowed here", ", ".join(names), codes)
+    bad = ~table[codes]
+    if bad.any():
+        texts = named({c: o.name for c, o in known.items()}, codes)
+        found.check(bad, place, "OPERATION", "operation not allowed here", ", ".join(names), texts)
 
 
 def _relations(found: Violations, group: Group) -> None:

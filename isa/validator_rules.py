@@ -9,7 +9,7 @@ from isa.dtypes import BY_NAME, DTYPES, SIZES
 from isa.program import Stage
 from isa.spec import ALU_OPS, SPEC, Instruction
 from isa.target import Target
-from isa.violations import Place, Violations
+from isa.violations import DTYPE_NAMES, Place, Violations, named
 
 _INTEGER = np.zeros(256, dtype=bool)
 _INTEGER[[d.code for d in DTYPES if d.kind in "iu"]] = True
@@ -17,6 +17,7 @@ _BITWISE = np.zeros(256, dtype=bool)
 _BITWISE[[o.code for o in SPEC.alu.values() if o.kind == "bitwise"]] = True
 _FOUR_BYTE = [BY_NAME["fp32"].code, BY_NAME["tf32"].code]
 _INT8, _INT32, _FP32 = BY_NAME["int8"].code, BY_NAME["int32"].code, BY_NAME["fp32"].code
+_ALU_NAMES = {code: name for name, code in ALU_OPS.items()}
 _LOAD = SPEC.by_name["load_stationary"].opcode
 
 
@@ -76,8 +77,10 @@ def bitwise_integer(found: Violations, group: Group) -> None:
     bitwise = _is_bitwise(group)
     for slot in group.instruction.operands:
         codes = group.field(slot.field)["dtype"]
-        found.check(bitwise & ~_INTEGER[codes], group.place.within(slot.name), "DTYPE",
-                    "bitwise operations need integers", "an integer type", codes)
+        bad = bitwise & ~_INTEGER[codes]
+        if bad.any():
+            found.check(bad, group.place.within(slot.name), "DTYPE", "bitwise operations need integers",
+                        "an integer type", named(DTYPE_NAMES, codes))
 
 
 def no_bitwise(found: Violations, group: Group) -> None:
@@ -85,24 +88,32 @@ def no_bitwise(found: Violations, group: Group) -> None:
     found.check(_is_bitwise(group), group.place, "OPERATION", "a recurrence cannot be bitwise")
 
 
+def _pairs(op0: np.ndarray, op1: np.ndarray) -> np.ndarray:
+    first, second = named(_ALU_NAMES, op0), named(_ALU_NAMES, op1)
+    return np.array([f"{a} {b}" for a, b in zip(first, second)], dtype=object)
+
+
 def tensor_scalar_engine(found: Violations, group: Group) -> None:
     """Scalar engine: mult+add, mult, add. gpsimd: rsqrt. Bitwise: vector. Source: nki/api/nki/isa/__init__.py."""
     op0, op1 = group.field("op0"), group.field("op1")
-    pairs = op0.astype(np.int64) << 8 | op1
     if group.engine == "scalar":
+        pairs = op0.astype(np.int64) << 8 | op1
         allowed = [(ALU_OPS[a] << 8) | ALU_OPS[b] for a, b in (("mult", "add"), ("mult", "bypass"), ("add", "bypass"))]
-        found.check(~np.isin(pairs, allowed), group.place, "OPERATION",
-                    "the scalar engine has only mult then add, mult, and add", "mult add, mult, add", pairs)
+        bad = ~np.isin(pairs, allowed)
+        if bad.any():
+            found.check(bad, group.place, "OPERATION", "the scalar engine has only mult then add, mult, and add",
+                        "mult add, mult, add", _pairs(op0, op1))
     elif group.engine == "gpsimd":
         rsqrt = (op0 == ALU_OPS["rsqrt"]) | (op1 == ALU_OPS["rsqrt"])
-        found.check(~rsqrt, group.place, "OPERATION", "the gpsimd engine has tensor_scalar for rsqrt only", "rsqrt",
-                    pairs)
+        found.check(~rsqrt, group.place, "OPERATION", "the gpsimd engine has tensor_scalar for rsqrt only", "rsqrt")
 
 
 def same_dtype(found: Violations, group: Group) -> None:
     """Source and destination have one data type."""
     dst, src = group.field("dst")["dtype"], group.field("src0")["dtype"]
-    found.check(dst != src, group.place, "DTYPE", "source and destination types differ", dst, src)
+    if (dst != src).any():
+        found.check(dst != src, group.place, "DTYPE", "source and destination types differ", named(DTYPE_NAMES, dst),
+                    named(DTYPE_NAMES, src))
 
 
 def reduce_axes(found: Violations, group: Group) -> None:
@@ -140,8 +151,10 @@ def matmul_dtype(found: Violations, group: Group) -> None:
     table = np.zeros(256, dtype=bool)
     table[[BY_NAME[name].code for name in group.target.matmul_dtypes]] = True
     codes = group.field("src0")["dtype"]
-    found.check(~table[codes], group.place.within("src0"), "MATMUL_DTYPE",
-                f"{group.target.generation} has no such matmul", ", ".join(group.target.matmul_dtypes), codes)
+    if not table[codes].all():
+        found.check(~table[codes], group.place.within("src0"), "MATMUL_DTYPE",
+                    f"{group.target.generation} has no such matmul", ", ".join(group.target.matmul_dtypes),
+                    named(DTYPE_NAMES, codes))
 
 
 def matmul_pair(found: Violations, group: Group) -> None:
@@ -161,10 +174,14 @@ def matmul_pair(found: Violations, group: Group) -> None:
                 "destination partitions differ from the stationary columns", columns, dst["partitions"])
     a, b = stationary["dtype"], moving["dtype"]
     mixed = (np.isin(a, _FOUR_BYTE) != np.isin(b, _FOUR_BYTE)) | ((a == _INT8) != (b == _INT8))
-    found.check(mixed, at, "MATMUL_DTYPE", "fp32 and tf32 only meet each other, and so does int8", a, b)
+    if mixed.any():
+        found.check(mixed, at, "MATMUL_DTYPE", "fp32 and tf32 only meet each other, and int8 only int8",
+                    named(DTYPE_NAMES, a), named(DTYPE_NAMES, b))
     wanted = np.where(b == _INT8, _INT32, _FP32)
-    found.check(dst["dtype"] != wanted, group.place.within("dst"), "MATMUL_DTYPE", "wrong accumulator type", wanted,
-                dst["dtype"])
+    wrong = dst["dtype"] != wanted
+    if wrong.any():
+        found.check(wrong, group.place.within("dst"), "MATMUL_DTYPE", "wrong accumulator type",
+                    named(DTYPE_NAMES, wanted), named(DTYPE_NAMES, dst["dtype"]))
 
 
 def one_bank(found: Violations, group: Group) -> None:

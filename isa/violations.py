@@ -1,12 +1,15 @@
 """Collects what the validator finds: masks over many records in, a bounded list of errors out."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from isa.dtypes import BY_CODE
 from isa.errors import ErrorList, IllegalInstruction
 
+DTYPE_NAMES: dict[int, str] = {code: d.name for code, d in BY_CODE.items()}
 CAP = 20  # errors reported in one go
 
 
@@ -59,7 +62,14 @@ class Place:
         return Place(self.rank, self.sequence, self.rows[mask], self.part)
 
 
+def named(names: Mapping[int, str], codes: np.ndarray) -> np.ndarray:
+    """Codes as names, for error texts: object [n]. A code without a name stays a number."""
+    table = np.array([names.get(code, code) for code in range(256)], dtype=object)
+    return table[codes]
+
+
 def _pick(value: Any, k: int) -> Any:
     if not isinstance(value, np.ndarray):
         return value
-    return value[k].item() if value.ndim == 1 else value[k].tolist()
+    picked = value[k]
+    return picked.tolist() if isinstance(picked, np.ndarray | np.generic) else picked

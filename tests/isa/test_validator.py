@@ -327,6 +327,16 @@ def test_v1_only_copies() -> None:
     assert moved(V1, op=word.DMA_CAST, dst_dtype=2, dst_step=(0, 0, PARTITION, 2)) == ["DMA_OP"]
 
 
+def test_errors_speak_names() -> None:
+    with pytest.raises(ErrorList) as caught:
+        validate(stage("vector", make("tensor_reduce", **{**LEGAL["tensor_reduce"], "op0": "power"}),
+                       make("memset", dst=operand(dtype="int64"))), V2)
+    assert [e.actual for e in caught.value.errors] == ["power", "int64"]
+    with pytest.raises(ErrorList) as caught:
+        validate(stage("scalar", make("tensor_scalar", op0="max", op1="add", **pair())), V2)
+    assert caught.value.errors[0].actual == "max add"
+
+
 def test_at_most_twenty_errors_in_order() -> None:
     bad = make("memset", dst=operand(start=2))
     good = make("memset", dst=operand())
