@@ -37,11 +37,13 @@ class Checker:
     def findings(self, limit: int = LIMIT) -> list[Finding]:
         """All findings: deadlock, range, races, then unwritten reads and PSUM groups."""
         order = self.execution.order
+        states = initialised.find(self.stage, self.accesses, self.memory_bytes, order, self.reporter, limit)
+        early = {(self.flat.op(f.engine, f.index), f.memory) for f in states if f.kind == "uninitialised"}
         return [
             *deadlock.find(self.flat, self.execution, self.reporter),
             *self.range_findings[:limit],
-            *races.find(self.flat, self.board, order, self.clocks, self.reporter, limit),
-            *initialised.find(self.stage, self.accesses, self.memory_bytes, order, self.reporter, limit),
+            *races.find(self.flat, self.board, order, self.clocks, self.reporter, limit, early),
+            *states,
         ]
 
     def waits(self) -> list[tuple[int, int]]:

@@ -7,6 +7,7 @@ Words of one engine never race: the hardware interlocks them. A transfer is nobo
 """
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,12 +67,18 @@ def pairs(flat: Flat, board: Board, order: np.ndarray, clocks: Clocks, limit: in
     )
 
 
-def find(flat: Flat, board: Board, order: np.ndarray, clocks: Clocks, reporter: Reporter,
-         limit: int) -> list[Finding]:
-    """One finding per pair of ops."""
+def find(flat: Flat, board: Board, order: np.ndarray, clocks: Clocks, reporter: Reporter, limit: int,
+         early: Collection[tuple[int, str]] = ()) -> list[Finding]:
+    """One finding per pair of ops, the one meant to come later first.
+
+    Unordered ops have no first and second; the order of the execution is taken, except that a read in `early` (op,
+    memory), which found nothing written there, is taken to come after the write it races with.
+    """
     findings: dict[tuple[int, int], Finding] = {}
     for i, j in pairs(flat, board, order, clocks, limit):
         a, b = board.accesses.records[i], board.accesses.records[j]
+        if not a["flags"] & WRITE and (int(a["op"]), reporter.memory(int(a["mem"]))) in early:
+            a, b = b, a
         key = (int(a["op"]), int(b["op"]))
         if key not in findings:
             findings[key] = _finding(flat, a, b, reporter)
