@@ -1,131 +1,109 @@
-"""Gives the weightless networks of the onnx package ("light" models) seeded weights that keep signals in range.
+"""Give one of onnx's "light" networks seeded He-scaled weights, so that its values mean something.
 
-The onnx package ships nine classic image networks with every weight a constant 0.02, which makes all channels equal and
-hides errors. Here convolutions and matrix products get He-normal weights (He et al. 2015, arXiv:1502.01852), norms and
-biases small random ones, and the last norm of a residual branch half the scale, so that sums of branches do not grow.
+The nine networks that the onnx package carries for its backend tests have constant weights: every channel computes the
+same number. This tool replaces them by normally distributed ones of variance 2 / fan-in (vectors: uniform in
+0.5 .. 1), and names the tensor before a final Softmax as a second output, since a saturated softmax hides errors.
+
+    python -m neuronsim.demo.he_weights resnet50 -o resnet50.onnx [--seed 0]
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from importlib import resources
-from math import prod, sqrt
+import argparse
+import math
+from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
-LIGHT = (
-    "bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50", "shufflenet", "squeezenet", "vgg19",
+NETWORKS = (
+    "bvlc_alexnet",
+    "densenet121",
+    "inception_v1",
+    "inception_v2",
+    "resnet50",
+    "shufflenet",
+    "squeezenet",
+    "vgg19",
     "zfnet512",
-)  # fmt: skip
-_VIEWS = ("Identity", "Reshape", "Unsqueeze")
-_SUMS = ("Sum", "Add")
+)
 
 
-def light_model(name: str, seed: int = 0) -> onnx.ModelProto:
-    """One of the `LIGHT` networks with weights. Deterministic in `seed`. Raises: KeyError for another name."""
-    if name not in LIGHT:
-        raise KeyError(f"{name}: not one of {', '.join(LIGHT)}")
-    file = resources.files("onnx").joinpath("backend", "test", "data", "light", f"light_{name}.onnx")
-    return with_he_weights(onnx.load_from_string(file.read_bytes()), seed)
+def network_path(name: str) -> Path:
+    """File of a light network inside the installed onnx package. Raises: FileNotFoundError."""
+    path = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / f"light_{name}.onnx"
+    if not path.is_file():
+        raise FileNotFoundError(f"the installed onnx package has no network {name!r}; known: {', '.join(NETWORKS)}")
+    return path
 
 
-def with_he_weights(model: onnx.ModelProto, seed: int = 0) -> onnx.ModelProto:
-    """Replace every constant weight of a model, in its order, by a seeded one of the same shape.
+def light_model(name: str, seed: int = 0, logits: bool = True) -> onnx.ModelProto:
+    """One of `NETWORKS` with weights; see `with_he_weights`. Raises: FileNotFoundError."""
+    return with_he_weights(onnx.load(network_path(name)), seed, logits)
 
-    Weights are float32 initializers and outputs of ConstantOfShape; both become initializers. The model is changed in
-    place and returned. Weights in no role that `_value` knows stay as they are.
+
+def he_array(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """float32 weights of variance 2 / fan-in; a vector (a bias, a scale) uniform in 0.5 .. 1."""
+    if len(shape) < 2:
+        return rng.uniform(0.5, 1.0, shape).astype(np.float32)
+    values = rng.standard_normal(shape, dtype=np.float32)
+    values *= np.float32(math.sqrt(2.0 / max(1, math.prod(shape[1:]))))
+    return values
+
+
+def with_he_weights(model: onnx.ModelProto, seed: int = 0, logits: bool = True) -> onnx.ModelProto:
+    """Return a copy of `model` whose float tensors of more than one element are seeded He-scaled ones.
+
+    Args:
+        model: weights as initialisers, or as ConstantOfShape of an initialiser (the light networks).
+        seed: of the one generator that all tensors are drawn from, in model order.
+        logits: add the input of a final Softmax to the outputs.
     """
-    graph = model.graph
-    shapes = {t.name: tuple(t.dims) for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
-    stored = {t.name: t for t in graph.initializer}
-    made = {}
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    graph, rng = made.graph, np.random.default_rng(seed)
+    known = {t.name: t for t in graph.initializer}
+    kept: list[onnx.NodeProto] = []
     for node in graph.node:
-        if node.op_type == "ConstantOfShape" and node.input[0] in stored:
-            shapes[node.output[0]] = tuple(int(d) for d in numpy_helper.to_array(stored[node.input[0]]))
-            made[node.output[0]] = node
-    rng = np.random.default_rng(seed)
-    uses = _uses(graph)
-    weights = {}
-    for name, shape in shapes.items():
-        value = _value(name, shape, uses, rng)
-        if value is not None:
-            weights[name] = numpy_helper.from_array(value.astype(np.float32), name)
-    _store(graph, weights, [made[name] for name in weights if name in made])
-    return model
-
-
-def _store(graph: onnx.GraphProto, weights: dict[str, onnx.TensorProto], replaced: list[onnx.NodeProto]) -> None:
-    """Put the weights in as initializers, drop the nodes that made them and the shapes only those read."""
-    for node in replaced:
-        graph.node.remove(node)
-    read = {i for n in graph.node for i in n.input}
-    kept = [t for t in graph.initializer if t.name not in weights and t.name in read]
-    constants = {t.name for t in graph.initializer}
-    inputs = [i for i in graph.input if i.name not in constants]
-    del graph.initializer[:], graph.input[:]
-    graph.initializer.extend([*kept, *weights.values()])
-    graph.input.extend(inputs)
-    model_inputs = {t.name: t for t in (*kept, *weights.values())}  # IR version 3: initializers are inputs too
-    graph.input.extend(onnx.helper.make_tensor_value_info(n, t.data_type, t.dims) for n, t in model_inputs.items())
-
-
-def _uses(graph: onnx.GraphProto) -> dict[str, list[tuple[onnx.NodeProto, int, bool]]]:
-    """Readers of each tensor: node, input position, and whether the node's result goes into a sum."""
-    summed = {i for n in graph.node if n.op_type in _SUMS for i in n.input}
-    uses: dict[str, list[tuple[onnx.NodeProto, int, bool]]] = {}
-    for node in graph.node:
-        for position, name in enumerate(node.input):
-            uses.setdefault(name, []).append((node, position, node.output[0] in summed))
-    return uses
-
-
-def _readers(
-    name: str, uses: dict[str, list[tuple[onnx.NodeProto, int, bool]]]
-) -> Iterator[tuple[onnx.NodeProto, int, bool]]:
-    """Readers of a tensor, seen through reshapes."""
-    for node, position, summed in uses.get(name, []):
-        if node.op_type in _VIEWS:
-            yield from _readers(node.output[0], uses)
+        shape = _filled_shape(node, known)
+        if shape is None or math.prod(shape) < 2:
+            kept.append(node)
         else:
-            yield node, position, summed
+            graph.initializer.append(numpy_helper.from_array(he_array(shape, rng), node.output[0]))
+    kept = [onnx.NodeProto.FromString(n.SerializeToString()) for n in kept]
+    del graph.node[:]
+    graph.node.extend(kept)
+    for tensor in known.values():
+        shape = tuple(tensor.dims)
+        if tensor.data_type == onnx.TensorProto.FLOAT and shape and math.prod(shape) > 1:
+            tensor.CopyFrom(numpy_helper.from_array(he_array(shape, rng), tensor.name))
+    if logits and graph.node[-1].op_type == "Softmax":
+        graph.output.append(helper.make_tensor_value_info(graph.node[-1].input[0], onnx.TensorProto.FLOAT, None))
+    return made
 
 
-def _value(
-    name: str, shape: tuple[int, ...], uses: dict[str, list[tuple[onnx.NodeProto, int, bool]]], rng: np.random.Generator
-) -> np.ndarray | None:
-    """The seeded value of a weight by the place it is read at, None for places not listed."""
-    for node, position, summed in _readers(name, uses):
-        role = (node.op_type, position)
-        if role in (("Conv", 1), ("Gemm", 1), ("MatMul", 1)):
-            return rng.standard_normal(shape, dtype=np.float32) * np.float32(sqrt(2.0 / _fan_in(node, shape)))
-        if role in (("BatchNormalization", 1), ("BatchNormalization", 4), ("Mul", 1)):
-            half = 0.5 if summed and position == 1 and node.op_type == "BatchNormalization" else 1.0
-            return half * rng.uniform(0.8, 1.2, shape)
-        if role in (("Conv", 2), ("Gemm", 2), ("BatchNormalization", 2), ("BatchNormalization", 3), ("Add", 1)):
-            return 0.1 * rng.standard_normal(shape)
-    return None
+def _filled_shape(node: onnx.NodeProto, known: dict[str, onnx.TensorProto]) -> tuple[int, ...] | None:
+    if node.op_type != "ConstantOfShape" or node.input[0] not in known:
+        return None
+    return tuple(int(d) for d in numpy_helper.to_array(known[node.input[0]]))
 
 
-def _fan_in(node: onnx.NodeProto, shape: tuple[int, ...]) -> int:
-    """How many products one result of the node sums."""
-    if node.op_type == "Conv":
-        return prod(shape[1:])
-    transposed = any(a.name == "transB" and a.i for a in node.attribute)
-    return shape[-1] if transposed else shape[-2]
-
-
-def main(arguments: list[str]) -> int:
-    """`python -m neuronsim.demo.he_weights NAME OUT.onnx [SEED]`: write one network."""
-    if len(arguments) not in (2, 3) or arguments[0] not in LIGHT:
-        sys.stderr.write(f"usage: python -m neuronsim.demo.he_weights NAME OUT.onnx [SEED]\nNAME: {' '.join(LIGHT)}\n")
-        return 2
-    model = light_model(arguments[0], int(arguments[2]) if len(arguments) == 3 else 0)
-    onnx.save(model, arguments[1])
-    return 0
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("network", choices=NETWORKS)
+    parser.add_argument("-o", "--output", required=True, type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-logits", action="store_true", help="leave the outputs as they are")
+    options = parser.parse_args()
+    model = light_model(options.network, options.seed, not options.no_logits)
+    onnx.save(model, options.output)
+    print(
+        f"{options.output}: {options.output.stat().st_size / 1e6:.0f} MB, outputs "
+        + ", ".join(o.name for o in model.graph.output)
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

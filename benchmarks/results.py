@@ -1,0 +1,160 @@
+"""Writes docs/results.md: nine networks on both targets, the fixtures of a directory, and MFU. Run by `make results`.
+
+The error and simulated columns are the same on every machine; the host columns are of the machine it ran on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+import measure
+
+import neuronsim
+from isa.errors import NeuronError
+from neuronsim.demo.he_weights import NETWORKS
+from profiler.summary import seconds_text
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "docs" / "results.md"
+
+
+def networks(names: Iterable[str], repeats: int) -> list[measure.Measured]:
+    """Every network on every target; progress on stderr."""
+    found = []
+    with tempfile.TemporaryDirectory(prefix="neuronsim-results-") as folder:
+        for name in names:
+            model = measure.write_light(name, Path(folder))
+            for target, cast in measure.CASTS.items():
+                found.append(measure.side_by_side(name, model, target, repeats, auto_cast=cast))
+                m = found[-1]
+                sys.stderr.write(
+                    f"{name} {target}: error {m.headline.relative_error:.2g}, {m.ratio:.2f} x ONNX Runtime\n"
+                )
+            for file in Path(folder).iterdir():
+                file.unlink()
+    return found
+
+
+def network_table(found: list[measure.Measured]) -> list[str]:
+    lines = [
+        "| network | target | operands | on device | relative error | same class | simulated latency | host time "
+        "| x ONNX Runtime |",
+        "|---|---|---|---:|---:|---|---:|---:|---:|",
+    ]
+    for m in found:
+        operators = m.report["operators"]
+        lines.append(
+            f"| {m.name} | {m.target} | {_operands(m)} | {operators['on_device']} of {operators['total']} "
+            f"| {m.headline.relative_error:.2g} | {'yes' if m.same_class else 'no'} "
+            f"| {m.stats['latency_ms']['p50']:.3f} ms "
+            f"| {seconds_text(m.host_seconds)} | {m.ratio:.2f} |"
+        )
+    return lines
+
+
+def mfu_table(found: list[measure.Measured]) -> list[str]:
+    lines = [
+        "| network | target | device time | MFU | HFU | PE active | DMA active | DRAM bandwidth | inferred share |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    percents = (
+        "mfu_estimated_percent", "hfu_estimated_percent", "tensor_engine_active_time_percent",
+        "dma_active_time_percent", "mbu_estimated_percent",
+    )  # fmt: skip
+    for m in found:
+        cells = " | ".join(f"{m.stats[p]:.1f} %" for p in percents)
+        time, share = seconds_text(m.stats["total_time"]), 100 * m.stats["inferred_share"]
+        lines.append(f"| {m.name} | {m.target} | {time} | {cells} | {share:.0f} % |")
+    return lines
+
+
+def fixture_table(folder: Path) -> list[str]:
+    """One row per model below `folder` (model.onnx, io.npz, meta.json with tolerances) and target."""
+    lines = [
+        "| model | target | on device | largest error / allowed | simulated latency |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for meta_file in sorted(folder.glob("*/meta.json")):
+        meta = json.loads(meta_file.read_text())
+        model = meta_file.parent / "model.onnx"
+        if not model.exists():
+            continue
+        for target, cast in measure.CASTS.items():
+            lines.append(_fixture_row(meta, model, target, cast))
+            sys.stderr.write(lines[-1] + "\n")
+    return lines
+
+
+def _fixture_row(meta: dict, model: Path, target: str, cast: str) -> str:
+    with np.load(model.parent / "io.npz", allow_pickle=False) as io:
+        inputs = {i["name"]: io[i["key"]] for i in meta["inputs"]}
+        expected = {o["name"]: io[o["key"]] for o in meta["outputs"]}
+    try:
+        shapes = {name: array.shape for name, array in inputs.items()}
+        neff = neuronsim.compile(model, None, target, auto_cast=cast, input_shapes=shapes)
+        result = neff.run(inputs)
+    except NeuronError as error:
+        return f"| {meta['name']} | {target} | - | {error.code}: {error.what} | - |"
+    worst = max(_error_over_allowed(result.outputs[n], e, meta) for n, e in expected.items())
+    operators = neff.report["operators"]
+    return (
+        f"| {meta['name']} | {target} | {operators['on_device']} of {operators['total']} | {worst:.3g} "
+        f"| {result.stats['latency_ms']['p50']:.3f} ms |"
+    )
+
+
+def _error_over_allowed(ours: np.ndarray, expected: np.ndarray, meta: dict) -> float:
+    """Largest |ours - expected| / (atol + rtol * |expected|): at most 1 where the fixture's fp32 tolerance holds."""
+    a, b = ours.astype(np.float64), expected.astype(np.float64)
+    return float((np.abs(a - b) / (meta["atol"] + meta["rtol"] * np.abs(b))).max(initial=0.0))
+
+
+def _operands(m: measure.Measured) -> str:
+    return "bf16" if measure.CASTS[m.target] == "matmult" else "fp32"
+
+
+def document(found: list[measure.Measured], fixtures: list[str]) -> str:
+    host = f"{platform.machine()}, {os.cpu_count()} hardware threads"
+    parts = [
+        "# Results", "",
+        "Written by `make results`. Models: the networks of the onnx package with seeded He weights, batch 1.",
+        f"Host times: medians on {host}, one thread on both sides; values and time together.", "",
+        "## Nine networks", "", *network_table(found), "",
+        "Relative error: root mean square of the difference to ONNX Runtime (fp32) over that of its output, on the",
+        "tensor before a final softmax (which saturates, and would hide or magnify it).", "",
+        "## Where the time goes", "", *mfu_table(found), "",
+        "MFU and HFU are against the PE's peak for the operand type. Inferred share: part of the device time that goes",
+        "away with all machine parameters that no document states. NeuronCore-v1 has next to no published figures:",
+        "read its times as a consistent guess.",
+    ]  # fmt: skip
+    if fixtures:
+        parts += ["", "## Models saved by frameworks", "", *fixtures, "",
+                  "At most 1: within the model's own fp32 tolerance; bf16 operands (inf1) need not be."]  # fmt: skip
+    return "\n".join(parts) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fixtures", type=Path, help="directory with one folder per model")
+    parser.add_argument("--network", action="append", choices=NETWORKS, help="only this network; repeatable")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("-o", "--output", type=Path, default=OUTPUT)
+    args = parser.parse_args()
+    found = networks(args.network or NETWORKS, args.repeats)
+    fixtures = fixture_table(args.fixtures) if args.fixtures else []
+    args.output.write_text(document(found, fixtures), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
