@@ -10,6 +10,7 @@ is first read.
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 import warnings
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ from neuronsim import host
 from neuronsim.execution import Machine, Run
 
 if TYPE_CHECKING:
+    from compiler.options import CompileOptions
     from profiler.summary import Summary
 
 MODES: tuple[str, ...] = ("both", "values", "timing")
@@ -54,11 +56,10 @@ def compile(
         options: fields of `compiler.options.CompileOptions`.
     Raises: NeuronError (CompileError, OptionError, TargetError ...).
     """
-    from compiler import compile_model
     from compiler.options import from_keywords
 
     started = time.perf_counter()
-    program = compile_model(model, from_keywords({"target": str(target), **options}))
+    program = _compile(model, from_keywords({"target": str(target), **options}))
     seconds = time.perf_counter() - started
     if output is None:
         return Neff(program, report={"compile_seconds": seconds})
@@ -66,6 +67,17 @@ def compile(
     loaded = load(output)
     loaded.report["compile_seconds"] = seconds
     return loaded
+
+
+def _compile(model: str | Path | bytes, options: CompileOptions) -> Program:
+    from compiler import compile_model
+
+    if not isinstance(model, bytes):
+        return compile_model(model, options)
+    with tempfile.NamedTemporaryFile(prefix="neuronsim-", suffix=".onnx") as file:
+        file.write(model)
+        file.flush()
+        return compile_model(file.name, options)
 
 
 def load(path: str | Path, verify: bool = False) -> Neff:

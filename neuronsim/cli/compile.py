@@ -69,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
 
     output = Path(args.output or Path(args.model).with_suffix(".neff").name)
     neff = neuronsim.compile(args.model, output, **option_values(args))
-    _announce_cast(args, neff.program.generation)
+    for text in neff.report.get("notes", []):
+        note(text)
     if args.report:
         write_json(args.report, neff.report)
     if args.json:
@@ -98,8 +99,3 @@ def summary_text(report: dict[str, Any], output: Path) -> str:
     if report.get("spill_bytes"):
         lines.append(f"spilled to DRAM: {report['spill_bytes']} bytes")
     return "\n".join(lines) + "\n"
-
-
-def _announce_cast(args: argparse.Namespace, generation: str) -> None:
-    if args.auto_cast == "none" and generation == "v1":
-        note("the PE of v1 has no fp32: matmul operands are rounded to bf16 all the same")
