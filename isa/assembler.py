@@ -14,7 +14,7 @@ from isa.listing.builder import Builder
 from isa.listing.members import MemberSource, Weights, member_source
 from isa.listing.source import lines
 from isa.neff import encode
-from isa.neff.rules import check_program
+from isa.neff.rules import check_stages
 from isa.neff.weights import has_data
 from isa.program import INPUT, OUTPUT, WEIGHT, Node, Program, Stage, TensorInfo
 
@@ -42,14 +42,14 @@ def assemble_to_neff(text: str, path: str | os.PathLike[str], weights: Weights =
 def write_members(program: Program, folder: str | os.PathLike[str]) -> list[str]:
     """Write the NEFF members of an assembled program below `folder` and return their names.
 
-    The same files that `neuronsim unpack` writes, but for weights without data. Raises: ContainerError (NEFF_UNPACK
-    when `folder` exists and is not empty, or a rule of the format).
+    The same files that `neuronsim unpack` writes, but for the manifest and for weights and CPU segments without data.
+    Raises: ContainerError (NEFF_UNPACK when `folder` exists and is not empty, or a rule of the format).
     """
     destination = Path(folder)
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise ContainerError("the output folder exists and is not empty", code="NEFF_UNPACK", where=str(destination),
                              help="name a new or empty folder")
-    check_program(program)
+    check_stages(program)
     written = []
     for name, data in encode.members(program, skip_missing=True).items():
         member = destination / name
@@ -61,7 +61,7 @@ def write_members(program: Program, folder: str | os.PathLike[str]) -> list[str]
 
 def _program(builder: Builder, source: MemberSource | None) -> Program:
     instance = builder.target or DEFAULT_TARGET
-    stages = [builder.stages[k] for k in sorted(builder.stages)] or [Stage()]
+    stages = [builder.stages.get(k) or Stage() for k in range(max(builder.stages, default=0) + 1)]
     generation = builder.generation or target.load(instance).generation
     inputs, outputs = _interface(stages)
     models = {n: source(n, None).tobytes() for n in builder.cpu_models} if source else {}

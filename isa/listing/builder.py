@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from isa.dtypes import BY_CODE
-from isa.errors import AssemblyError
 from isa.listing import descriptors, words
 from isa.listing.members import MemberSource
 from isa.listing.scalars import number, parse_dtype, parse_shape, unquote
@@ -55,8 +54,6 @@ class Builder:
             else:
                 raise line.error("an instruction or descriptor outside a section", help="begin with .engine or .dma")
         self._finish_stage()
-        if list(self.stages) and sorted(self.stages) != list(range(len(self.stages))):
-            raise AssemblyError(f"stages {sorted(self.stages)} are not numbered from 0 without gaps", line=1)
         return self
 
     # ---- stages

@@ -8,7 +8,7 @@ import json
 import re
 import struct
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from isa.dtypes import BY_CODE, BY_NAME
 
 PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./\-]*")
 _BITS = "bits:"
+_PREFIXES = ("0x", "0b", "0o")
+_CACHE = 1 << 16
 
 
 def quote(text: str) -> str:
@@ -45,34 +47,29 @@ def number(text: str, bits: int, signed: bool = False) -> int:
     return value
 
 
-@cache
+@lru_cache(_CACHE)
 def format_float(bits: int) -> str:
     """Return the shortest text of the fp32 with these bits; `bits:0x...` where no number says it exactly."""
     text = str(np.uint32(bits).view(np.float32))
     return text if _rounded(text) == bits else f"{_BITS}{bits:#010x}"
 
 
-@cache
+@lru_cache(_CACHE)
 def parse_float(text: str) -> int:
     """Return the fp32 bits of a number, `inf`, `nan` or `bits:0x...`."""
     if text.startswith(_BITS):
         return number(text[len(_BITS) :], 32)
     try:
-        return _rounded(text)
-    except ValueError:
-        pass
-    try:
-        return _rounded(str(int(text, 0)))
+        return _rounded(int(text, 0) if text[:2].lower() in _PREFIXES else text)
+    except OverflowError:
+        raise ValueError(f"{text} is beyond fp32") from None
     except ValueError:
         raise ValueError(f"{text!r} is not a number") from None
 
 
-def _rounded(text: str) -> int:
-    try:
-        return int(struct.unpack("<I", struct.pack("<f", float(text)))[0])
-    except OverflowError:
-        raise ValueError(f"{text} is beyond fp32") from None
-
+def _rounded(value: str | int) -> int:
+    """Return the fp32 bits. Raises: ValueError for text that is no number, OverflowError beyond fp32."""
+    return int(struct.unpack("<I", struct.pack("<f", float(value)))[0])
 
 
 def code_formatter(names: Mapping[str, int]) -> Callable[[int], str]:

@@ -25,6 +25,11 @@ def check_program(program: Program) -> None:
         raise ContainerError("too many stages", code="NEFF_LIMIT", section=layout.GRAPH, limit=layout.MAX_STAGES,
                              actual=len(program.stages))
     check_nodes(program.nodes, len(program.stages), program.cpu_models.keys())
+    check_stages(program)
+
+
+def check_stages(program: Program) -> None:
+    """Check records, debug rows and variable ids of every stage. Raises: ContainerError."""
     for index, stage in enumerate(program.stages):
         section = layout.stage_definition(index)
         for engine, words in stage.streams.items():

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import subprocess
 import tarfile
 from collections.abc import Callable
@@ -441,3 +442,10 @@ def test_long_name_is_clipped_in_the_header_only(tmp_path: Path) -> None:
     assert neff.read(tmp_path / "long.neff").name == program.name
     seen = neff.inspect(tmp_path / "long.neff")["header"]
     assert isinstance(seen, dict) and seen["name"] == "ü" * 128
+
+
+def test_every_code_is_documented() -> None:
+    root = Path(__file__).parents[2]
+    raised = {c for p in (root / "isa" / "neff").glob("*.py") for c in re.findall(r'"(NEFF_[A-Z_]+)"', p.read_text())}
+    documented = set(re.findall(r"NEFF_[A-Z_]+", (root / "docs" / "neff.md").read_text()))
+    assert raised == documented
