@@ -148,7 +148,7 @@ class Graph:
         return list(self._uses.get(name, {}).values())
 
     def only_consumer(self, name: str) -> Node | None:
-        """The single reading node of a value that is not a graph output, else None (also when read twice by one node)."""
+        """The one node that reads a value once, when the value is no graph output; else None."""
         uses = self._uses.get(name, {})
         if len(uses) != 1 or name in self.outputs:
             return None

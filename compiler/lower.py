@@ -14,12 +14,11 @@ from compiler.lowering.homes import Homes, plan_homes
 from compiler.lowering.move import store_output
 from compiler.options import CompileOptions
 from compiler.precision import STORAGE, Precision
-from compiler.tiling import Chunk, plan_chunks
+from compiler.tiling import WINDOWED, Chunk, Tiler
 from isa import lang
 from isa.errors import ErrorList
 from isa.target import Target
 
-WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
 SELECTS_NONNEGATIVE = ("MaxPool", "Concat", "Reshape", "AveragePool")
 
 
@@ -37,7 +36,7 @@ def lower_graph(graph: Graph, target: Target, precision: Precision, options: Com
     ctx = Context(program, graph, target, precision, packing=options.packing, pads=pads, fills=fills, homes=Homes(places, positions))
     for name in graph.inputs:
         ctx.dram[name] = program.input(name, graph.shape(name) or (1,), precision.storage(name))
-    for chunk in plan_chunks(graph, target, precision, options):
+    for chunk in Tiler(graph, target, precision, pads, places).plan():
         _lower_chunk(ctx, chunk)
     for name in outputs:
         kind = STORAGE[graph.dtype(name)]
@@ -57,18 +56,15 @@ def check_supported(graph: Graph) -> None:
 
 
 def _lower_chunk(ctx: Context, chunk: Chunk) -> None:
-    ctx.windows = chunk.windows
     for root in chunk.fresh:
         ctx.homes.forget(root)
     for name in chunk.fresh:
         ctx.tensors.pop(name, None)
-    for name, box in chunk.whole.items():
+    ctx.windows = {}
+    for name in chunk.whole:
         if name not in ctx.whole:
-            ctx.windows, kept = {}, ctx.windows
-            ctx.whole[name] = ctx.new_home(name, {}) if name in ctx.homes.positions else ctx.output(name, (1,))
-            ctx.windows = kept
-        del box
-    ctx.chunk = chunk.number
+            ctx.whole[name] = ctx.output(name, (1,))
+    ctx.windows, ctx.chunk = chunk.windows, chunk.number
     for node in chunk.nodes:
         with ctx.program.layer(node.output, op_type=node_label(node), source=",".join(node.sources), macs=chunk.share(macs(ctx.graph, node))):
             LOWERINGS[node.op](ctx, node)

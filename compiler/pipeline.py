@@ -22,6 +22,7 @@ GRAPH_PASSES: tuple[tuple[str, bool], ...] = (
     ("remove-identities", False),
     ("simplify-layout", True),
     ("remove-identities", False),
+    ("remove-softmax-guard", True),
     ("fold-pads", True),
     ("fuse-affine", False),
     ("fold-affine", True),

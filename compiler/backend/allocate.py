@@ -1,9 +1,11 @@
 """Addresses of tiles: SBUF byte offsets and PSUM banks, from the lives of the tiles in the scheduled order.
 
 Two tiles whose lives overlap never share a byte. SBUF: first a circular scan, which leaves freed bytes alone as long as
-there is other room, so that a write rarely waits for the last reader of a reused address; where that fragments too much, greedy
+there is other room, so that a write rarely waits for the last reader of a reused address; where that fragments too
+much, greedy
 by size. PSUM: the bank free for longest; tiles of at most a bank never cross a bank border.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -55,7 +57,7 @@ def allocate(tiles: Sequence[Tile], life: Lives, n: int, target: Target) -> Allo
             position = int(live.argmax())
             result.failure = Failure(memory, position, max(int(live[position]), have + 1), have)
             return result
-        peak = int((offsets[ids] + sizes[ids]).max()) if len(ids) else 0
+        peak = int(live.max()) if len(ids) else 0
         if memory == SBUF:
             result.sbuf_peak = peak
         else:

@@ -1,4 +1,6 @@
-"""From a tile program to a `Stage`: schedule, allocate (spill), synchronise, emit. Each step is one file of this folder."""
+"""From a tile program to a `Stage`: schedule, allocate (spill), synchronise, emit. Each step is one file of this
+folder."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -7,23 +9,30 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.backend import emit, triggers
-from compiler.backend.allocate import Allocation, allocate
+from compiler.backend.allocate import Allocation, Failure, allocate
 from compiler.backend.dependencies import Access, of_program
 from compiler.backend.encode import Encoded, encode
 from compiler.backend.estimate import TRIGGER, Prices
 from compiler.backend.schedule import Budget, ListScheduler, footprint, hoist_loads, lives
-from compiler.backend.spill import Spiller
+from compiler.backend.spill import Spiller, choose
 from compiler.backend.synchronise import Synchroniser
 from compiler.errors import AllocationError
 from compiler.options import CompileOptions
-from isa.lang import AUTO, DramTensor, Instr, Tile, TileProgram
+from isa.lang import DramTensor, Instr, Tile, TileProgram
 from isa.program import SCRATCH, WEIGHT, DebugEntry, Stage, Variable
 from isa.target import Target
 from isa.word import SBUF, SPACE_NAMES
 
 WINDOW = 192  # instructions a list schedule may look ahead; beyond this the gain vanishes and lives grow
 SHARES = (0.9, 0.7, 0.5)  # of SBUF that prefetch and reordering may fill; the next one when addresses do not fit
-SPILL_ROUNDS = 20000
+SPILL_SHARES = (
+    1.0,
+    0.95,
+    0.9,
+    0.8,
+    0.7,
+    0.6,
+)  # of SBUF that may stay alive; less where tiles of mixed sizes fragment it
 
 
 @dataclass
@@ -51,7 +60,8 @@ def build(program: TileProgram, options: CompileOptions | None = None) -> Stage:
     """Compile a tile program for its target.
 
     Options used: `double_buffer` (prefetch of loads), `opt_level` (0: program order as written).
-    `Stage.info`: weights_bytes, spill_bytes, sbuf_peak_bytes, psum_peak_bytes (per partition), estimated_ns, instructions.
+    `Stage.info`: weights_bytes, spill_bytes, sbuf_peak_bytes, psum_peak_bytes (per partition), estimated_ns,
+    instructions.
 
     Raises: AllocationError when the tiles do not fit even after spilling.
     """
@@ -69,7 +79,9 @@ def build(program: TileProgram, options: CompileOptions | None = None) -> Stage:
     return _stage(code, emit.streams(words, plan.order, engines, sync), descriptors, plan, spilled, target)
 
 
-def _analysed(instrs: Sequence[Instr], tiles: Sequence[Tile], tensors: Sequence[DramTensor], debug: Sequence[DebugEntry]) -> _Code:
+def _analysed(
+    instrs: Sequence[Instr], tiles: Sequence[Tile], tensors: Sequence[DramTensor], debug: Sequence[DebugEntry]
+) -> _Code:
     accesses, before = of_program(instrs)
     return _Code(instrs, tiles, tensors, debug, accesses, before)
 
@@ -81,20 +93,28 @@ def _set_queues(encoded: Encoded, queues: Sequence[int]) -> None:
 
 
 def _fitting(program: TileProgram) -> tuple[_Code, int]:
-    """The program, with tiles spilled until its own order fits. Raises: AllocationError."""
+    """(the program, with tiles spilled where its own order does not fit; bytes spilled). Raises: AllocationError."""
+    target = program.target
     code = _analysed(program.instrs, program.tiles, program.tensors, program.debug)
-    spiller: Spiller | None = None
-    for _ in range(SPILL_ROUNDS):
-        n = len(code.instrs)
-        failure = allocate(code.tiles, lives(range(n), code.accesses, len(code.tiles)), n, program.target).failure
-        if failure is None:
-            return code, 0 if spiller is None else spiller.spilled_bytes
-        layer = code.debug[code.instrs[failure.position].debug].layer
-        spiller = spiller or Spiller(program, AUTO)
-        if failure.space != SBUF or not spiller.relieve(code.accesses, failure.position):
-            raise AllocationError(SPACE_NAMES[failure.space], failure.need, failure.have, layer)
-        code = _analysed(spiller.instrs, spiller.tiles, spiller.tensors, spiller.debug)
+    failure = _failure(code, target)
+    if failure is None:
+        return code, 0
+    for share in SPILL_SHARES if failure.space == SBUF else ():
+        gaps, stuck = choose(code.accesses, code.tiles, int(target.sbuf_partition_bytes * share))
+        if stuck >= 0 and share == 1:
+            break
+        spiller = Spiller(code.instrs, code.tiles, code.tensors, code.debug, code.accesses)
+        spiller.apply(gaps)
+        spilled = _analysed(spiller.instrs, spiller.tiles, spiller.tensors, spiller.debug)
+        if _failure(spilled, target) is None:
+            return spilled, spiller.spilled_bytes
+    layer = code.debug[code.instrs[failure.position].debug].layer
     raise AllocationError(SPACE_NAMES[failure.space], failure.need, failure.have, layer)
+
+
+def _failure(code: _Code, target: Target) -> Failure | None:
+    n = len(code.instrs)
+    return allocate(code.tiles, lives(range(n), code.accesses, len(code.tiles)), n, target).failure
 
 
 def _plan(code: _Code, engines: Sequence[int], prices: Prices, target: Target, options: CompileOptions) -> _Plan:
@@ -115,7 +135,9 @@ def _orders(
     sizes = [footprint(t, target.psum_bank_bytes) for t in code.tiles]
 
     def scheduled(order: Sequence[int], budget: Budget, window: int) -> tuple[list[int], int]:
-        return ListScheduler(order, code.instrs, engines, code.accesses, code.before, prices, sizes, budget, window).run()
+        return ListScheduler(
+            order, code.instrs, engines, code.accesses, code.before, prices, sizes, budget, window
+        ).run()
 
     if options.opt_level > 0:
         own = list(range(n))
@@ -123,7 +145,9 @@ def _orders(
         sbuf = np.array([s if t.space == SBUF else 0 for s, t in zip(sizes, code.tiles)], dtype=np.int64)
         for share in SHARES:
             room = int(target.sbuf_partition_bytes * share)
-            start = hoist_loads(code.instrs, code.accesses, code.before, life, sbuf, room) if options.double_buffer else own
+            start = (
+                hoist_loads(code.instrs, code.accesses, code.before, life, sbuf, room) if options.double_buffer else own
+            )
             budget = Budget(room, target.psum_partition_bytes)
             plain, reordered = scheduled(start, budget, 1), scheduled(start, budget, WINDOW)
             yield reordered if reordered[1] < plain[1] else plain

@@ -3,6 +3,7 @@
 `Histories` remembers, per tile and tensor, the accesses that still matter; `of_program` runs it over program order on
 virtual tiles. Not responsible for reuse of addresses: that is `compiler/backend/synchronise.py`.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence

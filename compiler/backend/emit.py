@@ -1,4 +1,5 @@
 """Rows in scheduled order to engine streams: each engine's words, waits and posts filled in, spare waits on nops."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

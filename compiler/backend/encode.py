@@ -3,6 +3,7 @@
 `encode` runs once; `place` adds the addresses of the tiles when they are known. Streams are cut out of the rows by
 `compiler/backend/emit.py`.
 """
+
 from __future__ import annotations
 
 import struct
@@ -34,7 +35,9 @@ class Encoded:
         copy_tiles: [m, 3] tile id of src, dst and index, -1 none.
     """
 
-    def __init__(self, words: np.ndarray, descriptors: np.ndarray, word_tiles: np.ndarray, copy_tiles: np.ndarray) -> None:
+    def __init__(
+        self, words: np.ndarray, descriptors: np.ndarray, word_tiles: np.ndarray, copy_tiles: np.ndarray
+    ) -> None:
         self.words = words
         self.descriptors = descriptors
         self.word_tiles = word_tiles
@@ -83,9 +86,13 @@ def encode(instrs: Sequence[Instr]) -> Encoded:
         src0_steps = i.pattern if i.src0 is None else None
         src1_steps = i.pattern if i.src0 is not None else None
         rows += (
-            _HEAD.pack(i.opcode, i.flags, i.op0, i.op1, i.func, i.axes, i.count, i.debug, i.imm0, i.imm1,
-                       0, 0, 0, 0, 0, 0, arg),
-            _pointer(i.ptr0), _pointer(i.ptr1), _operand(i.dst), _operand(i.src0, steps=src0_steps),
+            _HEAD.pack(
+                i.opcode, i.flags, i.op0, i.op1, i.func, i.axes, i.count, i.debug, i.imm0, i.imm1, 0, 0, 0, 0, 0, 0, arg
+            ),
+            _pointer(i.ptr0),
+            _pointer(i.ptr1),
+            _operand(i.dst),
+            _operand(i.src0, steps=src0_steps),
             _operand(second, steps=src1_steps),
         )
         tiles += (_id(i.ptr0), _id(i.ptr1), _id(i.dst), _id(i.src0), _id(second))
@@ -103,6 +110,22 @@ def _copy(c: Copy, debug: int) -> bytes:
     dst_var = c.dst.tensor.id if isinstance(c.dst, DramView) else 0
     index_off = 0 if c.index is None else c.index.partition * SBUF_PARTITION_STRIDE + c.index.start
     return _COPY.pack(
-        c.op, c.src.dtype.code, c.dst.dtype.code, 0, debug, src_var, dst_var, c.src_off, c.dst_off,
-        *(1,) * pad, *c.sizes, *(0,) * pad, *c.src_steps, *(0,) * pad, *c.dst_steps, index_off, c.index_step, c.index_limit,
+        c.op,
+        c.src.dtype.code,
+        c.dst.dtype.code,
+        0,
+        debug,
+        src_var,
+        dst_var,
+        c.src_off,
+        c.dst_off,
+        *(1,) * pad,
+        *c.sizes,
+        *(0,) * pad,
+        *c.src_steps,
+        *(0,) * pad,
+        *c.dst_steps,
+        index_off,
+        c.index_step,
+        c.index_limit,
     )

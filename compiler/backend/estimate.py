@@ -1,4 +1,5 @@
 """Prices of the instructions of a tile program in ticks, from `isa.cost`. The schedule is judged by these numbers."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -34,7 +35,9 @@ class Prices:
         self.shares: list[list[int] | None] = [None] * n
         self.dma_engines = target.dma.engines
         if len(descriptors):
-            total = np.vstack([np.zeros((1, target.dma.engines), np.int64), cost.dma_ticks(descriptors, target)]).cumsum(axis=0)
+            total = np.vstack(
+                [np.zeros((1, target.dma.engines), np.int64), cost.dma_ticks(descriptors, target)]
+            ).cumsum(axis=0)
             for at in np.flatnonzero(words["opcode"] == TRIGGER).tolist():
                 first, count = int(words["arg"][at]), int(words["count"][at])
                 self.shares[at] = (total[first + count] - total[first]).tolist()

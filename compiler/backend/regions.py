@@ -1,4 +1,5 @@
 """What an instruction reads and writes, as regions of tiles and tensors, and when two regions cannot meet."""
+
 from __future__ import annotations
 
 from isa.lang import DramTensor, DramView, Instr, Tile, View
@@ -21,8 +22,17 @@ class Region:
     __slots__ = ("place", "first", "last", "lo", "hi", "dense", "sizes", "steps", "width", "unit")
 
     def __init__(
-        self, place: Place, first: int, last: int, lo: int, hi: int, dense: bool, sizes: tuple[int, ...],
-        steps: tuple[int, ...], width: int, unit: int,
+        self,
+        place: Place,
+        first: int,
+        last: int,
+        lo: int,
+        hi: int,
+        dense: bool,
+        sizes: tuple[int, ...],
+        steps: tuple[int, ...],
+        width: int,
+        unit: int,
     ) -> None:
         self.place = place
         self.first = first
@@ -37,15 +47,22 @@ class Region:
 
     def covers(self, other: Region) -> bool:
         """Every byte of `other` is in this region (False when not sure)."""
-        return (self.dense and self.lo <= other.lo and other.hi <= self.hi
-                and self.first <= other.first and other.last <= self.last)
+        return (
+            self.dense
+            and self.lo <= other.lo
+            and other.hi <= self.hi
+            and self.first <= other.first
+            and other.last <= self.last
+        )
 
 
 def of_operand(v: View) -> Region:
     """Region of an engine operand."""
     steps, sizes, count, lo, hi = v.pattern()
     width = v.dtype.size
-    return Region(v.tile, v.partition, v.partition + v.partitions, lo, hi, count * width == hi - lo, sizes, steps, width, width)
+    return Region(
+        v.tile, v.partition, v.partition + v.partitions, lo, hi, count * width == hi - lo, sizes, steps, width, width
+    )
 
 
 def of_transfer(v: View | DramView) -> Region:

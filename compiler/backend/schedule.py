@@ -1,8 +1,10 @@
 """The order of instructions: loads moved up (prefetch), then list scheduling inside a window.
 
-Both keep every dependence. Both respect memory: an instruction that would start a tile's life earlier does so only while
+Both keep every dependence. Both respect memory: an instruction that would start a tile's life earlier does so only
+while
 the bytes live at once stay within a budget. Not responsible for addresses or waits.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -65,7 +67,11 @@ def live_bytes(life: Lives, sizes: np.ndarray, n: int) -> np.ndarray:
 
 
 def hoist_loads(
-    instrs: Sequence[Instr], accesses: Sequence[Access], before: Sequence[Sequence[int]], life: Lives, sbuf: np.ndarray,
+    instrs: Sequence[Instr],
+    accesses: Sequence[Access],
+    before: Sequence[Sequence[int]],
+    life: Lives,
+    sbuf: np.ndarray,
     budget: int,
 ) -> list[int]:
     """Program order with each load moved up as far as its dependences and `budget` bytes of SBUF allow.
@@ -112,8 +118,16 @@ class ListScheduler:
     """Greedy list scheduling: of the instructions inside the window, the one that can start first, oldest on a tie."""
 
     def __init__(
-        self, order: Sequence[int], instrs: Sequence[Instr], engines: Sequence[int], accesses: Sequence[Access],
-        before: Sequence[Sequence[int]], prices: Prices, footprints: Sequence[int], budget: Budget, window: int,
+        self,
+        order: Sequence[int],
+        instrs: Sequence[Instr],
+        engines: Sequence[int],
+        accesses: Sequence[Access],
+        before: Sequence[Sequence[int]],
+        prices: Prices,
+        footprints: Sequence[int],
+        budget: Budget,
+        window: int,
     ) -> None:
         n = len(order)
         self.order, self.prices, self.window = order, prices, window
@@ -131,7 +145,9 @@ class ListScheduler:
                 self.after[place[j]].append(at)
         self.footprints = footprints
         self.uses: list[list[Tile]] = [
-            list({r.place.id: r.place for regions in accesses[i] for r in regions if isinstance(r.place, Tile)}.values())
+            list(
+                {r.place.id: r.place for regions in accesses[i] for r in regions if isinstance(r.place, Tile)}.values()
+            )
             for i in order
         ]
         self.left = [0] * len(footprints)

@@ -1,19 +1,22 @@
-"""Whole tiles to DRAM scratch between distant uses, until the rest fits SBUF. Not responsible for where tiles then lie.
+"""Whole tiles to DRAM scratch between distant uses, until what is left alive fits SBUF.
 
-The tile with the farthest next use goes first (Belady). A tile that was loaded whole and not written since is not stored:
-it is loaded again from where it came.
+Gaps between uses are taken where most bytes are alive, the largest bytes x length first (Belady's farthest next use,
+weighted). A tile that still equals what it was loaded from, or what was stored before, is not stored again. Not
+responsible for addresses.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
 from compiler.backend.dependencies import Access
-from isa.lang import Copy, DramTensor, DramView, Instr, Tile, TileProgram, View
-from isa.lang import dma
-from isa.program import DebugEntry, SCRATCH
+from compiler.backend.schedule import footprint, live_bytes, lives
+from isa.lang import AUTO, Copy, DramTensor, DramView, Instr, Tile, View, dma
+from isa.program import SCRATCH, DebugEntry
 from isa.spec import SPEC
 from isa.word import DMA_COPY, SBUF
 
@@ -21,63 +24,118 @@ _TRIGGER = SPEC.by_name["dma_trigger"].opcode
 NEAR = 8  # instructions: a gap shorter than this is not worth a round trip through DRAM
 
 
+class Gap(NamedTuple):
+    """A tile not used between positions `last` and `next` of program order, though needed again."""
+
+    tile: int
+    last: int
+    next: int
+
+
+def choose(accesses: Sequence[Access], tiles: Sequence[Tile], limit: int) -> tuple[list[Gap], int]:
+    """Gaps to empty so that at most `limit` bytes stay alive, and a position that no gap relieves (-1: none)."""
+    n = len(accesses)
+    sizes = np.array([footprint(t, 1) if t.space == SBUF else 0 for t in tiles], dtype=np.int64)
+    live = live_bytes(lives(range(n), accesses, len(tiles)), sizes, n)
+    gaps = _gaps(accesses)
+    table = np.array(gaps, dtype=np.int64).reshape(-1, 3)
+    score = sizes[table[:, 0]] * (table[:, 2] - table[:, 1])
+    taken: list[Gap] = []
+    stuck = -1
+    while len(live) and live.max() > limit:
+        at = int(live.argmax())
+        spans = np.flatnonzero((table[:, 1] < at) & (at < table[:, 2]) & (score > 0))
+        if not len(spans):
+            stuck = at if stuck < 0 else stuck
+            live[at] = 0
+            continue
+        best = int(spans[score[spans].argmax()])
+        score[best] = 0
+        taken.append(gaps[best])
+        live[gaps[best].last + 1 : gaps[best].next] -= sizes[gaps[best].tile]
+    return sorted(taken), stuck
+
+
+def _gaps(accesses: Sequence[Access]) -> list[Gap]:
+    latest: dict[int, int] = {}
+    out: list[Gap] = []
+    for at, access in enumerate(accesses):
+        for regions in access:
+            for r in regions:
+                if isinstance(r.place, Tile) and r.place.space == SBUF:
+                    t = r.place.id
+                    if at - latest.get(t, at) > NEAR:
+                        out.append(Gap(t, latest[t], at))
+                    latest[t] = at
+    return out
+
+
 class Spiller:
-    """Rewrites the instructions of a program; counts the bytes it moves in `spilled_bytes`."""
+    """Rewrites a program for the chosen gaps.
 
-    def __init__(self, program: TileProgram, auto: int) -> None:
-        self.program = program
-        self.tiles = list(program.tiles)
-        self.tensors = list(program.tensors)
-        self.debug = list(program.debug)
-        self.instrs = list(program.instrs)
+    Attributes: tiles, tensors, debug, instrs: the program after `apply`. spilled_bytes: bytes stored and reloaded.
+    """
+
+    def __init__(
+        self,
+        instrs: Sequence[Instr],
+        tiles: Sequence[Tile],
+        tensors: Sequence[DramTensor],
+        debug: Sequence[DebugEntry],
+        accesses: Sequence[Access],
+    ) -> None:
+        self.instrs, self.tiles, self.tensors, self.debug = list(instrs), list(tiles), list(tensors), list(debug)
+        self.accesses = accesses
         self.spilled_bytes = 0
-        self.auto = auto
+        self._writers: dict[object, list[int]] = {}
+        for at, (_, written) in enumerate(accesses):
+            for r in written:
+                self._writers.setdefault(r.place, []).append(at)
 
-    def relieve(self, accesses: Sequence[Access], position: int) -> bool:
-        """Split one tile that lives across `position` (program order) without being used there. False: there is none."""
-        found = self._farthest(accesses, position)
-        if found is None:
-            return False
-        tile, last, next_ = found
-        self._split(tile, accesses, last, next_)
-        return True
+    def apply(self, gaps: Sequence[Gap]) -> None:
+        """Store after each gap's last use, reload into a fresh tile before the next; later uses see the fresh tile."""
+        stores: dict[int, list[Instr]] = {}
+        reloads: dict[int, list[tuple[Tile, Tile, Instr]]] = {}
+        now: dict[int, Tile] = {}  # original tile -> the tile that holds it
+        saved: dict[int, tuple[DramView, int]] = {}  # original tile -> (where its bytes are, up to which position)
+        own: dict[int, DramView] = {}  # original tile -> its scratch
+        for gap in sorted(gaps, key=lambda g: (g.tile, g.last)):
+            tile = self.tiles[gap.tile]
+            held = now.get(gap.tile, tile)
+            source = self._unchanged(tile, gap, saved.get(gap.tile))
+            if source is None:
+                source = own[gap.tile] = own.get(gap.tile) or self._scratch(tile)
+                stores.setdefault(gap.last, []).append(self._copy(source, whole(held), self._row(gap.last, "spill")))
+            saved[gap.tile] = source, gap.last
+            fresh = now[gap.tile] = Tile(len(self.tiles), tile.name, SBUF, tile.shape, tile.dtype)
+            self.tiles.append(fresh)
+            copy = self._copy(whole(fresh), source, self._row(gap.next, "reload"))
+            reloads.setdefault(gap.next, []).append((tile, fresh, copy))
+        self._rewrite(stores, reloads)
 
-    def _farthest(self, accesses: Sequence[Access], position: int) -> tuple[Tile, int, int] | None:
-        before: dict[int, int] = {}
-        after: dict[int, int] = {}
-        by_id: dict[int, Tile] = {}
-        for at, access in enumerate(accesses):
-            for regions in access:
-                for r in regions:
-                    if isinstance(r.place, Tile) and r.place.space == SBUF:
-                        by_id[r.place.id] = r.place
-                        if at <= position:
-                            before[r.place.id] = at
-                        else:
-                            after.setdefault(r.place.id, at)
-        gaps = [(after[t], t) for t in before if t in after and before[t] < position and after[t] - before[t] > NEAR]
-        if not gaps:
-            return None
-        next_, t = max(gaps, key=lambda g: (by_id[g[1]].bytes * (g[0] - before[g[1]]), -g[1]))
-        return by_id[t], before[t], next_
-
-    def _split(self, tile: Tile, accesses: Sequence[Access], last: int, next_: int) -> None:
-        fresh = Tile(len(self.tiles), tile.name, SBUF, tile.shape, tile.dtype)
-        self.tiles.append(fresh)
-        entry = self._entry(last)
-        source = self._origin(tile, accesses, last)
-        out = self.instrs[: last + 1]
-        if source is None:
-            source = self._scratch(tile)
-            out.append(self._copy(source, whole(tile), self._row(entry, "spill")))
-        out += self.instrs[last + 1 : next_]
-        out.append(self._copy(whole(fresh), source, self._row(entry, "reload")))
-        out += [replaced(i, tile, fresh) for i in self.instrs[next_:]]
+    def _rewrite(self, stores: dict[int, list[Instr]], reloads: dict[int, list[tuple[Tile, Tile, Instr]]]) -> None:
+        out: list[Instr] = []
+        now: dict[Tile, Tile] = {}
+        for at, instr in enumerate(self.instrs):
+            for tile, fresh, copy in reloads.get(at, ()):
+                out.append(copy)
+                now[tile] = fresh
+            for tile in {r.place for regions in self.accesses[at] for r in regions if r.place in now}:
+                assert isinstance(tile, Tile)
+                instr = replaced(instr, tile, now[tile])
+            out.append(instr)
+            out += stores.get(at, ())
         self.instrs = out
 
-    def _origin(self, tile: Tile, accesses: Sequence[Access], last: int) -> DramView | None:
-        """The DRAM view a tile still equals: filled by one plain load of all of it and never written since."""
-        writers = [at for at in range(last + 1) if any(r.place is tile for r in accesses[at][1])]
+    def _unchanged(self, tile: Tile, gap: Gap, saved: tuple[DramView, int] | None) -> DramView | None:
+        """The DRAM view the tile's bytes still equal at the gap, if there is one."""
+        writers = [at for at in self._writers.get(tile, ()) if at <= gap.last]
+        if saved is None:
+            return self._origin(tile, writers)
+        return None if any(at > saved[1] for at in writers) else saved[0]
+
+    def _origin(self, tile: Tile, writers: Sequence[int]) -> DramView | None:
+        """Where a tile was loaded from, if one plain load filled all of it and the source is never written after."""
         if len(writers) != 1:
             return None
         copies = self.instrs[writers[0]].copies
@@ -86,13 +144,12 @@ class Spiller:
         dst, src = copies[0].dst, copies[0].src
         if not isinstance(dst, View) or dst.shape != tile.shape or dst.start or dst.steps != whole(tile).steps:
             return None
-        for at in range(writers[0] + 1, len(accesses)):
-            if any(r.place is src.tensor for r in accesses[at][1]):
-                return None
-        return src
+        same = dst.dtype is tile.dtype and dst.partition == 0
+        return src if same and not any(at > writers[0] for at in self._writers.get(src.tensor, ())) else None
 
     def _scratch(self, tile: Tile) -> DramView:
-        tensor = DramTensor(len(self.tensors) + 1, f"spill.{len(self.tensors) + 1}", SCRATCH, tile.dtype, tile.shape)
+        number = len(self.tensors) + 1
+        tensor = DramTensor(number, f"spill.{number}", SCRATCH, tile.dtype, tile.shape)
         self.tensors.append(tensor)
         steps = tuple(prod(tile.shape[k + 1 :]) * tile.dtype.size for k in range(len(tile.shape)))
         return DramView(tensor, 0, steps, tile.shape, tile.dtype)
@@ -102,12 +159,10 @@ class Spiller:
         assert isinstance(on_chip, View)
         self.spilled_bytes += on_chip.tile.bytes * on_chip.tile.partitions
         copies = dma.copies(dst, src, DMA_COPY)
-        return Instr(_TRIGGER, self.auto, row, op0=self.auto, copies=copies, count=len(copies))
+        return Instr(_TRIGGER, AUTO, row, op0=AUTO, copies=copies, count=len(copies))
 
-    def _entry(self, at: int) -> DebugEntry:
-        return self.debug[self.instrs[at].debug]
-
-    def _row(self, entry: DebugEntry, purpose: str) -> int:
+    def _row(self, at: int, purpose: str) -> int:
+        entry = self.debug[self.instrs[at].debug]
         made = DebugEntry(entry.layer, entry.op_type, entry.source, purpose)
         if made not in self.debug:
             self.debug.append(made)
@@ -138,8 +193,26 @@ def replaced(i: Instr, old: Tile, new: Tile) -> Instr:
         return i
     dst, src0, src1, dst1, ptr0, ptr1 = (_moved(v, old, new) for v in views)
     return Instr(
-        i.opcode, i.engine, i.debug, dst, src0, src1, dst1=dst1, ptr0=ptr0, ptr1=ptr1, imm0=i.imm0, imm1=i.imm1, op0=i.op0,
-        op1=i.op1, func=i.func, flags=i.flags, axes=i.axes, count=i.count, arg=i.arg, pattern=i.pattern, updates=i.updates,
+        i.opcode,
+        i.engine,
+        i.debug,
+        dst,
+        src0,
+        src1,
+        dst1=dst1,
+        ptr0=ptr0,
+        ptr1=ptr1,
+        imm0=i.imm0,
+        imm1=i.imm1,
+        op0=i.op0,
+        op1=i.op1,
+        func=i.func,
+        flags=i.flags,
+        axes=i.axes,
+        count=i.count,
+        arg=i.arg,
+        pattern=i.pattern,
+        updates=i.updates,
     )
 
 
@@ -152,12 +225,9 @@ def _replaced_copies(i: Instr, old: Tile, new: Tile) -> Instr:
     index = _moved(c.index, old, new)
     assert dst is not None and src is not None
     copies = [
-        Copy(k.op, dst, src, k.dst_off, k.src_off, k.sizes, k.dst_steps, k.src_steps, index, k.index_step, k.index_limit)
+        Copy(
+            k.op, dst, src, k.dst_off, k.src_off, k.sizes, k.dst_steps, k.src_steps, index, k.index_step, k.index_limit
+        )
         for k in i.copies
     ]
     return Instr(i.opcode, i.engine, i.debug, op0=i.op0, count=i.count, copies=copies)
-
-
-def tightest(live: np.ndarray) -> int:
-    """Position with the most live bytes."""
-    return int(live.argmax())

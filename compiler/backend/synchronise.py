@@ -4,9 +4,11 @@ Hazards are found on physical addresses: a tile inherits the last accesses of th
 engine already knows is kept as a vector clock, so a wait that follows from an earlier one is never emitted.
 
 Law (docs/contracts.md): an engine starts words in order and retires them in order; a wait for the post of word j of
-another engine therefore implies all its earlier words, and all that word j had waited for. A transfer starts when its trigger
+another engine therefore implies all its earlier words, and all that word j had waited for. A transfer starts when
+its trigger
 does; it implies what the trigger had waited for, not the trigger's earlier words. Words of one engine are interlocked.
 """
+
 from __future__ import annotations
 
 from collections import deque
@@ -15,8 +17,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from compiler.backend.dependencies import Access, Histories, History
-from compiler.backend.regions import Region, meet
+from compiler.backend.dependencies import Access, Histories
+from compiler.backend.regions import Region
 from isa.lang import Instr, Tile
 from isa.word import ENGINES
 
@@ -79,8 +81,14 @@ class _Life:
 class Synchroniser:
     """One pass over the order; see the module text."""
 
-    def __init__(self, instrs: Sequence[Instr], accesses: Sequence[Access], engines: Sequence[int], offsets: np.ndarray,
-                 semaphores: int) -> None:
+    def __init__(
+        self,
+        instrs: Sequence[Instr],
+        accesses: Sequence[Access],
+        engines: Sequence[int],
+        offsets: np.ndarray,
+        semaphores: int,
+    ) -> None:
         self.instrs, self.accesses, self.engines, self.offsets = instrs, accesses, engines, offsets
         self.histories = Histories()
         self.reuse: dict[int, _Reuse] = {}
@@ -165,7 +173,8 @@ class Synchroniser:
         return clock
 
     def _take_semaphore(self, at: int, engine: int, waits: list[Wait]) -> None:
-        """A semaphore whose earlier transfer is known to be complete, or else the one used longest ago and a wait for it."""
+        """A semaphore whose earlier transfer is known to be complete, or else the one used longest ago and a wait
+        for it."""
         clock = self.clock[engine]
         slot = next((s for s in list(self.oldest)[:8] if clock[_ENGINES + s] >= self.uses[s]), self.oldest[0])
         self.oldest.remove(slot)
@@ -192,7 +201,10 @@ class Synchroniser:
             elif at in self.slot_of:
                 posts[at] = FIRST_DMA_SEMAPHORE + self.slot_of[at][0], 1
         numbered = [
-            [(k + 1, counts[v - 1]) if k < _ENGINES else (FIRST_DMA_SEMAPHORE + k - _ENGINES, DMA_INCREMENT * v) for k, v in w]
+            [
+                (k + 1, counts[v - 1]) if k < _ENGINES else (FIRST_DMA_SEMAPHORE + k - _ENGINES, DMA_INCREMENT * v)
+                for k, v in w
+            ]
             for w in self.needed
         ]
         return Waits(numbered, posts)

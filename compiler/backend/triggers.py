@@ -1,9 +1,11 @@
 """Which sequencer starts each transfer, and on which queue, where the program left it open.
 
-Loads: the sync engine, so that they run ahead of everything. Stores and moves: gpsimd where it does not compute, so that a store
+Loads: the sync engine, so that they run ahead of everything. Stores and moves: gpsimd where it does not compute, so
+that a store
 waiting for its data holds up no load. A queue is served in order, so loads share one and arrive in order of first use;
 stores have their own.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -29,9 +31,9 @@ def assign(instrs: Sequence[Instr], target: Target) -> tuple[list[int], list[int
             chosen.append(0)
             continue
         inward, outward = isinstance(i.copies[0].dst, View), isinstance(i.copies[0].src, View)
-        engine, queue = (sync, LOAD_QUEUE) if inward and not outward else (other, STORE_QUEUE if not inward else MOVE_QUEUE)
+        engine, queue = (
+            (sync, LOAD_QUEUE) if inward and not outward else (other, STORE_QUEUE if not inward else MOVE_QUEUE)
+        )
         engines.append(engine if i.engine == AUTO else i.engine)
         chosen.append(queue % queues if i.op0 == AUTO else i.op0)
     return engines, chosen
-
-

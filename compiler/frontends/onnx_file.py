@@ -30,7 +30,8 @@ def read_model(path: str | Path) -> onnx.ModelProto:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"the model file cannot be read: {error.strerror}", code="MODEL_MISSING", where=where) from None
+        raise ModelError(f"the model file cannot be read: {error.strerror}", code="MODEL_MISSING",
+                         where=where) from None
     if not data:
         raise ModelError("the model file is empty", code="MODEL_EMPTY", where=where,
                          help="export or copy the model again; a Git LFS pointer or failed download leaves such files")
@@ -74,7 +75,8 @@ def to_array(tensor: onnx.TensorProto, base: Path | None, where: str = "") -> np
     try:
         dtype = np.dtype(tensor_dtype_to_np_dtype(tensor.data_type))
     except KeyError:
-        raise ModelError(f"element type number {tensor.data_type} is unknown", code="TENSOR_DTYPE", where=place) from None
+        raise ModelError(f"element type number {tensor.data_type} is unknown", code="TENSOR_DTYPE",
+                         where=place) from None
     shape = tuple(tensor.dims)
     if any(d < 0 for d in shape):
         raise ModelError("a tensor has a negative dimension", code="TENSOR_DATA", where=place, actual=list(shape))
@@ -88,7 +90,7 @@ def to_array(tensor: onnx.TensorProto, base: Path | None, where: str = "") -> np
                              limit=need, actual=len(raw), help="the file is damaged: export it again")
         return np.frombuffer(raw, dtype.newbyteorder("<") if dtype.isbuiltin else dtype).reshape(shape)
     try:
-        return numpy_helper.to_array(tensor)
+        return np.asarray(numpy_helper.to_array(tensor))
     except Exception as error:  # the reader raises many kinds for inconsistent tensors
         raise ModelError(f"a tensor does not match its declaration: {error}", code="TENSOR_DATA", where=place) from None
 
@@ -108,7 +110,8 @@ def _external(tensor: onnx.TensorProto, dtype: np.dtype, shape: tuple[int, ...],
         offset = int(keys.get("offset", "0"))
         length = int(keys.get("length", str(size - offset)))
     except ValueError:
-        raise ModelError("offset or length of external data is not a number", code="EXTERNAL_DATA", where=place) from None
+        raise ModelError("offset or length of external data is not a number", code="EXTERNAL_DATA",
+                         where=place) from None
     need = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if offset < 0 or length < 0 or offset + length > size:
         raise ModelError("external data reaches beyond the end of its file", code="EXTERNAL_DATA", where=place,

@@ -89,15 +89,14 @@ def _hardmax(graph: onnx.GraphProto, index: int, node: onnx.NodeProto, old: onnx
 
 
 def _group_norm(graph: onnx.GraphProto, index: int, node: onnx.NodeProto, old: onnx.NodeProto) -> None:
-    """One scale and bias per group: run with ones and zeros is the same as repeating both over the group's channels."""
+    """One scale and bias per group: repeat both over the channels of each group."""
     stem = f"{node.output[0]}_groups"
     groups = next(a.i for a in old.attribute if a.name == "num_groups")
     added: list[onnx.NodeProto] = [
         helper.make_node("Shape", [node.input[0]], [f"{stem}_c"], start=1, end=2),
-        helper.make_node("Constant", [], [f"{stem}_n"],
-                         value=numpy_helper.from_array(np.array([groups], np.int64), "")),
-        helper.make_node("Constant", [], [f"{stem}_col"], value=numpy_helper.from_array(np.array([-1, 1], np.int64), "")),
-        helper.make_node("Constant", [], [f"{stem}_flat"], value=numpy_helper.from_array(np.array([-1], np.int64), "")),
+        _ints([groups], f"{stem}_n"),
+        _ints([-1, 1], f"{stem}_col"),
+        _ints([-1], f"{stem}_flat"),
         helper.make_node("Div", [f"{stem}_c", f"{stem}_n"], [f"{stem}_each"]),
         helper.make_node("Concat", [f"{stem}_n", f"{stem}_each"], [f"{stem}_shape"], axis=0),
     ]
@@ -109,6 +108,10 @@ def _group_norm(graph: onnx.GraphProto, index: int, node: onnx.NodeProto, old: o
         node.input[position] = part
     for extra in reversed(added):
         graph.node.insert(index, extra)
+
+
+def _ints(values: list[int], output: str) -> onnx.NodeProto:
+    return helper.make_node("Constant", [], [output], value=numpy_helper.from_array(np.array(values, np.int64), ""))
 
 
 _Correct = Callable[[onnx.GraphProto, int, onnx.NodeProto, onnx.NodeProto], None]

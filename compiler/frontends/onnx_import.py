@@ -97,7 +97,8 @@ class Importer:
             self._branch(proto, inputs, scope)
             return
         version = self.versions[domain]
-        node = Node(proto.op_type, proto.name, inputs, list(proto.output), self._attributes(proto, version), domain=domain)
+        attrs = self._attributes(proto, version)
+        node = Node(proto.op_type, proto.name, inputs, list(proto.output), attrs, domain=domain)
         folded = self._fold(node)
         if folded is not None:
             for name, array in zip(proto.output, folded, strict=False):
@@ -191,7 +192,8 @@ def _attribute(attribute: AttributeProto, base: Path | None, where: str) -> Any:
     if kind == AttributeProto.TENSOR:
         return to_array(attribute.t, base, where)
     if kind in (AttributeProto.GRAPH, AttributeProto.GRAPHS, AttributeProto.SPARSE_TENSOR):
-        raise UnsupportedOp(f"attribute {attribute.name!r} holds a graph or sparse tensor", code="UNSUPPORTED_ATTRIBUTE")
+        raise UnsupportedOp(f"attribute {attribute.name!r} holds a graph or sparse tensor",
+                            code="UNSUPPORTED_ATTRIBUTE")
     value = helper.get_attribute_value(attribute)
     return list(value) if kind in (AttributeProto.INTS, AttributeProto.FLOATS, AttributeProto.TENSORS) else value
 

@@ -62,7 +62,8 @@ def tensor_type(dtype: str) -> int:
     """ONNX's number of an element type spelled as in `Value.dtype`."""
     if dtype == "object":
         return onnx.TensorProto.STRING
-    return int(helper.np_dtype_to_tensor_dtype(numpy_dtype(dtype)))
+    number: int = helper.np_dtype_to_tensor_dtype(numpy_dtype(dtype))
+    return number
 
 
 def _data(value: Value) -> onnx.TensorProto:

@@ -76,11 +76,11 @@ def same_meaning(op: str, version: int) -> bool:
         return False
     mine = defs.get_schema(op, version, "")
     if not defs.has(op, OPSET, ""):
-        return mine.since_version > OPSET
+        return bool(mine.since_version > OPSET)
     stated = defs.get_schema(op, OPSET, "")
     if stated.deprecated:
         return False
-    return mine.since_version == stated.since_version or _signature(mine) == _signature(stated)
+    return bool(mine.since_version == stated.since_version) or _signature(mine) == _signature(stated)
 
 
 def _signature(schema: defs.OpSchema) -> tuple[object, ...]:

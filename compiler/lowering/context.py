@@ -270,9 +270,12 @@ def window(t: Tensor, box: Mapping[int, tuple[int, int]]) -> Tensor:
         at = origin.get(axis, 0)
         if (lo, hi) == (at, at + t.shape[axis]):
             continue
+        size, pads = t.shape[axis], dict(t.pads)
         cut = t.slice_axis(axis, lo - at, hi - at)
         assert cut is not None, "windows cut plain axes only"
-        t, origin[axis] = cut, lo
+        before, after = pads.get(axis, (0, 0))
+        pads[axis] = (before if lo == at else 0, after if hi == at + size else 0)
+        t, origin[axis] = replace(cut, pads=pads), lo
     return replace(t, origin=origin)
 
 

@@ -80,12 +80,14 @@ def _affine_runs(pos: np.ndarray, offsets: np.ndarray) -> list[tuple[int, int, i
 
 def load_value(ctx: Context, name: str) -> Tensor:
     """Bring a DRAM value (model input or constant) on chip in its natural layout."""
-    shape = ctx.shape(name)
-    p_axes = natural_axes(ctx, name)
+    box = ctx.windows.get(name, {})
     tensor = ctx.alloc(
-        shape, p_axes, ctx.storage(name), pads=ctx.pads.get(name), fill=ctx.fills.get(name, 0.0), name=name
+        ctx.window_shape(name), natural_axes(ctx, name), ctx.storage(name), pads=ctx.border(name, ctx.pads.get(name, {})),
+        fill=ctx.fills.get(name, 0.0), origin={a: lo for a, (lo, _) in box.items()}, name=name,
     )
-    dma_tensor(ctx, tensor, dram_value(ctx, name), store=False, purpose="load")
+    source = dram_value(ctx, name)
+    cut = tuple(slice(*box[a]) if a in box else slice(None) for a in range(len(source.shape)))
+    dma_tensor(ctx, tensor, source[cut] if box else source, store=False, purpose="load")
     return tensor
 
 

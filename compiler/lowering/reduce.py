@@ -153,7 +153,7 @@ def _softmax_rows(
         inverse = small(n, "inverse")
         p.reciprocal(inverse, total)
         for k, (_, b) in enumerate(index.tolist()):
-            engine = ctx.pick(("vector", "scalar", "gpsimd"), width)
+            engine = ctx.pick(("vector", "scalar"), width)
             p.tensor_scalar(out.view(dst_run, far, to + b), temp[:, k], "mult", inverse[:, k : k + 1], engine=engine)
 
 
@@ -219,7 +219,7 @@ def _normalise_row(ctx: Context, x: View, wide: View, gamma: Tensor | None, run:
     dims = [(a.size, a.stride) for axis in gamma.axes for a in axis if a.space == F and a.stride]
     row = gamma.view(Run(0, run.tile, run.partition, run.count), dims)
     p.scalar_tensor_tensor(wide, x, "subtract", moments[:, 0:1], "mult", row)
-    p.tensor_scalar(wide, wide, "mult", rstd, engine=ctx.pick(("gpsimd", "vector", "scalar"), n))
+    p.tensor_scalar(wide, wide, "mult", rstd, engine=ctx.pick(("vector", "scalar"), n))
 
 
 def _scale_shift(ctx: Context, out: Tensor, wide: Tensor, beta: Tensor | None) -> None:

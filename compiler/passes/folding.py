@@ -83,10 +83,10 @@ def _same_type(function: Callable[..., Any]) -> Function:
 
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if a.dtype.kind not in "iu":
-        return a / b
+        return np.asarray(a / b)
     safe = np.where(b == 0, 1, b)
     quotient = np.abs(a) // np.abs(safe)
-    return np.where((a < 0) != (safe < 0), -quotient, quotient)  # ONNX rounds towards zero
+    return np.asarray(np.where((a < 0) != (safe < 0), -quotient, quotient))  # ONNX rounds towards zero
 
 
 def _variadic(function: Callable[[Any, Any], Any]) -> Function:
@@ -137,6 +137,13 @@ def _slice(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[np.ndarray]:
             end = None  # down to and including element 0
         index[axis] = slice(start, end, step)
     return [data[tuple(index)]]
+
+
+def _gather_elements(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[np.ndarray]:
+    data, indices = inputs
+    axis = attrs.get("axis", 0) % data.ndim
+    window = tuple(slice(None) if k == axis else slice(0, d) for k, d in enumerate(indices.shape))
+    return [np.take_along_axis(data[window], indices, axis=axis)]
 
 
 def _range(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[np.ndarray]:
@@ -202,6 +209,7 @@ FUNCTIONS: dict[str, Function] = {
     "Concat": lambda a, i: [np.concatenate(i, axis=a["axis"])],
     "Slice": _slice,
     "Gather": lambda a, i: [np.take(i[0], i[1], axis=a.get("axis", 0))],
+    "GatherElements": _gather_elements,
     "Shape": lambda a, i: [np.array(i[0].shape, np.int64)[slice(a.get("start", 0), a.get("end"))]],
     "Size": lambda a, i: [np.array(i[0].size, np.int64)],
     "Range": _range,

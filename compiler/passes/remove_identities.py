@@ -59,7 +59,7 @@ def _training(graph: Graph, node: Node) -> bool:
 
 
 def _keeps_order(graph: Graph, node: Node) -> bool:
-    """A layout operator with equal shapes on both sides may still reorder: Transpose, Slice backwards, Pad by -1 and 1."""
+    """Equal shapes on both sides may still hide a Transpose, a Slice backwards, a Pad by -1 and 1."""
     if node.op == "Transpose":
         shape = graph.shape(node.inputs[0])
         moved = [p for p in node.attrs["perm"] if shape[p] != 1]

@@ -88,7 +88,11 @@ def _hoist_scalar(graph: Graph, node: Node) -> bool:
     if len(node.inputs) != 2 or scalar(graph, node.inputs[1]) is None or graph.value(node.inputs[1]).size != 1:
         return False
     inner = graph.producer(node.inputs[0])
-    if inner is None or inner.op not in ("Reshape", "Transpose") or graph.only_consumer(inner.output) is not node:
+    if inner is None or graph.only_consumer(inner.output) is not node:
+        return False
+    if inner.op == "MatMul" and "epilogue" not in inner.attrs and not inner.domain:
+        return _scale_operand(graph, node, inner)
+    if inner.op not in ("Reshape", "Transpose"):
         return False
     if len(graph.shape(node.inputs[1])) > len(graph.shape(inner.inputs[0])):
         return False
@@ -105,6 +109,37 @@ def _hoist_scalar(graph: Graph, node: Node) -> bool:
     return True
 
 
+def _scale_operand(graph: Graph, node: Node, inner: Node) -> bool:
+    """Mul(MatMul(a, b), c) -> MatMul(Mul(a, c), b) where `a` comes, through layout changes, from constant weights."""
+    if graph.is_const(inner.inputs[1]) or not _from_weights(graph, inner.inputs[0], inner):
+        return False
+    if graph.shape(node.output) != graph.shape(inner.output) \
+            or len(graph.shape(node.inputs[1])) > len(graph.shape(inner.inputs[0])):
+        return False
+    left, factor, result = inner.inputs[0], node.inputs[1], node.output
+    scaled = inner.output
+    graph.value(scaled).shape = graph.shape(left)
+    graph.set_outputs(inner, [])
+    graph.set_outputs(node, [scaled])
+    graph.set_inputs(node, [left, factor])
+    graph.set_outputs(inner, [result])
+    graph.set_inputs(inner, [scaled, *inner.inputs[1:]])
+    move(graph, inner, node)
+    return True
+
+
+def _from_weights(graph: Graph, name: str, reader: Node) -> bool:
+    """Whether a value is layout changes and a bias behind a product with a constant, nothing of which others read."""
+    node = graph.producer(name)
+    while node is not None and node.op in ("Reshape", "Transpose", "Add") and graph.only_consumer(name) is reader:
+        if node.op == "Add" and not graph.is_const(node.inputs[1]):
+            return False
+        name, reader = node.inputs[0], node
+        node = graph.producer(name)
+    return node is not None and node.op == "MatMul" and graph.is_const(node.inputs[1]) \
+        and graph.only_consumer(name) is reader
+
+
 def _neutral_to_expand(graph: Graph, node: Node) -> bool:
     neutral = 1.0 if node.op == "And" else 0.0
     for index in (0, 1):
@@ -116,26 +151,35 @@ def _neutral_to_expand(graph: Graph, node: Node) -> bool:
 
 
 def _sink_expand(graph: Graph, node: Node) -> bool:
-    """Let the only reader broadcast by itself, or move the Expand behind it."""
-    reader = graph.only_consumer(node.output)
-    if reader is None or reader.op not in _ELEMENTWISE or "epilogue" in reader.attrs or len(reader.outputs) != 1:
-        return False
+    """Let readers broadcast by themselves; where the only one does not, move the Expand behind it."""
     small = node.inputs[0]
-    shapes = [graph.shape(small if i == node.output else i) for i in reader.inputs if i]
-    result = np.broadcast_shapes(*shapes)
     if graph.shape(small) == graph.shape(node.output):
         return False
-    index = reader.inputs.index(node.output)
-    if result == graph.shape(reader.output):
-        graph.set_input(reader, index, small)
-        adopt(reader, node)
-        return True
-    if reader.output in graph.outputs and not graph.consumers(reader.output):
+    changed = False
+    for reader in graph.consumers(node.output):
+        if _can_broadcast(reader) and _with_small(graph, node, reader) == graph.shape(reader.output):
+            graph.set_inputs(reader, [small if i == node.output else i for i in reader.inputs])
+            changed = True
+    reader_left = graph.only_consumer(node.output)
+    if changed or reader_left is None or not _can_broadcast(reader_left):
+        return changed
+    if reader_left.output in graph.outputs and not graph.consumers(reader_left.output):
         return False
-    full = graph.value(reader.output)
-    target = int_const(graph, full.shape, f"{reader.output}_shape")
-    inner = graph.add_value(graph.fresh_name(f"{reader.output}_small"), result, full.dtype)
-    graph.set_input(reader, index, small)
-    graph.set_outputs(reader, [inner])
-    graph.insert_after(reader, "Expand", [inner, target], [full.name], sources=node.sources)
+    full, result = graph.value(reader_left.output), _with_small(graph, node, reader_left)
+    target = int_const(graph, full.shape, f"{full.name}_shape")
+    inner = graph.add_value(graph.fresh_name(f"{full.name}_small"), result, full.dtype)
+    graph.set_inputs(reader_left, [small if i == node.output else i for i in reader_left.inputs])
+    graph.set_outputs(reader_left, [inner])
+    graph.insert_after(reader_left, "Expand", [inner, target], [full.name], sources=node.sources)
     return True
+
+
+def _can_broadcast(reader: Node) -> bool:
+    return reader.op in _ELEMENTWISE and not reader.domain and "epilogue" not in reader.attrs \
+        and len(reader.outputs) == 1
+
+
+def _with_small(graph: Graph, node: Node, reader: Node) -> tuple[int, ...]:
+    """Shape of the reader's result if it read what the Expand reads."""
+    shapes = [graph.shape(node.inputs[0] if i == node.output else i) for i in reader.inputs if i]
+    return np.broadcast_shapes(*shapes)
