@@ -41,14 +41,13 @@ def transfer_rows(stage: Stage, flat: Flat, access: np.dtype) -> Iterator[np.nda
     limit = d["index_limit"].astype(np.int64)
     read_size[d["op"] == DMA_GATHER, 0] = limit[d["op"] == DMA_GATHER]
     write_size[d["op"] == DMA_SCATTER, 0] = limit[d["op"] == DMA_SCATTER]
-    src = (ops, d["src_var"], d["src_off"], d["src_step"], read_size, SIZES[d["src_dtype"]])
-    dst = (ops, d["dst_var"], d["dst_off"], d["dst_step"], write_size, SIZES[d["dst_dtype"]])
-    yield _side(*src, 0, access)
-    add = np.flatnonzero(d["op"] == DMA_ADD)
-    yield _side(*(column[add] for column in dst), 0, access)
+    yield _side(ops, d["src_var"], d["src_off"], d["src_step"], read_size, SIZES[d["src_dtype"]], 0, access)
+    add = np.flatnonzero(d["op"] == DMA_ADD)  # also reads where it writes
+    u = d[add]
+    yield _side(ops[add], u["dst_var"], u["dst_off"], u["dst_step"], write_size[add], SIZES[u["dst_dtype"]], 0, access)
     indexed = np.flatnonzero((d["op"] == DMA_GATHER) | (d["op"] == DMA_SCATTER))
     yield _indices(ops[indexed], d[indexed], size[indexed], access)
-    yield _side(*dst, WRITE, access)
+    yield _side(ops, d["dst_var"], d["dst_off"], d["dst_step"], write_size, SIZES[d["dst_dtype"]], WRITE, access)
 
 
 def _indices(ops: np.ndarray, d: np.ndarray, size: np.ndarray, access: np.dtype) -> np.ndarray:
