@@ -2,9 +2,12 @@
 
 Run it:  python examples/tiled_matmul.py
 
-The machine. The tensor engine multiplies a *stationary* matrix [K, M] (at most 128 x 128) by a *moving* matrix [K, N] (at most
-512 columns) and writes, or adds, the product [M, N] to PSUM. K lies on partitions, the rows of the on-chip memories. PSUM
-has eight banks of 512 fp32 columns: one product fills one bank. The scalar engine applies a function to a whole bank while
+The machine. The tensor engine multiplies a *stationary* matrix [K, M] (at most 128 x 128) by a *moving* matrix [K,
+N] (at most
+512 columns) and writes, or adds, the product [M, N] to PSUM. K lies on partitions, the rows of the on-chip memories.
+PSUM
+has eight banks of 512 fp32 columns: one product fills one bank. The scalar engine applies a function to a whole bank
+while
 the tensor engine already fills the next, and DMA engines fetch the tiles after that.
 
 Tiling. We compute the transposed result, so that the output features lie on partitions and the bias is one number
@@ -19,6 +22,7 @@ for each partition, which the scalar engine adds for nothing:
 What we do not write: addresses, engines' streams, semaphores. Each `p.sbuf(...)` is a new tile; the backend gives it an
 address, loads it ahead of its use and makes each engine wait for exactly what it needs.
 """
+
 from __future__ import annotations
 
 import sys
@@ -50,7 +54,8 @@ def kernel(weights: np.ndarray, bias: np.ndarray) -> TileProgram:
     k_blocks = INPUTS // P
 
     with p.layer("dense", "MatMul+Gelu", macs=ROWS * INPUTS * FEATURES):
-        # All weights fit: one transfer, k inside a block on partitions. A DRAM view is reshaped and permuted freely; what
+        # All weights fit: one transfer, k inside a block on partitions. A DRAM view is reshaped and permuted freely;
+        # what
         # reaches the DMA engines is a list of strided copies.
         w_tile = p.sbuf((P, k_blocks, FEATURES), "bf16", name="w")
         p.dma(w_tile, w.reshape(k_blocks, P, FEATURES).permute(1, 0, 2))
@@ -58,8 +63,10 @@ def kernel(weights: np.ndarray, bias: np.ndarray) -> TileProgram:
         p.dma(b_tile, b.reshape(FEATURES // P, P).permute(1, 0))
 
         for m in range(0, ROWS, COLUMNS):
-            # x is stored row by row, we need its columns on partitions. DMA moves single elements for that, which is slow:
-            # `neuronsim profile` shows the transfers of this layer as the bottleneck. A transpose on the tensor engine is the cure.
+            # x is stored row by row, we need its columns on partitions. DMA moves single elements for that, which is
+            # slow:
+            # `neuronsim profile` shows the transfers of this layer as the bottleneck. A transpose on the tensor
+            # engine is the cure.
             x_tile = p.sbuf((P, k_blocks, COLUMNS), "bf16", name="x")
             block = x[m : m + COLUMNS].reshape(COLUMNS, k_blocks, P)
             for k in range(k_blocks):
@@ -82,7 +89,9 @@ def as_program(stage: Stage) -> Program:
         kind: [TensorInfo(v.name, v.shape, v.dtype.numpy.name) for v in stage.variables if v.kind == kind]
         for kind in ("input", "output")
     }
-    node = Node("dense", "neuron_core", tuple(t.name for t in tensors["input"]), tuple(t.name for t in tensors["output"]), 0)
+    node = Node(
+        "dense", "neuron_core", tuple(t.name for t in tensors["input"]), tuple(t.name for t in tensors["output"]), 0
+    )
     return Program("tiled_matmul", TARGET, "v2", tensors["input"], tensors["output"], [node], [stage])
 
 

@@ -203,7 +203,10 @@ class ListScheduler:
                     best, best_start, chosen = at, start, e
             if best < 0:
                 return self._forced()
-            heappop(self.now[chosen] if self.now[chosen] else self.soon[chosen])
+            if self.now[chosen]:
+                heappop(self.now[chosen])
+            else:
+                heappop(self.soon[chosen])
             held = self._held_by(best)
             if self.done[best]:
                 continue

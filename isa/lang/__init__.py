@@ -1,4 +1,5 @@
 """Tile programs: kernels written as Python calls, one per instruction, on virtual tiles."""
+
 from __future__ import annotations
 
 from isa.lang.errors import LangError

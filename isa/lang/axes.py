@@ -1,4 +1,6 @@
-"""Arithmetic on (size, step) lists, outermost first: slicing, reshaping, merging. Knows nothing of memories or units."""
+"""Arithmetic on (size, step) lists, outermost first: slicing, reshaping, merging. Knows nothing of memories or
+units."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -106,6 +108,7 @@ def reshape_axes(sizes: Ints, steps: Ints, want: Sequence[int]) -> tuple[Ints, I
 
 
 def permute_axes(order: Sequence[int], sizes: Ints, steps: Ints) -> tuple[Ints, Ints]:
+    """Dimensions in another order; `order` names each once."""
     if sorted(order) != list(range(len(sizes))):
         raise LangError(f"{tuple(order)} is not an order of {len(sizes)} dimensions", code="LANG_INDEX")
     return tuple(sizes[k] for k in order), tuple(steps[k] for k in order)
@@ -116,7 +119,7 @@ def broadcast_axes(dim: int, n: int, sizes: Ints, steps: Ints) -> tuple[Ints, In
     if not -len(sizes) <= dim < len(sizes) or sizes[dim] != 1:
         raise LangError(f"dimension {dim} of {sizes} cannot be broadcast to {n}: its size must be 1", code="LANG_INDEX")
     dim %= len(sizes)
-    return sizes[:dim] + (n,) + sizes[dim + 1 :], steps[:dim] + (0,) + steps[dim + 1 :]
+    return (*sizes[:dim], n, *sizes[dim + 1 :]), (*steps[:dim], 0, *steps[dim + 1 :])
 
 
 def common_walk(
@@ -138,7 +141,7 @@ def common_walk(
         n = gcd(na, nb)
         if n != min(na, nb):
             raise LangError(
-                f"shapes {tuple(a[0])} and {tuple(b[0])} cannot be walked together: dimensions {na} and {nb} do not nest",
+                f"shapes {tuple(a[0])} and {tuple(b[0])} cannot be walked together: {na} and {nb} do not nest",
                 code="LANG_SHAPE",
                 help="cut the transfer into pieces with equal dimensions",
             )

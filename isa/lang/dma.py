@@ -1,4 +1,5 @@
 """From two views to DMA descriptors: one iteration space, at most four dimensions each. Not responsible for queues."""
+
 from __future__ import annotations
 
 from itertools import product
@@ -33,6 +34,7 @@ def side(view: Side) -> tuple[int, Ints, Ints]:
 
 
 def copy_op(dst: Side, src: Side, accumulate: bool) -> int:
+    """Descriptor operation of dst = src, or of dst += src."""
     if accumulate:
         return DMA_ADD
     a, b = src.dtype.name, dst.dtype.name
@@ -40,20 +42,30 @@ def copy_op(dst: Side, src: Side, accumulate: bool) -> int:
 
 
 def copies(dst: Side, src: Side, op: int) -> list[Copy]:
-    """Descriptors of dst = src. Raises: LangError when the element counts differ or more descriptors are needed than fit."""
+    """Descriptors of dst = src. Raises: LangError when the element counts differ or more descriptors are needed than
+    fit."""
     dst_off, dst_sizes, dst_steps = side(dst)
     src_off, src_sizes, src_steps = side(src)
     if prod(dst_sizes) != prod(src_sizes):
         raise LangError(
-            f"a transfer of {src_sizes} into {dst_sizes}: element counts differ", code="LANG_SHAPE",
-            limit=prod(dst_sizes), actual=prod(src_sizes),
+            f"a transfer of {src_sizes} into {dst_sizes}: element counts differ",
+            code="LANG_SHAPE",
+            limit=prod(dst_sizes),
+            actual=prod(src_sizes),
         )
     sizes, steps_d, steps_s = common_walk((dst_sizes, dst_steps), (src_sizes, src_steps))
     return _unrolled(op, dst, src, dst_off, src_off, sizes, steps_d, steps_s)
 
 
 def _unrolled(
-    op: int, dst: Side, src: Side, dst_off: int, src_off: int, sizes: list[int], dst_steps: list[int], src_steps: list[int]
+    op: int,
+    dst: Side,
+    src: Side,
+    dst_off: int,
+    src_off: int,
+    sizes: list[int],
+    dst_steps: list[int],
+    src_steps: list[int],
 ) -> list[Copy]:
     loops: list[tuple[int, int, int]] = []
     while len(sizes) > MAX_DIMS:  # the smallest dimension but the innermost becomes a loop over descriptors
@@ -62,8 +74,11 @@ def _unrolled(
     total = prod(n for n, _, _ in loops)
     if total > MAX_DESCRIPTORS:
         raise LangError(
-            "a transfer needs more descriptors than one dma_trigger can start", code="LANG_DMA", limit=MAX_DESCRIPTORS,
-            actual=total, help="cut it into several transfers",
+            "a transfer needs more descriptors than one dma_trigger can start",
+            code="LANG_DMA",
+            limit=MAX_DESCRIPTORS,
+            actual=total,
+            help="cut it into several transfers",
         )
     shape = tuple(sizes), tuple(dst_steps), tuple(src_steps)
     out = []
@@ -83,11 +98,15 @@ def indexed(dst: Side, src: Side, index: View, limit: int, op: int) -> list[Copy
         raise LangError(f"{index!r}: indices are int32", code="LANG_DTYPE", limit="int32", actual=index.dtype.name)
     plain, rows = (dst, src) if op == DMA_GATHER else (src, dst)
     n = plain.shape[0]
-    index_off, index_sizes, index_steps = side(index)
+    _, index_sizes, index_steps = side(index)
     merged = merge(index_sizes, index_steps)
     if prod(index_sizes) != n or len(merged[0]) > 1:
-        raise LangError(f"{index!r}: needs one index for each of the {n} rows, evenly spaced", code="LANG_SHAPE", limit=n,
-                        actual=prod(index_sizes))
+        raise LangError(
+            f"{index!r}: needs one index for each of the {n} rows, evenly spaced",
+            code="LANG_SHAPE",
+            limit=n,
+            actual=prod(index_sizes),
+        )
     if prod(plain.shape[1:]) != prod(rows.shape[1:]):
         raise LangError(f"rows of {rows.shape[1:]} do not fill {plain.shape[1:]}", code="LANG_SHAPE")
     if not 0 < limit <= rows.shape[0]:

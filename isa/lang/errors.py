@@ -1,4 +1,5 @@
 """The error of tile programs: a mistake in a view or an instruction call, raised at the call."""
+
 from __future__ import annotations
 
 from isa.errors import IsaError

@@ -1,4 +1,5 @@
 """One instruction of a tile program: the slots of a word, with views in place of addresses."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -18,12 +19,33 @@ class Copy:
         index: int32 index view of gather and scatter, else None. index_step: bytes. index_limit: valid indices.
     """
 
-    __slots__ = ("op", "dst", "src", "dst_off", "src_off", "sizes", "dst_steps", "src_steps", "index", "index_step",
-                 "index_limit")
+    __slots__ = (
+        "op",
+        "dst",
+        "src",
+        "dst_off",
+        "src_off",
+        "sizes",
+        "dst_steps",
+        "src_steps",
+        "index",
+        "index_step",
+        "index_limit",
+    )
 
     def __init__(
-        self, op: int, dst: View | DramView, src: View | DramView, dst_off: int, src_off: int, sizes: Ints,
-        dst_steps: Ints, src_steps: Ints, index: View | None = None, index_step: int = 0, index_limit: int = 0,
+        self,
+        op: int,
+        dst: View | DramView,
+        src: View | DramView,
+        dst_off: int,
+        src_off: int,
+        sizes: Ints,
+        dst_steps: Ints,
+        src_steps: Ints,
+        index: View | None = None,
+        index_step: int = 0,
+        index_limit: int = 0,
     ) -> None:
         self.op = op
         self.dst = dst
@@ -42,14 +64,54 @@ class Instr:
     """A word's slots. `dst1` is the second result (encoded in src1's place); `pattern` the steps of iota and
     affine_select; `copies` the descriptors of a dma_trigger; `updates` says that dst is also read."""
 
-    __slots__ = ("opcode", "engine", "dst", "src0", "src1", "dst1", "ptr0", "ptr1", "imm0", "imm1", "op0", "op1", "func",
-                 "flags", "axes", "count", "arg", "pattern", "debug", "copies", "updates")
+    __slots__ = (
+        "opcode",
+        "engine",
+        "dst",
+        "src0",
+        "src1",
+        "dst1",
+        "ptr0",
+        "ptr1",
+        "imm0",
+        "imm1",
+        "op0",
+        "op1",
+        "func",
+        "flags",
+        "axes",
+        "count",
+        "arg",
+        "pattern",
+        "debug",
+        "copies",
+        "updates",
+    )
 
     def __init__(
-        self, opcode: int, engine: int, debug: int, dst: View | None = None, src0: View | None = None,
-        src1: View | None = None, *, dst1: View | None = None, ptr0: View | None = None, ptr1: View | None = None,
-        imm0: float = 0.0, imm1: float = 0.0, op0: int = 0, op1: int = 0, func: int = 0, flags: int = 0, axes: int = 0,
-        count: int = 0, arg: int = 0, pattern: Ints | None = None, copies: list[Copy] | None = None, updates: bool = False,
+        self,
+        opcode: int,
+        engine: int,
+        debug: int,
+        dst: View | None = None,
+        src0: View | None = None,
+        src1: View | None = None,
+        *,
+        dst1: View | None = None,
+        ptr0: View | None = None,
+        ptr1: View | None = None,
+        imm0: float = 0.0,
+        imm1: float = 0.0,
+        op0: int = 0,
+        op1: int = 0,
+        func: int = 0,
+        flags: int = 0,
+        axes: int = 0,
+        count: int = 0,
+        arg: int = 0,
+        pattern: Ints | None = None,
+        copies: list[Copy] | None = None,
+        updates: bool = False,
     ) -> None:
         self.opcode = opcode
         self.engine = engine

@@ -1,8 +1,11 @@
 """`TileProgram`: instructions on virtual tiles in program order, before addresses, engines' streams and semaphores.
 
-Whoever writes a kernel calls one method per instruction (`isa/lang/compute.py`, and the transfers here); loops are Python
+Whoever writes a kernel calls one method per instruction (`tensor.py`, `compute.py`, `reductions.py`, and the
+transfers here); loops are
+Python
 loops. Not responsible for order, addresses or waits: `compiler.backend.build` makes a `Stage` of it.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -14,9 +17,11 @@ from isa import dtypes
 from isa import target as targets
 from isa.dtypes import DType
 from isa.lang import dma
-from isa.lang.compute import Compute
+from isa.lang.compute import Elementwise
 from isa.lang.errors import LangError
 from isa.lang.instr import Copy, Instr
+from isa.lang.reductions import Reductions
+from isa.lang.tensor import Tensor
 from isa.lang.tiles import DramTensor, Tile
 from isa.lang.views import DramView, View
 from isa.program import INPUT, OUTPUT, SCRATCH, WEIGHT, DebugEntry
@@ -29,7 +34,7 @@ _TRIGGER = SPEC.by_name["dma_trigger"].opcode
 _DRAM_ONLY = ("int64", "uint64", "fp64")  # isa.dtypes: engines never address them
 
 
-class TileProgram(Compute):
+class TileProgram(Tensor, Elementwise, Reductions):
     """A program under construction.
 
     Attributes:
@@ -56,7 +61,9 @@ class TileProgram(Compute):
         self._row = self._debug_row("compute")
 
     # ---- memory
-    def _tensor(self, name: str, shape: Sequence[int], dtype: str | DType, kind: str, data: np.ndarray | None = None) -> DramView:
+    def _tensor(
+        self, name: str, shape: Sequence[int], dtype: str | DType, kind: str, data: np.ndarray | None = None
+    ) -> DramView:
         if name in self._names:
             raise LangError(f"two DRAM tensors are called {name!r}", code="LANG_NAME")
         self._names.add(name)
@@ -87,8 +94,11 @@ class TileProgram(Compute):
         """A weight: `values` as stored (cast beforehand; `dtype` only names bytes that numpy spells otherwise)."""
         to = dtypes.from_numpy(values.dtype) if dtype is None else dtypes.dtype(dtype)
         if to.size != values.dtype.itemsize:
-            raise LangError(f"constant {name!r}: {values.dtype} values are not stored as {to.name}", code="LANG_DTYPE",
-                            help="cast the array first, e.g. values.astype(ml_dtypes.bfloat16)")
+            raise LangError(
+                f"constant {name!r}: {values.dtype} values are not stored as {to.name}",
+                code="LANG_DTYPE",
+                help="cast the array first, e.g. values.astype(ml_dtypes.bfloat16)",
+            )
         data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
         return self._tensor(name, values.shape, to, WEIGHT, data)
 
@@ -96,14 +106,25 @@ class TileProgram(Compute):
         to = dtypes.dtype(dtype)
         sizes = tuple(int(n) for n in shape)
         if not sizes or not 1 <= sizes[0] <= 128 or min(sizes) < 1:
-            raise LangError(f"tile {name!r} {sizes}: needs 1..128 partitions and free sizes of at least 1", code="LANG_SHAPE",
-                            limit=128, actual=sizes)
+            raise LangError(
+                f"tile {name!r} {sizes}: needs 1..128 partitions and free sizes of at least 1",
+                code="LANG_SHAPE",
+                limit=128,
+                actual=sizes,
+            )
         if to.name in _DRAM_ONLY:
-            raise LangError(f"tile {name!r}: {to.name} lives in DRAM only", code="LANG_DTYPE", help="load it bitcast to int32 pairs")
+            raise LangError(
+                f"tile {name!r}: {to.name} lives in DRAM only", code="LANG_DTYPE", help="load it bitcast to int32 pairs"
+            )
         tile = Tile(len(self.tiles), name, space, sizes, to)
         if tile.bytes > limit:
-            raise LangError(f"{tile!r} is larger than a {SPACE_NAMES[space]} partition", code="LANG_MEMORY", limit=limit,
-                            actual=tile.bytes, help="cut it into tiles")
+            raise LangError(
+                f"{tile!r} is larger than a {SPACE_NAMES[space]} partition",
+                code="LANG_MEMORY",
+                limit=limit,
+                actual=tile.bytes,
+                help="cut it into tiles",
+            )
         self.tiles.append(tile)
         steps: list[int] = []
         step = 1
@@ -133,7 +154,8 @@ class TileProgram(Compute):
 
     @contextmanager
     def layer(self, name: str, op_type: str = "", source: str = "", macs: int = 0) -> Iterator[None]:
-        """Everything written inside belongs to this layer: `op_type` after fusion, `source` node names, useful `macs`."""
+        """Everything written inside belongs to this layer: `op_type` after fusion, `source` node names, useful
+        `macs`."""
         before = self._layer, self._row
         self._layer, self._macs = (name, op_type, source), macs
         self._row = self._debug_row("compute")
@@ -153,8 +175,14 @@ class TileProgram(Compute):
 
     # ---- transfers
     def dma(
-        self, dst: View | DramView, src: View | DramView, *, queue: int | None = None, engine: str | None = None,
-        purpose: str | None = None, accumulate: bool = False,
+        self,
+        dst: View | DramView,
+        src: View | DramView,
+        *,
+        queue: int | None = None,
+        engine: str | None = None,
+        purpose: str | None = None,
+        accumulate: bool = False,
     ) -> None:
         """dst = src (dst += src with `accumulate`), one transfer; equal element counts in row-major order of each side.
 
@@ -164,29 +192,53 @@ class TileProgram(Compute):
         self._transfer(dma.copies(dst, src, dma.copy_op(dst, src, accumulate)), dst, src, queue, engine, purpose)
 
     def dma_gather(
-        self, dst: View | DramView, src_rows: View | DramView, index: View, limit: int | None = None, *,
-        queue: int | None = None, engine: str | None = None, purpose: str | None = None,
+        self,
+        dst: View | DramView,
+        src_rows: View | DramView,
+        index: View,
+        limit: int | None = None,
+        *,
+        queue: int | None = None,
+        engine: str | None = None,
+        purpose: str | None = None,
     ) -> None:
         """dst[i] = src_rows[index[i]] along dimension 0. index: int32, [n, 1] or [1, n] in SBUF, values 0..limit-1."""
         rows = src_rows.shape[0] if limit is None else limit
         self._transfer(dma.indexed(dst, src_rows, index, rows, DMA_GATHER), dst, src_rows, queue, engine, purpose)
 
     def dma_scatter(
-        self, dst_rows: View | DramView, src: View | DramView, index: View, limit: int | None = None, *,
-        queue: int | None = None, engine: str | None = None, purpose: str | None = None,
+        self,
+        dst_rows: View | DramView,
+        src: View | DramView,
+        index: View,
+        limit: int | None = None,
+        *,
+        queue: int | None = None,
+        engine: str | None = None,
+        purpose: str | None = None,
     ) -> None:
         """dst_rows[index[i]] = src[i] along dimension 0; index as in `dma_gather`."""
         rows = dst_rows.shape[0] if limit is None else limit
         self._transfer(dma.indexed(dst_rows, src, index, rows, DMA_SCATTER), dst_rows, src, queue, engine, purpose)
 
     def _transfer(
-        self, copies: list[Copy], dst: View | DramView, src: View | DramView, queue: int | None, engine: str | None,
+        self,
+        copies: list[Copy],
+        dst: View | DramView,
+        src: View | DramView,
+        queue: int | None,
+        engine: str | None,
         purpose: str | None,
     ) -> None:
         name = DMA_OPS[copies[0].op]
         if name not in self.target.dma.ops:
-            raise LangError(f"the DMA of {self.target.name} has no {name} ({src!r} to {dst!r})", code="LANG_DMA",
-                            limit=", ".join(self.target.dma.ops), actual=name, help="convert with tensor_copy")
+            raise LangError(
+                f"the DMA of {self.target.name} has no {name} ({src!r} to {dst!r})",
+                code="LANG_DMA",
+                limit=", ".join(self.target.dma.ops),
+                actual=name,
+                help="convert with tensor_copy",
+            )
         if purpose is None:
             inward, outward = isinstance(dst, View), isinstance(src, View)
             purpose = "relayout" if inward == outward else "load" if inward else "store"
@@ -195,5 +247,3 @@ class TileProgram(Compute):
         by = AUTO if engine is None else ENGINES.index(engine)
         at = AUTO if queue is None else queue
         self.instrs.append(Instr(_TRIGGER, by, self._debug_row(purpose), op0=at, copies=copies, count=len(copies)))
-
-

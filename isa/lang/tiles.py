@@ -1,4 +1,6 @@
-"""What views look into: on-chip tiles (virtual until allocation) and DRAM tensors. Not responsible for access patterns."""
+"""What views look into: on-chip tiles (virtual until allocation) and DRAM tensors. Not responsible for access
+patterns."""
+
 from __future__ import annotations
 
 import numpy as np

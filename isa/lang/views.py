@@ -1,4 +1,6 @@
-"""Immutable access patterns: `View` into an on-chip tile, `DramView` into a DRAM tensor. Cheap: five numbers and two tuples."""
+"""Immutable access patterns: `View` into an on-chip tile, `DramView` into a DRAM tensor. Cheap: five numbers and two
+tuples."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -32,7 +34,8 @@ class View:
         tile: the `Tile`.
         partition, partitions: first row inside the tile, and how many.
         start: byte offset of the first element inside the tile's partition.
-        steps, sizes: free dimensions in elements, outermost first (logical: any number; merged when an operand is made).
+        steps, sizes: free dimensions in elements, outermost first (logical: any number; merged when an operand is
+        made).
         dtype: element type.
         shape: (partitions, *sizes).
     """
@@ -66,10 +69,13 @@ class View:
 
     def __repr__(self) -> str:
         at = f"{SPACE_NAMES[self.tile.space]} {self.tile.name or self.tile.id}"
-        return f"<{at} p{self.partition}+{self.partitions} @{self.start} {self.sizes} step {self.steps} {self.dtype.name}>"
+        return (
+            f"<{at} p{self.partition}+{self.partitions} @{self.start} {self.sizes} step {self.steps} {self.dtype.name}>"
+        )
 
     def pattern(self) -> Pattern:
-        """What an engine operand holds: (steps[4], sizes[4], elements, first byte, end byte) inside the tile's partition.
+        """What an engine operand holds: (steps[4], sizes[4], elements, first byte, end byte) inside the tile's
+        partition.
 
         Raises: LangError when more than four dimensions remain, a step does not fit 16 bits, the partitions break the
         start rule or the view leaves its tile.
@@ -113,19 +119,27 @@ class View:
             sizes, steps = [1], [1]
         if len(sizes) > MAX_DIMS:
             raise LangError(
-                f"{self!r} needs {len(sizes)} free dimensions", code="LANG_DIMS", limit=MAX_DIMS, actual=len(sizes),
+                f"{self!r} needs {len(sizes)} free dimensions",
+                code="LANG_DIMS",
+                limit=MAX_DIMS,
+                actual=len(sizes),
                 help="cut it with a Python loop over its outermost dimension",
             )
         if max(sizes) > MAX_SIZE or max(map(abs, steps)) > MAX_STEP:
             raise LangError(
-                f"{self!r}: a size or step does not fit its 16-bit field", code="LANG_FIELD",
-                limit=f"size {MAX_SIZE}, step {MAX_STEP}", actual=f"size {max(sizes)}, step {max(map(abs, steps))}",
+                f"{self!r}: a size or step does not fit its 16-bit field",
+                code="LANG_FIELD",
+                limit=f"size {MAX_SIZE}, step {MAX_STEP}",
+                actual=f"size {max(sizes)}, step {max(map(abs, steps))}",
             )
         p, rows = self.partition, self.partitions
         if p % 32 or (rows > 32 and p + rows > 128) or (rows > 64 and p) or (rows > 32 and p not in (0, 64)):
             raise LangError(
-                f"{self!r}: an engine cannot start {rows} partitions at partition {p}", code="LANG_PARTITION", actual=p,
-                limit="> 64 partitions: 0; 33-64: 0 or 64; <= 32: 0, 32, 64 or 96", help="use DMA to move partitions",
+                f"{self!r}: an engine cannot start {rows} partitions at partition {p}",
+                code="LANG_PARTITION",
+                actual=p,
+                limit="> 64 partitions: 0; 33-64: 0 or 64; <= 32: 0, 32, 64 or 96",
+                help="use DMA to move partitions",
             )
         lo = hi = self.start
         count, width = 1, self.dtype.size
@@ -152,9 +166,11 @@ class View:
             if isinstance(first, slice):
                 p0, p1, stride = first.indices(partitions)
                 if stride != 1 or p1 <= p0:
-                    raise LangError(f"partition slice {first} of {partitions}: needs a range with step 1", code="LANG_INDEX")
+                    raise LangError(
+                        f"partition slice {first} of {partitions}: needs a range with step 1", code="LANG_INDEX"
+                    )
             else:
-                p0 = int(first)  # type: ignore[call-overload]
+                p0 = int(first)
                 p0 += partitions if p0 < 0 else 0
                 p1 = p0 + 1
                 if not 0 <= p0 < partitions:
@@ -186,7 +202,12 @@ class View:
         return View(self.tile, self.partition, self.partitions, self.start, steps, sizes, to)
 
     def ap(
-        self, start_elem: int, steps: Sequence[int], sizes: Sequence[int], partition: int = 0, partitions: int | None = None
+        self,
+        start_elem: int,
+        steps: Sequence[int],
+        sizes: Sequence[int],
+        partition: int = 0,
+        partitions: int | None = None,
     ) -> View:
         """A raw pattern: first element `start_elem` (elements) and row `partition`, both relative to this view.
 
@@ -203,9 +224,12 @@ class View:
 
 
 def outside(view: View, lo: int, hi: int) -> LangError:
+    """The error of a view that touches bytes lo .. hi - 1 or rows outside its tile."""
     tile = view.tile
     return LangError(
-        f"{view!r} leaves {tile!r}", code="LANG_BOUNDS", limit=f"{tile.partitions} partitions x {tile.bytes} bytes",
+        f"{view!r} leaves {tile!r}",
+        code="LANG_BOUNDS",
+        limit=f"{tile.partitions} partitions x {tile.bytes} bytes",
         actual=f"partitions {view.partition}..{view.partition + view.partitions - 1}, bytes {lo}..{hi - 1}",
     )
 
@@ -286,7 +310,9 @@ class DramView:
         view = DramView(self.tensor, self.offset + offset_bytes, tuple(steps_bytes), tuple(sizes), self.dtype)
         lo, hi = view.extent()
         if lo < 0 or hi > self.tensor.bytes:
-            raise LangError(f"{view!r} leaves its tensor", code="LANG_BOUNDS", limit=self.tensor.bytes, actual=f"{lo}..{hi}")
+            raise LangError(
+                f"{view!r} leaves its tensor", code="LANG_BOUNDS", limit=self.tensor.bytes, actual=f"{lo}..{hi}"
+            )
         return view
 
     def extent(self) -> tuple[int, int]:

@@ -1,4 +1,6 @@
-"""Programs for the backend tests: a seeded random mix of all kinds of instructions, and an independent order checker."""
+"""Programs for the backend tests: a seeded random mix of all kinds of instructions, and an independent order
+checker."""
+
 from __future__ import annotations
 
 import random
@@ -31,8 +33,10 @@ def random_program(seed: int, length: int, machine: Target) -> TileProgram:
         with p.layer(str(n)):
             if len(tiles) < 3 or rng.random() < 0.3:
                 t = p.sbuf((4, 32 * rng.choice((1, 2, 4))), "fp32")
-                p.dma(t[:, :32], x[:, :32]) if rng.random() < 0.6 else p.memset(t, 1.0, engine=rng.choice(("vector", "gpsimd")))
-                tiles = (tiles + [t])[-6:]
+                p.dma(t[:, :32], x[:, :32]) if rng.random() < 0.6 else p.memset(
+                    t, 1.0, engine=rng.choice(("vector", "gpsimd"))
+                )
+                tiles = [*tiles, t][-6:]
                 continue
             _random_step(p, rng, tiles, y)
     with p.layer("last"):
@@ -66,7 +70,9 @@ class Order:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.words = [(e, i) for e in ENGINES for i in range(len(stage.stream(e)))]
-        events = {(kind, w): k for k, (kind, w) in enumerate((kind, w) for w in self.words for kind in ("start", "end"))}
+        events = {
+            (kind, w): k for k, (kind, w) in enumerate((kind, w) for w in self.words for kind in ("start", "end"))
+        }
         edges: dict[int, set[int]] = {k: set() for k in events.values()}
         posts = self._posts(events, edges)
         for e, i in self.words:
@@ -79,7 +85,9 @@ class Order:
         self.events = events
         self.before = _closure(edges)
 
-    def _posts(self, events: dict[tuple[str, tuple[str, int]], int], edges: dict[int, set[int]]) -> dict[int, list[int]]:
+    def _posts(
+        self, events: dict[tuple[str, tuple[str, int]], int], edges: dict[int, set[int]]
+    ) -> dict[int, list[int]]:
         """Edges inside engines; for each semaphore the events that post to it, in order."""
         posts: dict[int, list[int]] = {}
         for e in ENGINES:
@@ -134,7 +142,10 @@ def cells(stage: Stage, engine: str, index: int) -> tuple[set[Cell], set[Cell]]:
     for field in ("ptr0", "ptr1"):
         if word[field]["space"]:
             for p in range(word["dst"]["partitions"]):
-                reads |= {(str(word[field]["space"]), int(word[field]["partition"]) + p, int(word[field]["start"]) + k) for k in range(4)}
+                reads |= {
+                    (str(word[field]["space"]), int(word[field]["partition"]) + p, int(word[field]["start"]) + k)
+                    for k in range(4)
+                }
     if word["opcode"] == MATMUL and not word["flags"] & 1:
         reads |= writes
     return reads, writes
@@ -148,7 +159,10 @@ def _operand_cells(operand: np.void) -> set[Cell]:
         (str(operand["space"]), int(operand["partition"]) + p, int(operand["start"]) + byte)
         for p in range(operand["partitions"])
         for at in np.ndindex(*operand["size"].tolist())
-        for byte in range(int(np.dot(at, operand["step"].astype(int))) * width, int(np.dot(at, operand["step"].astype(int))) * width + width)
+        for byte in range(
+            int(np.dot(at, operand["step"].astype(int))) * width,
+            int(np.dot(at, operand["step"].astype(int))) * width + width,
+        )
     }
 
 

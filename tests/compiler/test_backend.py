@@ -1,4 +1,5 @@
 """The backend as a whole: every hazard is ordered by the emitted semaphores, structure of small programs, spilling."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -26,8 +27,13 @@ def _unordered(stage: Stage) -> list[str]:
     for w, (reads, writes) in access.items():
         for cell in reads | writes:
             touched.setdefault(cell, []).append(w)
-    pairs = {(a, b) for cell, users in touched.items() for a in users for b in users
-             if a < b and (cell in access[a][1] or cell in access[b][1])}
+    pairs = {
+        (a, b)
+        for cell, users in touched.items()
+        for a in users
+        for b in users
+        if a < b and (cell in access[a][1] or cell in access[b][1])
+    }
     found = []
     for a, b in sorted(pairs):
         transfer = any(stage.stream(e)[i]["opcode"] == TRIGGER for e, i in (a, b))
@@ -39,7 +45,9 @@ def _unordered(stage: Stage) -> list[str]:
 
 
 @settings(max_examples=12, deadline=None, derandomize=True)
-@given(seed=st.integers(0, 10**6), length=st.integers(5, 45), double_buffer=st.booleans(), level=st.sampled_from([0, 2]))
+@given(
+    seed=st.integers(0, 10**6), length=st.integers(5, 45), double_buffer=st.booleans(), level=st.sampled_from([0, 2])
+)
 def test_every_hazard_is_ordered(seed: int, length: int, double_buffer: bool, level: int) -> None:
     machine = small_target()
     stage = build(random_program(seed, length, machine), CompileOptions(double_buffer=double_buffer, opt_level=level))
@@ -71,7 +79,10 @@ def test_conflicting_instructions_keep_program_order(seed: int, length: int) -> 
     position = {str(n): n for n in range(length)} | {"last": length}
     for a in order.words:
         for b in order.words:
-            if position[number[a]] >= position[number[b]] or not access[a][1] & (access[b][0] | access[b][1]) | access[a][0] & access[b][1]:
+            if (
+                position[number[a]] >= position[number[b]]
+                or not access[a][1] & (access[b][0] | access[b][1]) | access[a][0] & access[b][1]
+            ):
                 continue
             transfer = any(stage.stream(e)[i]["opcode"] == TRIGGER for e, i in (a, b))
             assert a[1] < b[1] if a[0] == b[0] and not transfer else order.precedes(a, b)

@@ -1,4 +1,5 @@
 """Addresses: tiles alive together never share a byte, PSUM banks are respected."""
+
 from __future__ import annotations
 
 import numpy as np
