@@ -61,7 +61,7 @@ def _type(value: Value) -> onnx.TypeProto:
 def tensor_type(dtype: str) -> int:
     """ONNX's number of an element type spelled as in `Value.dtype`."""
     if dtype == "object":
-        return onnx.TensorProto.STRING
+        return int(onnx.TensorProto.STRING)
     number: int = helper.np_dtype_to_tensor_dtype(numpy_dtype(dtype))
     return number
 
