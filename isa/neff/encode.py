@@ -32,7 +32,7 @@ def _all_members(program: Program, skip_missing: bool) -> Iterator[tuple[str, np
     yield layout.GRAPH, _json(_graph(program), layout.GRAPH)
     for index, stage in enumerate(program.stages):
         yield from _stage_members(index, stage)
-    for name, model in program.cpu_models.items():
+    for name, model in sorted(program.cpu_models.items()):
         if not name.startswith(layout.CPU_FOLDER):
             raise ContainerError(f"CPU segment {name!r} must lie in {layout.CPU_FOLDER}", code="NEFF_MEMBER_PATH")
         yield name, np.frombuffer(model, dtype=np.uint8)
