@@ -16,10 +16,11 @@ class Region:
         first, last: partitions first .. last - 1.
         lo, hi: bytes lo .. hi - 1 bound every element.
         dense: no gaps between lo and hi.
+        whole: every element of the pattern is accessed (not so where indices choose).
         sizes, steps, width: the pattern inside the bounds; steps times `unit` are bytes.
     """
 
-    __slots__ = ("place", "first", "last", "lo", "hi", "dense", "sizes", "steps", "width", "unit")
+    __slots__ = ("place", "first", "last", "lo", "hi", "dense", "sizes", "steps", "width", "unit", "whole")
 
     def __init__(
         self,
@@ -44,16 +45,16 @@ class Region:
         self.steps = steps
         self.width = width
         self.unit = unit
+        self.whole = True
 
     def covers(self, other: Region) -> bool:
         """Every byte of `other` is in this region (False when not sure)."""
-        return (
-            self.dense
-            and self.lo <= other.lo
-            and other.hi <= self.hi
-            and self.first <= other.first
-            and other.last <= self.last
-        )
+        if self.first > other.first or other.last > self.last:
+            return False
+        if self.dense:
+            return self.lo <= other.lo and other.hi <= self.hi
+        same = self.lo == other.lo and self.width == other.width and self.unit == other.unit
+        return self.whole and same and self.sizes == other.sizes and self.steps == other.steps
 
 
 def of_operand(v: View) -> Region:
@@ -90,15 +91,15 @@ def accesses(instr: Instr) -> tuple[list[Region], list[Region]]:
     if copy.op == DMA_ADD:
         reads.append(written)
     if copy.op == DMA_SCATTER:
-        written.dense = False  # only the indexed rows change
+        written.dense = written.whole = False  # only the indexed rows change
     return reads, [written]
 
 
 def meet(a: Region, b: Region) -> bool:
-    """Whether two regions of one place may share a byte. Exact for boxes and for interleaved strided patterns."""
+    """Whether two regions of one place may share a byte. Never False for two that do; exact for boxes."""
     if a.lo >= b.hi or b.lo >= a.hi or a.first >= b.last or b.first >= a.last:
         return False
-    return a.dense or b.dense or not _interleaved(a, b)
+    return (a.dense and b.dense) or not _interleaved(a, b)
 
 
 def _interleaved(a: Region, b: Region) -> bool:
