@@ -32,7 +32,7 @@ _DIMENSIONS = 4
 _OPS = {name: code for code, name in enumerate(DMA_OPS)}
 _format_op = code_formatter(_OPS)
 _parse_op = code_parser(_OPS, "descriptor operation")
-_SIDE = re.compile(r"(?P<place>sbuf\[\s*\w+\s*\]|%\w+|[A-Za-z_][\w./\-]*)@(?P<offset>\w+)"
+_SIDE = re.compile(r"(?P<place>sbuf\[\s*\w+\s*\]|%\w+|[A-Za-z_/][\w./:\-]*)@(?P<offset>\w+)"
                    r"(:(?P<dtype>\w+))?(?P<steps>\([^)]*\))?")
 _EXTRA = {"flags": "flags", "dbg": "debug", "index_step": "index_step", "index_limit": "index_limit"}
 _EXTRA_PARSERS: dict[str, Callable[[str], int]] = {

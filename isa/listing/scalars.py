@@ -14,7 +14,7 @@ import numpy as np
 
 from isa.dtypes import BY_CODE, BY_NAME
 
-PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./\-]*")
+PLAIN_NAME = re.compile(r"[A-Za-z_/][A-Za-z0-9_./:\-]*")
 _BITS = "bits:"
 _PREFIXES = ("0x", "0b", "0o")
 _CACHE = 1 << 16

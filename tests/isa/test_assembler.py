@@ -109,11 +109,12 @@ def make_program() -> Program:
         words["opcode"], words["debug"] = 0x40, [0, 1, 2]
         variables = [Variable(1, 'we"ird; name', "input", dtype("fp32"), (2, 3)),
                      Variable(2, "w", "file", dtype("bf16"), (7, 5), rng.integers(0, 256, 70, dtype=np.uint8)),
-                     Variable(3, "s", "tmp-buf", dtype("int8"), ()), Variable(4, "s", "output", dtype("int8"), (0, 2))]
+                     Variable(3, "s", "tmp-buf", dtype("int8"), ()), Variable(4, "s", "output", dtype("int8"), (0, 2)),
+                     Variable(5, "/a/b:0", "tmp-buf", dtype("fp32"), (1,))]
         debug = [DebugEntry(), DebugEntry("conv;1\n", "Conv+Relu", "a,b", "compute", 1 << 40),
                  DebugEntry("ü", "", "{x}", "load")]
         descriptors = np.zeros(2, dtype=word.DESCRIPTOR)
-        descriptors["src_var"], descriptors["dst_var"], descriptors["size"] = [1, 3], [2, 4], 2
+        descriptors["src_var"], descriptors["dst_var"], descriptors["size"] = [1, 5], [2, 4], 2
         stages.append(Stage({"gpsimd": words}, descriptors, variables, debug, 100 + index, 7, {"a": [1, 2.5, "x;y"]}))
     nodes = [Node("n 0", "neuron_core", ("x",), ("h",), 0), Node("n1", "cpu", ("h",), ("k",), -1, "cpu/a.onnx"),
              Node("n2", "neuron_core", ("k",), ("y",), 1)]
@@ -126,6 +127,7 @@ def test_whole_file_comes_back(tmp_path: Path) -> None:
     first, second, third = (tmp_path / f"{n}.neff" for n in "abc")
     neff.write(make_program(), first)
     listing = disassemble(neff.read(first))
+    assert "src=/a/b:0@0x0" in listing and "dst=%4@0x0" in listing and "src=%1@0x0" in listing
     assembler.assemble_to_neff(listing, second, weights=first)
     assert second.read_bytes() == first.read_bytes()
     neff.unpack(first, tmp_path / "folder")
