@@ -17,6 +17,8 @@ from isa.dtypes import DTYPES, dtype
 from isa.errors import AssemblyError, ContainerError, IsaError
 from isa.program import DebugEntry, Node, Program, Stage, TensorInfo, Variable
 from isa.spec import SPEC, Slot
+from isa.target import load
+from isa.validator import validate
 
 DOCS = Path(__file__).parents[2] / "docs" / "assembly.md"
 
@@ -181,6 +183,8 @@ def test_layer_comments() -> None:
 def test_examples_of_the_documentation() -> None:
     relu, many = re.findall(r"```asm\n(.*?)```", DOCS.read_text(), re.DOTALL)
     program = assemble(relu)
+    for text in (relu, many):
+        validate(assemble(text).stages[0], load("trn1.2xlarge"))
     assert [(t.name, t.shape, t.dtype) for t in program.inputs] == [("x", (128, 512), "float32")]
     assert [(t.name, t.dtype) for t in program.outputs] == [("y", "bfloat16")]
     stage = program.stages[0]
