@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isa import assembler, disassembler, neff, word
+from isa import target as targets
 from isa.assembler import assemble
 from isa.disassembler import disassemble
 from isa.dtypes import DTYPES, dtype
 from isa.errors import AssemblyError, ContainerError, IsaError
 from isa.program import DebugEntry, Node, Program, Stage, TensorInfo, Variable
 from isa.spec import SPEC, Slot
-from isa.target import load
 from isa.validator import validate
 
 DOCS = Path(__file__).parents[2] / "docs" / "assembly.md"
@@ -184,7 +184,7 @@ def test_examples_of_the_documentation() -> None:
     relu, many = re.findall(r"```asm\n(.*?)```", DOCS.read_text(), re.DOTALL)
     program = assemble(relu)
     for text in (relu, many):
-        validate(assemble(text).stages[0], load("trn1.2xlarge"))
+        validate(assemble(text).stages[0], targets.load("trn1.2xlarge"))
     assert [(t.name, t.shape, t.dtype) for t in program.inputs] == [("x", (128, 512), "float32")]
     assert [(t.name, t.dtype) for t in program.outputs] == [("y", "bfloat16")]
     stage = program.stages[0]
