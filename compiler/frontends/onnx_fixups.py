@@ -2,16 +2,15 @@
 
 Seen with onnx 1.23: Resize-10 and Upsample become Resize with that operator's newer defaults (half-pixel) although they
 sample asymmetrically and round down; Hardmax before 13 loses its two-dimensional meaning; GridSample before 20 keeps
-old names of modes; GroupNormalization before 21 keeps one scale and bias per group; BatchNormalization with the old
-attribute `spatial` is refused.
+old names of modes; BatchNormalization with the old attribute
+`spatial` is refused.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from compiler.errors import UnsupportedOp
 
@@ -88,32 +87,6 @@ def _hardmax(graph: onnx.GraphProto, index: int, node: onnx.NodeProto, old: onnx
     graph.node.insert(index, helper.make_node("Shape", [source], [f"{stem}_shape"]))
 
 
-def _group_norm(graph: onnx.GraphProto, index: int, node: onnx.NodeProto, old: onnx.NodeProto) -> None:
-    """One scale and bias per group: repeat both over the channels of each group."""
-    stem = f"{node.output[0]}_groups"
-    groups = next(a.i for a in old.attribute if a.name == "num_groups")
-    added: list[onnx.NodeProto] = [
-        helper.make_node("Shape", [node.input[0]], [f"{stem}_c"], start=1, end=2),
-        _ints([groups], f"{stem}_n"),
-        _ints([-1, 1], f"{stem}_col"),
-        _ints([-1], f"{stem}_flat"),
-        helper.make_node("Div", [f"{stem}_c", f"{stem}_n"], [f"{stem}_each"]),
-        helper.make_node("Concat", [f"{stem}_n", f"{stem}_each"], [f"{stem}_shape"], axis=0),
-    ]
-    for position in (1, 2):
-        part = f"{stem}_{position}"
-        added += [helper.make_node("Reshape", [node.input[position], f"{stem}_col"], [f"{part}_col"]),
-                  helper.make_node("Expand", [f"{part}_col", f"{stem}_shape"], [f"{part}_full"]),
-                  helper.make_node("Reshape", [f"{part}_full", f"{stem}_flat"], [part])]
-        node.input[position] = part
-    for extra in reversed(added):
-        graph.node.insert(index, extra)
-
-
-def _ints(values: list[int], output: str) -> onnx.NodeProto:
-    return helper.make_node("Constant", [], [output], value=numpy_helper.from_array(np.array(values, np.int64), ""))
-
-
 _Correct = Callable[[onnx.GraphProto, int, onnx.NodeProto, onnx.NodeProto], None]
 
 #: operator -> (last opset with the old meaning, correction)
@@ -122,5 +95,4 @@ _AFTER: dict[str, tuple[int, _Correct]] = {
     "Resize": (10, _resize),
     "GridSample": (19, _grid_sample),
     "Hardmax": (12, _hardmax),
-    "GroupNormalization": (20, _group_norm),
 }
