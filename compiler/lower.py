@@ -9,7 +9,7 @@ from compiler.errors import UnsupportedOp
 from compiler.ir import Graph, Node
 from compiler.lowering import LOWERINGS
 from compiler.lowering.context import Context, node_label
-from compiler.lowering.conv import conv_phases, pads_needed, transposed_phases
+from compiler.lowering.conv_plan import conv_phases, pads_needed, transposed_phases
 from compiler.lowering.homes import Homes, plan_homes
 from compiler.lowering.move import store_output
 from compiler.options import CompileOptions
@@ -56,21 +56,20 @@ def check_supported(graph: Graph) -> None:
 
 
 def _lower_chunk(ctx: Context, chunk: Chunk) -> None:
-    for root in chunk.fresh:
-        ctx.homes.forget(root)
     for name in chunk.fresh:
+        ctx.homes.forget(name)
         ctx.tensors.pop(name, None)
-    ctx.windows = {}
-    for name in chunk.whole:
+    for name, box in chunk.assembled.items():
         if name not in ctx.whole:
+            ctx.windows = {name: box}
             ctx.whole[name] = ctx.output(name, (1,))
     ctx.windows, ctx.chunk = chunk.windows, chunk.number
     for node in chunk.nodes:
-        with ctx.program.layer(node.output, op_type=node_label(node), source=",".join(node.sources), macs=chunk.share(macs(ctx.graph, node))):
+        work = macs(ctx.graph, node) if chunk.counts else 0
+        with ctx.program.layer(node.output, op_type=node_label(node), source=",".join(node.sources), macs=work):
             LOWERINGS[node.op](ctx, node)
     for name in chunk.finished:
-        if name in ctx.whole:
-            ctx.tensors[name] = ctx.whole[name]
+        ctx.tensors[name] = ctx.whole.pop(name)
     for name in chunk.dead:
         ctx.tensors.pop(name, None)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from compiler.ir import Graph, Node
-from compiler.lowering.conv import Phase, conv_phases, transposed_phases
+from compiler.lowering.conv_plan import Phase, conv_phases, transposed_phases
 from compiler.lowering.homes import Place
 from compiler.precision import Precision
 from isa.dtypes import dtype as dtype_of
@@ -32,6 +32,8 @@ BATCH, ROWS = 0, 2  # the axes that chunks cut
 # Shares of SBUF, tuned on the networks of docs/results.md: whole activations beyond the first make a stretch worth cutting (the
 # rest is for weights in flight); a chunk within the second leaves room for its neighbour, so that two overlap.
 WHOLE_SHARE, CHUNK_SHARE = 0.55, 0.30
+#: assembled values and one visit together
+LIVE_SHARE = 0.70
 #: stretches with at most this many untroubled nodes between them are joined
 GAP = 8
 MOST_PARTS = 256
@@ -39,27 +41,23 @@ MOST_PARTS = 256
 
 @dataclass
 class Chunk:
-    """One visit to a stretch of nodes.
+    """One visit to some nodes.
 
     Attributes:
         nodes: to lower, in order. windows: the part of each value to compute (absent: all of it).
-        whole: values that outlive the chunk and are assembled over several chunks.
-        fresh: values recomputed by this chunk. finished: values complete after it. dead: values not needed after it.
-        number: counts the chunks of a stretch. parts: how many there are.
+        assembled: values written piece by piece over several visits, and the box of the tensor that collects them.
+        fresh: values recomputed by this visit. finished: assembled values complete after it. dead: values not needed after it.
+        counts: whether the nodes' useful work is booked on this visit (once over all visits).
     """
 
     nodes: list[Node]
     windows: dict[str, Box] = field(default_factory=dict)
-    whole: list[str] = field(default_factory=list)
+    assembled: dict[str, Box] = field(default_factory=dict)
     fresh: list[str] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
     dead: list[str] = field(default_factory=list)
     number: int = 0
-    parts: int = 1
-
-    def share(self, macs: int) -> int:
-        """This chunk's part of a node's useful work, adding up to exactly the whole over the chunks."""
-        return macs * (self.number + 1) // self.parts - macs * self.number // self.parts
+    counts: bool = True
 
 
 class Tiler:
@@ -144,46 +142,89 @@ class Tiler:
     # ---- what each chunk computes --------------------------------------------------------------------------------
 
     def _cut(self, begin: int, end: int) -> list[Chunk]:
+        """A stretch as visits: per group of images, and inside one by rows where even a single image is too large."""
         nodes = self.graph.nodes[begin:end]
         made = {n.output for n in nodes}
         whole = [n.output for n in nodes if self.last_use.get(n.output, -1) >= end]
         outer = sum(self.bytes_of(n) for n in whole)
         outer += sum(self.bytes_of(n) for n in self._inputs(nodes, made) if n not in self.graph.inputs)
-        boxes: list[dict[str, Box]] = []
-        for parts in self._splits(whole):
-            boxes = [self._windows(nodes, whole, part, made) for part in parts]
-            if outer + max(self._peak(nodes, whole, b) for b in boxes) <= max(CHUNK_SHARE, 1.5 * outer / self.room) * self.room:
+        limit = min(CHUNK_SHARE, max(CHUNK_SHARE / 2, LIVE_SHARE - outer / self.room)) * self.room
+        batch = max(self.graph.shape(n)[BATCH] for n in whole)
+        finest = self._runs(nodes, whole, self._windows(nodes, {n: self._part(n, 0, batch) for n in whole}, made), limit)
+        for groups in (g for g in range(1, batch + 1) if batch % g == 0):
+            windows = [self._windows(nodes, {n: self._part(n, k, groups) for n in whole}, made) for k in range(groups)]
+            runs = self._runs(nodes, whole, windows[0], limit)
+            if groups == batch or sum(hi - lo for lo, hi in runs) <= sum(hi - lo for lo, hi in finest):
                 break
-        roots = [r for r in {p.root for n, p in self.places.items() if n in made} if r in made and r not in whole]
-        fresh = [*(n for n in made if n not in whole), *sorted(roots), *(n for n in self._inputs(nodes, made) if n in self.graph.inputs)]
-        chunks = [Chunk(nodes, windows, whole, fresh, number=i, parts=len(boxes)) for i, windows in enumerate(boxes)]
-        chunks[-1].finished = whole
+        boxes = {n: _full(self.graph.shape(n)) for n in whole}
+        chunks: list[Chunk] = []
+        for k, own in enumerate(windows):
+            at = 0
+            for lo, hi in runs:
+                chunks += self._visit(nodes[at:lo], own, boxes, k == 0)
+                chunks += self._rows(nodes[lo:hi], own, boxes, limit, made, k == 0)
+                at = hi
+            chunks += self._visit(nodes[at:], own, boxes, k == 0)
+        for number, chunk in enumerate(chunks):
+            chunk.number = number
+        chunks[-1].finished = [*chunks[-1].finished, *whole]
         chunks[-1].dead = self._dead(begin, end)
         return chunks
+
+    def _visit(self, nodes: list[Node], windows: dict[str, Box], boxes: dict[str, Box], counts: bool) -> list[Chunk]:
+        if not nodes:
+            return []
+        made = {n.output for n in nodes}
+        return [Chunk(nodes, windows, boxes, self._fresh(nodes, made - set(boxes)), counts=counts)]
+
+    def _fresh(self, nodes: list[Node], made: set[str]) -> list[str]:
+        roots = sorted({p.root for n, p in self.places.items() if n in made and p.root in made})
+        inputs = [n for n in self._inputs(nodes, made) if n in self.graph.inputs]
+        return [*sorted(made), *roots, *inputs]
+
+    def _rows(
+        self, nodes: list[Node], outer: dict[str, Box], boxes: dict[str, Box], limit: float, stretch: set[str], counts: bool
+    ) -> list[Chunk]:
+        """Nodes too large for one image at once, by rows of their results; results of this image are assembled."""
+        made = {n.output for n in nodes}
+        inside = {i for n in nodes for i in n.inputs}
+        used = {i for n in self.graph.nodes for i in n.inputs if n not in nodes}
+        results = [n.output for n in nodes if n.output in boxes or n.output in used or n.output not in inside]
+        assembled = {**boxes, **{n: outer[n] for n in results if n not in boxes}}
+        rows = max(outer[n][ROWS][1] - outer[n][ROWS][0] for n in results)
+        for parts in range(2, min(rows, MOST_PARTS) + 1):
+            pieces = [
+                self._windows(nodes, {n: _row_part(outer[n], k, parts) for n in results}, made) for k in range(parts)
+            ]
+            if max(self._peak(nodes, results, w) for w in pieces) <= limit / 2:
+                break
+        fresh = self._fresh(nodes, made - set(results))
+        chunks = [Chunk(nodes, w, assembled, fresh, counts=counts and k == 0) for k, w in enumerate(pieces)]
+        chunks[-1].finished = [n for n in results if n not in boxes]
+        return chunks
+
+    def _part(self, name: str, k: int, groups: int) -> Box:
+        shape = self.graph.shape(name)
+        return {BATCH: (shape[BATCH] * k // groups, shape[BATCH] * (k + 1) // groups), ROWS: (0, shape[ROWS])}
+
+    def _runs(self, nodes: list[Node], whole: list[str], windows: dict[str, Box], limit: float) -> list[tuple[int, int]]:
+        """Ranges of nodes during which a visit with these windows holds more than `limit` bytes."""
+        over = [k for k, size in enumerate(self._levels(nodes, whole, windows)) if size > limit]
+        out: list[tuple[int, int]] = []
+        for k in over:
+            if out and k - out[-1][1] <= GAP // 4:
+                out[-1] = (out[-1][0], k + 1)
+            else:
+                out.append((k, k + 1))
+        return out
 
     def _inputs(self, nodes: list[Node], made: set[str]) -> list[str]:
         names = dict.fromkeys(i for n in nodes for i in n.inputs if i)
         return [i for i in names if i not in made and not self.graph.is_const(i)]
 
-    def _splits(self, whole: list[str]) -> Iterator[list[tuple[float, float, float, float]]]:
-        """Ever finer partitions as (batch from, to, rows from, to) shares: whole images first, then rows of one image."""
-        batch = max(self.graph.shape(n)[BATCH] for n in whole)
-        rows = max(self.graph.shape(n)[ROWS] for n in whole)
-        for n in sorted({-(-batch // d) for d in range(1, batch + 1)}):
-            if batch % n == 0:
-                yield [(k / n, (k + 1) / n, 0.0, 1.0) for k in range(n)]
-        for r in range(2, min(rows, MOST_PARTS) + 1):
-            yield [(k / batch, (k + 1) / batch, j / r, (j + 1) / r) for k in range(batch) for j in range(r)]
-
-    def _windows(self, nodes: list[Node], whole: list[str], part: tuple[float, float, float, float], made: set[str]) -> dict[str, Box]:
-        """What each value must hold for this part of the results, from the last node back."""
-        windows: dict[str, Box] = {}
-        for name in whole:
-            shape = self.graph.shape(name)
-            windows[name] = {
-                BATCH: (round(part[0] * shape[BATCH]), round(part[1] * shape[BATCH])),
-                ROWS: (round(part[2] * shape[ROWS]), round(part[3] * shape[ROWS])),
-            }
+    def _windows(self, nodes: list[Node], results: dict[str, Box], made: set[str]) -> dict[str, Box]:
+        """What each value must hold for these parts of the results, from the last node back."""
+        windows = dict(results)
         for node in reversed(nodes):
             box = windows[node.output]
             for name in node.inputs:
@@ -207,18 +248,30 @@ class Tiler:
         return {BATCH: box[BATCH], ROWS: (lo, max(hi, lo + 1))}
 
     def _peak(self, nodes: list[Node], whole: list[str], windows: dict[str, Box]) -> int:
-        """Most bytes per partition live inside one chunk, not counting the whole values."""
+        return max(self._levels(nodes, whole, windows))
+
+    def _levels(self, nodes: list[Node], whole: list[str], windows: dict[str, Box]) -> list[int]:
+        """Bytes per partition live at each node of a visit, not counting the assembled values."""
         last = {i: k for k, n in enumerate(nodes) for i in n.inputs if i}
         live: dict[str, int] = {}
-        peak = 0
+        levels = []
         for k, node in enumerate(nodes):
             for name in (*node.inputs, node.output):
                 if name in windows and name not in whole and name not in live:
                     live[name] = self.bytes_of(name, windows[name])
-            peak = max(peak, sum(live.values()))
+            levels.append(sum(live.values()))
             for name in [n for n in live if last.get(n, -1) <= k]:
                 del live[name]
-        return peak
+        return levels
+
+
+def _full(shape: tuple[int, ...]) -> Box:
+    return {BATCH: (0, shape[BATCH]), ROWS: (0, shape[ROWS])}
+
+
+def _row_part(box: Box, k: int, parts: int) -> Box:
+    lo, hi = box[ROWS]
+    return {**box, ROWS: (lo + (hi - lo) * k // parts, lo + (hi - lo) * (k + 1) // parts)}
 
 
 def _reach(phase: Phase, rows: tuple[int, int]) -> Iterator[tuple[int, int]]:

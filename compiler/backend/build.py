@@ -18,7 +18,7 @@ from compiler.backend.spill import Spiller, choose
 from compiler.backend.synchronise import Synchroniser
 from compiler.errors import AllocationError
 from compiler.options import CompileOptions
-from isa.lang import DramTensor, Instr, Tile, TileProgram
+from isa.lang import DramTensor, Instr, Tile, TileProgram, View
 from isa.program import SCRATCH, WEIGHT, DebugEntry, Stage, Variable
 from isa.target import Target
 from isa.word import SBUF, SPACE_NAMES
@@ -68,6 +68,7 @@ def build(program: TileProgram, options: CompileOptions | None = None) -> Stage:
     options = options or CompileOptions()
     target = program.target
     code, spilled = _fitting(program)
+    after = {} if options.double_buffer else _single_buffered(code)
     engines, queues = triggers.assign(code.instrs, target)
     encoded = encode(code.instrs)
     _set_queues(encoded, queues)
@@ -75,7 +76,7 @@ def build(program: TileProgram, options: CompileOptions | None = None) -> Stage:
     plan = _plan(code, engines, prices, target, options)
     offsets = plan.allocation.offsets
     words, descriptors = encoded.place(offsets)
-    sync = Synchroniser(code.instrs, code.accesses, engines, offsets, target.semaphores).run(plan.order)
+    sync = Synchroniser(code.instrs, code.accesses, engines, offsets, target.semaphores).run(plan.order, after)
     return _stage(code, emit.streams(words, plan.order, engines, sync), descriptors, plan, spilled, target)
 
 
@@ -117,6 +118,19 @@ def _failure(code: _Code, target: Target) -> Failure | None:
     return allocate(code.tiles, lives(range(n), code.accesses, len(code.tiles)), n, target).failure
 
 
+def _single_buffered(code: _Code) -> dict[int, int]:
+    """Without double buffering: each load follows the last compute instruction written before it."""
+    after: dict[int, int] = {}
+    compute = -1
+    for at, instr in enumerate(code.instrs):
+        if instr.copies is None:
+            compute = at
+        elif compute >= 0 and isinstance(instr.copies[0].dst, View):
+            after[at] = compute
+            code.before[at] = sorted({*code.before[at], compute})
+    return after
+
+
 def _plan(code: _Code, engines: Sequence[int], prices: Prices, target: Target, options: CompileOptions) -> _Plan:
     """The best order, by estimate, whose tiles fit."""
     for order, ticks in _orders(code, engines, prices, target, options):
@@ -130,29 +144,28 @@ def _plan(code: _Code, engines: Sequence[int], prices: Prices, target: Target, o
 def _orders(
     code: _Code, engines: Sequence[int], prices: Prices, target: Target, options: CompileOptions
 ) -> Iterator[tuple[list[int], int]]:
-    """Orders from the fastest by estimate to the program's own, which is the last."""
-    n = len(code.instrs)
+    """Orders to try: the fastest by estimate first, then tighter ones, last the program's own."""
+    own = list(range(len(code.instrs)))
     sizes = [footprint(t, target.psum_bank_bytes) for t in code.tiles]
 
-    def scheduled(order: Sequence[int], budget: Budget, window: int) -> tuple[list[int], int]:
+    def scheduled(order: Sequence[int], room: int, window: int) -> tuple[list[int], int]:
+        budget = Budget(room, target.psum_partition_bytes)
         return ListScheduler(
             order, code.instrs, engines, code.accesses, code.before, prices, sizes, budget, window
         ).run()
 
+    plain = own, scheduled(own, 0, 0)[1]
     if options.opt_level > 0:
-        own = list(range(n))
         life = lives(own, code.accesses, len(code.tiles))
         sbuf = np.array([s if t.space == SBUF else 0 for s, t in zip(sizes, code.tiles)], dtype=np.int64)
         for share in SHARES:
             room = int(target.sbuf_partition_bytes * share)
-            start = (
-                hoist_loads(code.instrs, code.accesses, code.before, life, sbuf, room) if options.double_buffer else own
-            )
-            budget = Budget(room, target.psum_partition_bytes)
-            plain, reordered = scheduled(start, budget, 1), scheduled(start, budget, WINDOW)
-            yield reordered if reordered[1] < plain[1] else plain
-            yield plain
-    yield scheduled(range(n), Budget(target.sbuf_partition_bytes, target.psum_partition_bytes), 1)
+            found = [scheduled(own, room, WINDOW)]
+            if options.double_buffer:
+                early = hoist_loads(code.instrs, code.accesses, code.before, life, sbuf, room)
+                found.append(scheduled(early, room, WINDOW))
+            yield from sorted((f for f in found if f[1] < plain[1]), key=lambda f: f[1])
+    yield plain
 
 
 def _stage(

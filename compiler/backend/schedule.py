@@ -115,7 +115,10 @@ class _Memory:
 
 
 class ListScheduler:
-    """Greedy list scheduling: of the instructions inside the window, the one that can start first, oldest on a tie."""
+    """Greedy list scheduling: of the instructions inside the window, the one that can start first, oldest on a tie.
+
+    A window of 0 keeps each engine's order (and no budget): the estimate of an order as it is.
+    """
 
     def __init__(
         self,
@@ -130,10 +133,11 @@ class ListScheduler:
         window: int,
     ) -> None:
         n = len(order)
-        self.order, self.prices, self.window = order, prices, window
+        self.order, self.prices, self.window = order, prices, window or n
         self.engine = [engines[i] for i in order]
         self.shares = [prices.shares[i] for i in order]
         self.issue = [prices.issue[i] for i in order]
+        self.dram = [prices.dram[i] for i in order]
         place = [0] * n
         for at, i in enumerate(order):
             place[i] = at
@@ -143,6 +147,10 @@ class ListScheduler:
             self.missing[at] = len(before[i])
             for j in before[i]:
                 self.after[place[j]].append(at)
+        self.following: dict[int, int] = {}  # next on the same engine, where its order is kept
+        if not window:
+            self._chain()
+            budget = Budget(1 << 62, 1 << 62)
         self.footprints = footprints
         self.uses: list[list[Tile]] = [
             list(
@@ -157,6 +165,15 @@ class ListScheduler:
         self.started = [False] * len(footprints)
         self.memory = {SBUF: _Memory(budget.sbuf), PSUM: _Memory(budget.psum)}
 
+    def _chain(self) -> None:
+        """Make each instruction follow the one before it on its engine."""
+        previous: dict[int, int] = {}
+        for at, e in enumerate(self.engine):
+            if e in previous:
+                self.missing[at] += 1
+                self.following[previous[e]] = at
+            previous[e] = at
+
     def run(self) -> tuple[list[int], int]:
         """(order, estimated ticks of the whole)."""
         n = len(self.order)
@@ -164,6 +181,7 @@ class ListScheduler:
         self.done = [False] * n
         self.free = [0] * 5
         self.dma_free = [0] * self.prices.dma_engines
+        self.dram_free = 0
         self.soon: list[list[tuple[int, int]]] = [[] for _ in range(5)]  # (ready, index): not yet startable
         self.now: list[list[int]] = [[] for _ in range(5)]  # startable when the engine is free, oldest first
         self.admitted, self.oldest, end = 0, 0, 0
@@ -244,17 +262,24 @@ class ListScheduler:
                 if service:
                     lanes[k] = t = (lanes[k] if lanes[k] > begin else begin) + service
                     end = t if t > end else end
+            self.dram_free = max(self.dram_free, begin) + self.dram[at]
+            end = max(end, self.dram_free)
         self.done[at] = True
         self._use(at)
         visible = end + self.prices.semaphore
         for j in self.after[at]:
             same = self.engine[j] == e and shares is None and self.shares[j] is None
             self.ready[j] = max(self.ready[j], end if same else visible)
-            self.missing[j] -= 1
-            if not self.missing[j] and j < self.admitted:
-                heappush(self.soon[self.engine[j]], (self.ready[j], j))
+            self._freed(j)
+        if at in self.following:
+            self._freed(self.following[at])
         self._admit()
         return end
+
+    def _freed(self, j: int) -> None:
+        self.missing[j] -= 1
+        if not self.missing[j] and j < self.admitted:
+            heappush(self.soon[self.engine[j]], (self.ready[j], j))
 
     def _use(self, at: int) -> None:
         for t in self.uses[at]:

@@ -12,7 +12,7 @@ does; it implies what the trigger had waited for, not the trigger's earlier word
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -103,14 +103,15 @@ class Synchroniser:
         self.engine_at: list[int] = []
         self.needed: list[list[Wait]] = []
 
-    def run(self, order: Sequence[int]) -> Waits:
-        """Waits and posts of the instructions in `order`."""
+    def run(self, order: Sequence[int], after: Mapping[int, int]) -> Waits:
+        """Waits and posts of the instructions in `order`; `after[i]` is one more instruction that i has to follow."""
+        place = {i: at for at, i in enumerate(order)}
         for at, i in enumerate(order):
-            self._step(at, i)
+            self._step(at, i, {place[after[i]]} if i in after else set())
         return self._numbered(order)
 
     # ---- hazards
-    def _step(self, at: int, i: int) -> None:
+    def _step(self, at: int, i: int, extra: set[int]) -> None:
         access, engine, transfer = self.accesses[i], self.engines[i], self.instrs[i].copies is not None
         for regions in access:
             for r in regions:
@@ -126,7 +127,7 @@ class Synchroniser:
                         life.transfers.add(at)
                     else:
                         life.engines[engine] = at
-        waits = self._waits(at, engine, transfer, needs)
+        waits = self._waits(at, engine, transfer, needs | extra)
         if transfer:
             self._take_semaphore(at, engine, waits)
         self.at_start.append(self.clock[engine])

@@ -8,7 +8,7 @@ import numpy as np
 from compiler.ir import Node
 from compiler.layout import F, Run, align_dims, blocks
 from compiler.lowering.context import Context
-from compiler.lowering.conv import out_runs, strips
+from compiler.lowering.conv_plan import out_runs, strips
 from compiler.lowering.move import like, pointwise, psum_view, relayout
 from compiler.lowering.operand import result
 from compiler.lowering.stationary import Block, Stationary

@@ -13,7 +13,8 @@ import numpy as np
 from compiler.ir import Node
 from compiler.layout import F, P, Run, Tensor, align_dims, blocks, runs_of
 from compiler.lowering.context import Context, default_positions
-from compiler.lowering.conv import Strip, _match, out_runs, strips
+from compiler.lowering.conv import _match
+from compiler.lowering.conv_plan import Strip, out_runs, strips
 from compiler.lowering.epilogue import Epilogue, residual_inputs
 from compiler.lowering.move import cast, copy, psum_view, relayout
 from compiler.lowering.operand import operand_like

@@ -10,7 +10,7 @@ import numpy as np
 from compiler.ir import Node
 from compiler.layout import F, Tensor, merge_dims, runs_of
 from compiler.lowering.context import Context
-from compiler.lowering.conv import Phase, conv_phases, pads_needed
+from compiler.lowering.conv_plan import Phase, conv_phases, pads_needed
 from compiler.lowering.move import const_like, like, padded, pointwise, relayout
 from isa.lang import View
 
