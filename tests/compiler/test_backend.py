@@ -13,6 +13,7 @@ from compiler.options import CompileOptions
 from isa import validator
 from isa.lang import TileProgram
 from isa.program import Stage
+from isa.target import Target
 from isa.word import ENGINES
 from tests.compiler.backend_programs import TRIGGER, Order, cells, random_program, small_target
 
@@ -143,9 +144,9 @@ def test_same_program_same_bytes() -> None:
     assert all(a.stream(e).tobytes() == b.stream(e).tobytes() for e in ENGINES)
 
 
-def _crowded() -> TileProgram:
+def crowded(machine: Target) -> TileProgram:
     """Ten tiles of 1 KiB alive at once where 4 KiB fit: five written by the vector engine, five loaded."""
-    p = TileProgram(small_target())
+    p = TileProgram(machine)
     x, y = p.input("x", (10, 128, 256), "fp32"), p.output("y", (10, 128, 256), "fp32")
     tiles = [p.sbuf((128, 256), "fp32") for _ in range(10)]
     for k, t in enumerate(tiles):
@@ -160,7 +161,7 @@ def _crowded() -> TileProgram:
 
 
 def test_spills_when_tiles_do_not_fit() -> None:
-    program = _crowded()
+    program = crowded(small_target())
     stage = build(program)
     validator.validate(stage, program.target)
     assert stage.sbuf_peak_bytes <= 4096
