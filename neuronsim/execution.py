@@ -6,15 +6,17 @@ Not responsible for what the user typed (`neuronsim/api.py`, `neuronsim/host.py`
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from isa.program import INPUT, OUTPUT, Node, Program, Stage, Variable
+from isa.spec import SPEC
 from isa.target import Target
 from isa.trace import Trace
+from isa.word import ENGINES
 from neuronsim import host
 from neuronsim.host_cpu import CpuSegment
 from neuronsim.timing import Timeline, simulate
@@ -105,13 +107,11 @@ class Machine:
         if values:
             self._load()
         tensors = dict(inputs)
-        started = time.perf_counter()
         for node in self.program.nodes:
             if node.kind == "cpu":
                 self._cpu(node, tensors, run, values)
             else:
                 self._device(node, tensors, run, values, threads)
-        run.wall_seconds = time.perf_counter() - started
         if values:
             run.outputs = {
                 o.name: tensors[o.name].astype(host.numpy_dtype(o.dtype), copy=False) for o in self.program.outputs
@@ -139,25 +139,72 @@ class Machine:
 
     def _device(self, node: Node, tensors: dict[str, np.ndarray], run: Run, values: bool, threads: int) -> None:
         stage = self.program.stages[node.stage]
+        started = time.perf_counter()
         variables_in = [v for v in stage.variables if v.kind == INPUT]
         variables_out = [v for v in stage.variables if v.kind == OUTPUT]
         timeline = simulate(stage, self.target)
         run.stages.append(StageRun(node, stage, timeline))
+        if not values:
+            run.wall_seconds += time.perf_counter() - started
         run.device_seconds += timeline.total_ticks / self.target.tick_hz
         run.host_in_seconds += host.link_seconds((v.size_bytes for v in variables_in), self.target)
         run.host_out_seconds += host.link_seconds((v.size_bytes for v in variables_out), self.target)
         if values:
             core = self._cores[node.stage]
             given = {v.name: _as_variable(v, tensors[v.name]) for v in variables_in}
-            tensors.update(core.run(timeline, given, threads=threads))
+            made = core.run(timeline, given, threads=threads)
+            run.wall_seconds += time.perf_counter() - started
+            run.warnings += list(_nan_warnings(core, timeline, given, made))
+            tensors.update(made)
 
     def _cpu(self, node: Node, tensors: dict[str, np.ndarray], run: Run, values: bool) -> None:
         segment = self._segments[node.model]
         run.cpu_seconds += segment.seconds
         if values:
+            started = time.perf_counter()
             tensors.update(segment.run({name: tensors[name] for name in node.inputs}))
+            run.wall_seconds += time.perf_counter() - started
 
 
 def _as_variable(variable: Variable, array: np.ndarray) -> np.ndarray:
     """The array in the element type and shape of a DRAM variable, contiguous."""
     return np.ascontiguousarray(array.astype(variable.dtype.numpy, copy=False)).reshape(variable.shape)
+
+
+def _nan_warnings(
+    core: Core, timeline: Timeline, given: Mapping[str, np.ndarray], made: Mapping[str, np.ndarray]
+) -> Iterator[str]:
+    """Where NaNs come from: the first layer that reads a NaN input, or the first word that makes a non-finite number.
+
+    The second is looked for only when an output holds NaN, by running the stage once more on one thread.
+    """
+    stage = core.stage
+    poisoned = [v for v in stage.variables if v.kind == INPUT and _has_nan(given[v.name])]
+    for variable in poisoned:
+        yield f"input {variable.name!r} holds NaN; first read by layer {_first_reader(stage, variable.id)!r}"
+    bad = [name for name, array in made.items() if _has_nan(array)]
+    if not bad or poisoned:
+        return
+    core.run(timeline, given, find_nonfinite=True)
+    op = core.first_nonfinite
+    if op is not None:
+        engine = ENGINES[int(timeline.engine[op])]
+        index = int(timeline.index[op])
+        layer = stage.debug[int(stage.stream(engine)[index]["debug"])].layer
+        yield f"output {bad[0]!r} holds NaN; first NaN or infinity made in layer {layer!r} by {engine}[{index}]"
+
+
+def _has_nan(array: np.ndarray) -> bool:
+    return not np.issubdtype(array.dtype, np.integer) and array.dtype != np.bool_ and bool(np.isnan(array).any())
+
+
+def _first_reader(stage: Stage, variable: int) -> str:
+    """Layer whose transfer comes first, in engine order, among those that read a DRAM variable."""
+    trigger = SPEC.by_name["dma_trigger"].opcode
+    for engine in ENGINES:
+        stream = stage.stream(engine)
+        for word in stream[stream["opcode"] == trigger]:
+            first, count = int(word["arg"]), int(word["count"])
+            if (stage.descriptors["src_var"][first : first + count] == variable).any():
+                return stage.debug[int(stage.descriptors["debug"][first]) or int(word["debug"])].layer
+    return ""

@@ -13,12 +13,14 @@ from isa.spec import SPEC
 
 @dataclass(frozen=True)
 class Triggers:
-    """Every `dma_trigger` of a stage: debug row, bytes moved, bytes read from and written to DRAM; [n] int64 each."""
+    """Every `dma_trigger` of a stage: debug row, bytes moved, bytes at the DRAM and SBUF sides; [n] int64 each."""
 
     debug: np.ndarray
     moved: np.ndarray
     read: np.ndarray
     written: np.ndarray
+    sbuf_read: np.ndarray
+    sbuf_written: np.ndarray
 
 
 def opcode(mnemonic: str) -> int:
@@ -50,17 +52,23 @@ def count(stage: Stage, engine: str, *mnemonics: str) -> int:
 
 def triggers(stage: Stage) -> Triggers:
     """DMA work by trigger, engines in order."""
-    read, written, moved = (np.concatenate(([0], np.cumsum(c))) for c in cost.dma_bytes(stage.descriptors))
+    dram_read, dram_written, moved = cost.dma_bytes(stage.descriptors)
+    from_sbuf = np.where(stage.descriptors["src_var"] == word.SBUF_VARIABLE, moved, 0)
+    to_sbuf = np.where(stage.descriptors["dst_var"] == word.SBUF_VARIABLE, moved, 0)
     words = np.concatenate([_only(stage.stream(e), "dma_trigger") for e in word.ENGINES])
     first = words["arg"].astype(np.int64)
     last = first + words["count"]
     debug = words["debug"].astype(np.int64)
-    return Triggers(debug, moved[last] - moved[first], read[last] - read[first], written[last] - written[first])
+    sums = (np.concatenate(([0], np.cumsum(c))) for c in (moved, dram_read, dram_written, from_sbuf, to_sbuf))
+    return Triggers(debug, *(s[last] - s[first] for s in sums))
 
 
 def memory_bytes(stage: Stage) -> dict[str, int]:
-    """Bytes that instructions read and write: keys `sbuf_read_bytes`, `psum_write_bytes` and so on (no DMA)."""
+    """Bytes that instructions and DMA read and write: keys `sbuf_read_bytes`, `psum_write_bytes` and so on."""
     totals = {f"{m}_{way}_bytes": 0 for m in ("sbuf", "psum") for way in ("read", "write")}
+    found = triggers(stage)
+    totals["sbuf_read_bytes"] += int(found.sbuf_read.sum())
+    totals["sbuf_write_bytes"] += int(found.sbuf_written.sum())
     second_result = [i.opcode for i in SPEC if any(s.field == "src1" and s.role == "write" for s in i.operands)]
     for stream in stage.streams.values():
         for slot in ("dst", "src0", "src1"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_work_is_read_from_words_and_descriptors() -> None:
     assert m["psum_write_bytes"] == 8 * 32 * 4
     assert m["psum_read_bytes"] == 8 * 32 * 4
     assert m["sbuf_read_bytes"] == 16 * 32 * 2
-    assert m["sbuf_write_bytes"] == 8 * 32 * 4
+    assert m["sbuf_write_bytes"] == 8 * 32 * 4 + 2048  # the activation, and the load by DMA
     assert m["hfu_estimated_percent"] == pytest.approx(100 * 8192 / TARGET.peak_flops("bf16") / 100e-6)
     assert m["mfu_estimated_percent"] == pytest.approx(m["hfu_estimated_percent"])
 
@@ -81,6 +82,12 @@ def test_inferred_share_is_what_goes_away() -> None:
     assert costs["x1.25"] == pytest.approx(115e-6)
     assert summary.metrics == {**metrics(TRACE, [STAGE], TARGET), **{k: summary.metrics[k] for k in (
         "inferred_share", "inferred_parameters", "total_time_inferred_costs")}}  # fmt: skip
+
+
+def test_summary_text(golden: Callable[[str, str], None]) -> None:
+    stream = io.StringIO()
+    show(summarise(TRACE, [STAGE], TARGET, lambda t: 90e-6).tables(), stream)
+    golden("summary.txt", stream.getvalue())
 
 
 def test_text_names_layers_and_the_inferred_share() -> None:
