@@ -13,6 +13,15 @@ EXTENSIONS: dict[str, tuple[list[str], list[str], list[str]]] = {
         [f"{CORE}/machine.h", f"{CORE}/word.h"],
         ["-O3"],
     ),
+    # -ffp-contract=off: a * b + c is rounded twice unless the code says fma, on every CPU
+    "neuronsim._core.values": (
+        [f"{CORE}/{name}" for name in ("values.pyx", "view.c", "plan.c", "run.c", "nonfinite.c")]
+        + [f"{CORE}/kernels/{name}.c" for name in ("baseline", "avx2", "avx512", "dispatch")],
+        [f"{CORE}/values.h", f"{CORE}/word.h"]
+        + [f"{CORE}/kernels/{name}.h" for name in ("alu", "convert", "dma", "elementwise", "functions", "level", "matmul",
+                                                   "reduce", "view")],
+        ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
+    ),
     **{
         f"neuronsim._core.{name}": ([f"{CORE}/{name}.pyx"], [], ["-O3"])
         for name in ("check_access", "check_order", "check_races", "check_shadow")

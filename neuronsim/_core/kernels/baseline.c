@@ -1,0 +1,8 @@
+/* Kernels for any CPU: without a certain FMA instruction, products and sums in float64, exactly rounded. */
+#include "view.h"
+
+#define LEVEL baseline
+#define ROWS 8
+#define HAVE_FMA 0
+
+#include "level.h"
