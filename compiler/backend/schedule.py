@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 import numpy as np
 
 from compiler.backend.dependencies import Access
-from compiler.backend.estimate import Prices
+from compiler.backend.estimate import Clock, Prices
 from isa.lang import Instr, Tile
 from isa.word import PSUM, SBUF
 
@@ -135,9 +135,7 @@ class ListScheduler:
         n = len(order)
         self.order, self.prices, self.window = order, prices, window or n
         self.engine = [engines[i] for i in order]
-        self.shares = [prices.shares[i] for i in order]
-        self.issue = [prices.issue[i] for i in order]
-        self.dram = [prices.dram[i] for i in order]
+        self.transfer = [prices.shares[i] is not None for i in order]
         place = [0] * n
         for at, i in enumerate(order):
             place[i] = at
@@ -179,9 +177,7 @@ class ListScheduler:
         n = len(self.order)
         self.ready = [0] * n
         self.done = [False] * n
-        self.free = [0] * 5
-        self.dma_free = [0] * self.prices.dma_engines
-        self.dram_free = 0
+        self.clock = Clock(self.prices)
         self.soon: list[list[tuple[int, int]]] = [[] for _ in range(5)]  # (ready, index): not yet startable
         self.now: list[list[int]] = [[] for _ in range(5)]  # startable when the engine is free, oldest first
         self.admitted, self.oldest, end = 0, 0, 0
@@ -208,7 +204,7 @@ class ListScheduler:
         while True:
             best, best_start, chosen = -1, 0, -1
             for e in range(5):
-                soon, now, free = self.soon[e], self.now[e], self.free[e]
+                soon, now, free = self.soon[e], self.now[e], self.clock.free[e]
                 while soon and soon[0][0] <= free:
                     heappush(now, heappop(soon)[1])
                 if now:
@@ -249,32 +245,18 @@ class ListScheduler:
         return self.oldest
 
     def _start(self, at: int) -> int:
-        e = self.engine[at]
-        start = max(self.free[e], self.ready[at])
-        self.free[e] = start + self.issue[at]
-        shares = self.shares[at]
-        if shares is None:
-            end = start + self.issue[at] + self.prices.latency[e]
-        else:
-            begin = start + self.prices.start
-            end, lanes = begin, self.dma_free
-            for k, service in enumerate(shares):
-                if service:
-                    lanes[k] = t = (lanes[k] if lanes[k] > begin else begin) + service
-                    end = t if t > end else end
-            self.dram_free = max(self.dram_free, begin) + self.dram[at]
-            end = max(end, self.dram_free)
+        e, transfer = self.engine[at], self.transfer[at]
+        same, other = self.clock.issue(self.order[at], e, self.ready[at])
         self.done[at] = True
         self._use(at)
-        visible = end + self.prices.semaphore
         for j in self.after[at]:
-            same = self.engine[j] == e and shares is None and self.shares[j] is None
-            self.ready[j] = max(self.ready[j], end if same else visible)
+            interlocked = self.engine[j] == e and not transfer and not self.transfer[j]
+            self.ready[j] = max(self.ready[j], same if interlocked else other)
             self._freed(j)
         if at in self.following:
             self._freed(self.following[at])
         self._admit()
-        return end
+        return other
 
     def _freed(self, j: int) -> None:
         self.missing[j] -= 1

@@ -49,6 +49,7 @@ def from_model(
     where: str = "",
 ) -> Graph:
     """`load` for a model in memory, which is changed on the way: pass a copy to keep it."""
+    onnx_check.check_text(model, where)
     if not model.opset_import:
         model.opset_import.append(helper.make_opsetid("", 1))
     versions = {"": onnx_opset.default_version(model), **onnx_opset.other_versions(model)}

@@ -18,6 +18,18 @@ def domain_of(node: onnx.NodeProto) -> str:
     return "" if node.domain == "ai.onnx" else node.domain
 
 
+def check_text(model: onnx.ModelProto, where: str) -> None:
+    """Refuse names that are no text (protobuf hands those out as bytes). Raises: ModelError MODEL_INVALID."""
+    graph = model.graph
+    names = [o.domain for o in model.opset_import] + [v.name for v in (*graph.input, *graph.output, *graph.initializer)]
+    for node in graph.node:
+        names += [node.op_type, node.domain, node.name, *node.input, *node.output, *(a.name for a in node.attribute)]
+    for name in names:
+        if not isinstance(name, str):
+            raise ModelError("a name in the model is not UTF-8 text", code="MODEL_INVALID", where=where,
+                             actual=repr(name)[:80], help="the file is damaged: copy or export it again")
+
+
 def check_operators(model: onnx.ModelProto, versions: Mapping[str, int]) -> None:
     """Refuse operators and attributes that no schema knows, all of them at once.
 

@@ -110,7 +110,7 @@ class Importer:
         del local.input[:]
         local.input.extend(inputs)
         local.domain = domain
-        facts = onnx_infer.infer_outputs(local, version, self.versions, graph.values)
+        facts = onnx_infer.infer_outputs(local, version, self.versions, graph.values, attrs)
         outputs = []
         for name, (shape, dtype) in zip(proto.output, facts, strict=True):
             scope[name] = graph.add_value(graph.fresh_name(name), shape, dtype) if name else ""

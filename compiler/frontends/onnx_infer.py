@@ -9,6 +9,7 @@ import onnx
 from onnx import defs, helper, numpy_helper, shape_inference
 
 from compiler.errors import ShapeError
+from compiler.frontends.onnx_shapes import documented
 from compiler.ir import Node, Value, numpy_dtype
 
 #: Larger constants never decide a shape; handing them over would only cost time.
@@ -16,7 +17,7 @@ _DATA_LIMIT = 4096
 
 
 def infer_outputs(proto: onnx.NodeProto, version: int, versions: Mapping[str, int],
-                  values: Mapping[str, Value]) -> list[tuple[tuple[int, ...], str]]:
+                  values: Mapping[str, Value], attrs: dict[str, Any]) -> list[tuple[tuple[int, ...], str]]:
     """Return (shape, dtype) of every output of a node, "" outputs included as ((), "").
 
     Args:
@@ -24,6 +25,7 @@ def infer_outputs(proto: onnx.NodeProto, version: int, versions: Mapping[str, in
         version: version of its domain to look its schema up at.
         versions: versions of all domains.
         values: the values its inputs name.
+        attrs: its attributes with defaults, as in `compiler.ir.Node`.
     Raises:
         ShapeError: SHAPE_MISMATCH when the operator refuses its inputs, SHAPE_DYNAMIC when the shape depends on data.
     """
@@ -40,7 +42,13 @@ def infer_outputs(proto: onnx.NodeProto, version: int, versions: Mapping[str, in
         shapes = ", ".join(f"{v.name}: {v.dtype}{list(v.shape)}" for v in known)
         raise ShapeError(f"{proto.op_type} does not fit its inputs: {_reason(error)}", code="SHAPE_MISMATCH",
                          where=where, actual=shapes, help="check --batch and --input-shape") from None
-    return [_static(found.get(o), o, where) if o else ((), "") for o in proto.output]
+    try:
+        return [_static(found.get(o), o, where) if o else ((), "") for o in proto.output]
+    except ShapeError:
+        facts = documented(proto.op_type, proto.domain, known, attrs)
+        if facts is None:
+            raise
+        return facts[:len(proto.output)]
 
 
 def to_proto(node: Node) -> onnx.NodeProto:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from compiler.errors import ShapeError
 from compiler.ir import Graph, Node
 
 _CONVS = frozenset({"Conv", "ConvTranspose", "ConvInteger", "QLinearConv"})
@@ -15,7 +16,10 @@ _AXIS = frozenset({
 
 
 def normalise(graph: Graph, node: Node) -> None:
-    """Complete the attributes of a node whose values are all in the graph already."""
+    """Complete the attributes of a node whose values are all in the graph already.
+
+    Raises: ShapeError SHAPE_MISMATCH where attributes contradict shapes.
+    """
     if node.domain:
         return
     if node.op in _CONVS:
@@ -32,6 +36,9 @@ def normalise(graph: Graph, node: Node) -> None:
 
 def _window(graph: Graph, node: Node, kernel: list[int]) -> None:
     attrs, n = node.attrs, len(kernel)
+    if attrs.get("kernel_shape", kernel) != kernel or len(kernel) != len(graph.shape(node.inputs[0])) - 2:
+        raise ShapeError("kernel_shape contradicts the weight or the input's rank", code="SHAPE_MISMATCH",
+                         where=f"node {node.name!r} ({node.op})", limit=kernel, actual=attrs.get("kernel_shape"))
     attrs["kernel_shape"] = list(kernel)
     attrs.setdefault("strides", [1] * n)
     attrs.setdefault("dilations", [1] * n)

@@ -213,6 +213,10 @@ class Context:
         self.charge(best, cost[best])
         return best
 
+    def divides(self) -> bool:
+        """Whether the vector engine divides (v1 multiplies by a reciprocal instead)."""
+        return self.target.generation != "v1"
+
     def charge(self, engine: str, ns: float) -> None:
         self.load_ns[engine] = self.load_ns.get(engine, 0.0) + ns
 

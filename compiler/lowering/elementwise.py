@@ -11,7 +11,7 @@ from compiler.ir import Node
 from compiler.layout import Tensor
 from compiler.lowering.context import Context
 from compiler.lowering.epilogue import Epilogue, residual_inputs
-from compiler.lowering.move import copy, move_dma, pointwise
+from compiler.lowering.move import copy, like, move_dma, pointwise
 from compiler.lowering.operand import as_column, operand_like, reference, result
 from isa.lang import View
 
@@ -156,6 +156,14 @@ def _combine(ctx: Context, node: Node, out: Tensor, a: Tensor, name: str, op: st
     p = ctx.program
     only_vector = op not in ("add", "mult")
 
+    if op == "divide" and not ctx.divides():
+        op, only_vector = "mult", False
+        if scalar is not None:
+            scalar = float(np.float32(1.0 / scalar)) if scalar else float(np.copysign(np.inf, scalar))
+        else:
+            assert b is not None
+            b = _inverted(ctx, b)
+
     def emit(dst: View, src: list[View], n: int) -> None:
         value = scalar if scalar is not None else as_column(src[1])
         mid = dst if tail is None else _mid(ctx, dst, n)
@@ -168,6 +176,18 @@ def _combine(ctx: Context, node: Node, out: Tensor, a: Tensor, name: str, op: st
             p.activation(dst, mid, tail[0], param=float(tail[1].get("alpha", 0.0)))  # type: ignore[arg-type]
 
     _finish(ctx, node, out, [a] if b is None else [a, b], emit)
+
+
+def _inverted(ctx: Context, t: Tensor) -> Tensor:
+    """1 / t in fp32."""
+    out = like(ctx, t, "fp32", "inverse")
+
+    def emit(dst: View, src: list[View], n: int) -> None:
+        ctx.charge("vector", 8 * n / ctx.target.engines["vector"].clock_ghz)
+        ctx.program.reciprocal(dst, src[0])
+
+    assert pointwise(ctx, out, [t], emit)
+    return out
 
 
 def _mid(ctx: Context, dst: View, n: int) -> View:

@@ -9,8 +9,10 @@ from compiler.errors import UnsupportedOp
 from compiler.ir import Node
 from compiler.layout import runs_of
 from compiler.lowering.context import Context, default_positions
-from compiler.lowering.move import dma_tensor, dram_value
+from compiler.lowering.move import dram_value, psum_view
+from compiler.lowering.stationary import Block, Stationary
 from compiler.lowering.views import _pick, gather_dram
+from isa.word import PARTITIONS
 
 
 def lower_gather(ctx: Context, node: Node) -> None:
@@ -43,6 +45,9 @@ def _constant(ctx: Context, node: Node, data: str, axis: int, index: np.ndarray)
 
 def _rows(ctx: Context, node: Node, data: str, index: str) -> None:
     """out[i..., :] = table[index[i...], :]: the index list on one partition drives an indirect DMA; rows go to partitions."""
+    if "gather" not in ctx.target.dma.ops:
+        _rows_by_product(ctx, node, data, index)
+        return
     name = node.output
     table = dram_value(ctx, data)
     rows = ctx.shape(data)[0]
@@ -64,6 +69,49 @@ def _rows(ctx: Context, node: Node, data: str, index: str) -> None:
     for (run,) in runs_of(flat.positions(), legal=False) or []:
         dst = flat.tiles[run.tile].ap(0, [1], [width], partition=run.partition, partitions=run.count)
         ctx.program.dma_gather(dst, far, wrapped[:, run.first : run.first + run.count], rows, purpose="load")
+    out = flat.reshape(ctx.shape(name))
+    assert out is not None
+    ctx.tensors[name] = out
+
+
+def _rows_by_product(ctx: Context, node: Node, data: str, index: str) -> None:
+    """The same without an indirect DMA (v1): one-hot columns of the indices, times the table, on the PE."""
+    name, p = node.output, ctx.program
+    table = ctx.graph.const(data)
+    if table is None:
+        raise UnsupportedOp("Gather from a computed table needs an indirect DMA", where=node.name)
+    rows, count = ctx.shape(data)[0], prod(ctx.shape(index))
+    table = table.reshape(rows, -1)
+    pe = ctx.precision.matmul("fp32")
+    spread = dram_value(ctx, index)
+    ids = p.sbuf((PARTITIONS, count), "int32", name=f"{name}.index")
+    p.dma(ids, spread.reshape(count).ap(0, [0, 4], [PARTITIONS, count]), purpose="load")
+    shift = p.sbuf((PARTITIONS, count), "fp32", name=f"{name}.shift")
+    p.tensor_scalar(shift, ids, "is_lt", 0.0, "mult", float(rows))
+    wrapped = p.sbuf((PARTITIONS, count), "fp32", name=f"{name}.wrapped")
+    p.tensor_tensor(wrapped, ids, shift, "add")
+    tiles = -(-rows // PARTITIONS)
+    numbers = np.arange(tiles * PARTITIONS, dtype=np.int64)
+    column = ctx.columns(("row numbers", tiles), numbers.astype(np.float32), numbers, tiles).tiles[0]
+    width = ctx.target.psum_bank_bytes // 4
+    cuts = [(lo, min(lo + width, table.shape[1])) for lo in range(0, table.shape[1], width)]
+    made = [Block(0, table[k * PARTITIONS : (k + 1) * PARTITIONS, lo:hi]) for lo, hi in cuts for k in range(tiles)]
+    moving = Stationary(ctx, name, made, pe)
+    hot = []
+    for k in range(tiles):
+        top = min(PARTITIONS, rows - k * PARTITIONS)
+        hot.append(p.sbuf((top, count), pe, name=f"{name}.hot{k}"))
+        p.tensor_scalar(hot[-1], wrapped[:top], "is_equal", column[:top, k : k + 1], engine=ctx.pick(("vector",), count))
+    shape = ctx.shape(index)
+    lead = [a for a in range(len(shape)) if shape[a] > 1]
+    flat = ctx.alloc((*shape, table.shape[1]), tuple(lead), ctx.storage(name), name=name)
+    for c, (lo, hi) in enumerate(cuts):
+        for (run,) in runs_of(flat.positions()) or []:
+            acc = psum_view(ctx, run.partition + run.count, hi - lo)[run.partition : run.partition + run.count]
+            for k in range(tiles):
+                p.load_stationary(hot[k][:, run.first : run.first + run.count])
+                p.matmul(acc, moving.view(c * tiles + k), start=k == 0, stop=k == tiles - 1)
+            p.tensor_copy(flat.view(run, [(hi - lo, 1)], lo), acc, engine=ctx.pick(("scalar", "vector"), hi - lo))
     out = flat.reshape(ctx.shape(name))
     assert out is not None
     ctx.tensors[name] = out
@@ -98,5 +146,3 @@ def _gather_nd(number: np.ndarray, index: np.ndarray, batch: int) -> np.ndarray:
     assert depth + batch <= number.ndim
     return np.stack(rows).reshape(*lead, *rows[0].shape)
 
-
-__all__ = ["dma_tensor", "lower_gather", "lower_gather_elements"]

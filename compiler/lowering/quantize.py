@@ -40,12 +40,14 @@ def lower_quantize(ctx: Context, node: Node) -> None:
     x = operand_like(ctx, node.inputs[0], ref)
     out = result(ctx, name, ref)
     scale, zero = _parameters(ctx, node, ref)
-    ins = [x] if scale.size == 1 else [x, const_like(ctx, f"{node.name}.scale", scale, ref)]
+    op = "divide" if ctx.divides() else "mult"
+    by = scale if op == "divide" else (1.0 / scale.astype(np.float64)).astype(np.float32)
+    ins = [x] if scale.size == 1 else [x, const_like(ctx, f"{node.name}.scale", by, ref)]
     rounded = out if zero is None else _rounded(ctx, out)
     p = ctx.program
 
     def divide(dst: View, src: list[View], n: int) -> None:
-        p.tensor_scalar(dst, src[0], "divide", _value(scale, src[1] if len(src) > 1 else None), engine=ctx.pick(("vector",), n))
+        p.tensor_scalar(dst, src[0], op, _value(by, src[1] if len(src) > 1 else None), engine=ctx.pick(("vector",), n))
 
     _finish(ctx, node, rounded, ins, divide)
     if zero is not None:
