@@ -58,7 +58,8 @@ def random_feeds(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
     feeds: dict[str, np.ndarray] = {}
     for name in graph.inputs:
         shape, dtype = graph.shape(name), np.dtype(graph.dtype(name))
-        values = rng.standard_normal(shape) if dtype.kind == "f" else rng.integers(0, 4 if dtype.kind != "b" else 2, shape)
+        integers = rng.integers(0, 2 if dtype.kind == "b" else 4, shape)
+        values = rng.standard_normal(shape) if dtype.kind == "f" else integers
         feeds[name] = np.asarray(values).astype(dtype)
     return feeds
 

@@ -17,8 +17,7 @@ from compiler.passes.simplify_layout import permutation
 from compiler.pipeline import GRAPH_PASSES, load_pass, optimise, pass_names
 from compiler.verify import verify
 from neuronsim.demo.he_weights import light_model
-
-from .evaluate import assert_close, imported, make, random_feeds, run_graph, run_model
+from tests.compiler.evaluate import assert_close, imported, make, random_feeds, run_graph, run_model
 
 RNG = np.random.default_rng(7)
 
@@ -48,7 +47,7 @@ def epilogue(graph: Graph, index: int = 0) -> list[str]:
     return [step[1] if step[0] == "act" else step[0] for step in graph.nodes[index].attrs.get("epilogue", ())]
 
 
-# ---- the networks -----------------------------------------------------------------------------------------------------
+# ---- the networks ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name, ops", [
@@ -90,7 +89,7 @@ def test_sources_of_resnet50_are_all_kept() -> None:
     assert len(after) == len(set(after))
 
 
-# ---- single passes ----------------------------------------------------------------------------------------------------
+# ---- single passes ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("trans_a, trans_b, alpha, beta, c", [
@@ -100,7 +99,8 @@ def test_gemm(trans_a: int, trans_b: int, alpha: float, beta: float, c: tuple[in
     weights = {"w": normal(*((5, 4) if trans_b else (4, 5)))}
     if c is not None:
         weights["c"] = normal(*c)
-    gemm = node("Gemm", "x w" + (" c" if c is not None else ""), "y", transA=trans_a, transB=trans_b, alpha=alpha, beta=beta)
+    names = "x w" if c is None else "x w c"
+    gemm = node("Gemm", names, "y", transA=trans_a, transB=trans_b, alpha=alpha, beta=beta)
     graph = check(make([gemm], {"x": (4, 3) if trans_a else (3, 4)}, ["y"], weights))
     assert "Gemm" not in graph.op_counts()
     assert graph.op_counts()["MatMul"] == 1
@@ -119,8 +119,8 @@ def test_conv_batch_norm_scale_residual_relu_become_one_node() -> None:
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_affine_into_grouped_transposed_convolution(groups: int) -> None:
-    nodes = [node("ConvTranspose", "x w", "a", group=groups, strides=[2, 2]), node("BatchNormalization", "a g h m v", "n"),
-             node("Clip", "n lo hi", "y")]
+    nodes = [node("ConvTranspose", "x w", "a", group=groups, strides=[2, 2]),
+             node("BatchNormalization", "a g h m v", "n"), node("Clip", "n lo hi", "y")]
     weights = {"w": normal(4, 3, 2, 2), **{k: np.abs(normal(3 * groups)) for k in "ghmv"},
                "lo": np.array(0, np.float32), "hi": np.array(6, np.float32)}
     graph = check(make(nodes, {"x": (1, 4, 3, 3)}, ["y"], weights))
@@ -285,7 +285,7 @@ def test_quantised_weights_become_floats_and_activations_stay() -> None:
     assert graph.op_counts() == {"Conv": 1, "DequantizeLinear": 1, "QuantizeLinear": 1}
 
 
-# ---- properties -------------------------------------------------------------------------------------------------------
+# ---- properties ------------------------------------------------------------
 
 UNARY = ("Relu", "Sigmoid", "Tanh", "Neg", "Identity", "Abs", "Dropout")
 
@@ -305,10 +305,11 @@ def models(draw: st.DrawFn) -> onnx.ModelProto:
         elif kind == "const":
             shape = draw(st.sampled_from([(), (1,), (4, 1, 1), (1, 4, 1, 1), (3,), (2, 4, 3, 3), (3, 3)]))
             weights[f"c{k}"] = rng.uniform(0.5, 1.5, shape).astype(np.float32)
-            pair = [source, f"c{k}"] if draw(st.booleans()) else [f"c{k}", source]
-            nodes.append(node(draw(st.sampled_from(("Add", "Mul", "Sub"))), " ".join(pair), output))
+            pair = f"{source} c{k}" if draw(st.booleans()) else f"c{k} {source}"
+            nodes.append(node(draw(st.sampled_from(("Add", "Mul", "Sub"))), pair, output))
         elif kind == "binary":
-            nodes.append(node(draw(st.sampled_from(("Add", "Mul"))), f"{source} {draw(st.sampled_from(values))}", output))
+            pair = f"{source} {draw(st.sampled_from(values))}"
+            nodes.append(node(draw(st.sampled_from(("Add", "Mul"))), pair, output))
         elif kind == "conv":
             weights[f"w{k}"] = (rng.standard_normal((4, 4, 3, 3)) / 6).astype(np.float32)
             nodes.append(node("Conv", f"{source} w{k}", output, pads=[1] * 4))
@@ -350,7 +351,7 @@ def test_permutation_equals_reshape_transpose_reshape(shape: list[int], data: st
         np.testing.assert_array_equal(array.transpose(found), want)
 
 
-# ---- the pipeline -----------------------------------------------------------------------------------------------------
+# ---- the pipeline ------------------------------------------------------------
 
 
 def test_print_after_and_unknown_names() -> None:
