@@ -322,7 +322,8 @@ def test_classic_learners_have_documented_shapes() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_damaged_bytes_raise_errors_of_ours_only(seed: int) -> None:
     data = make([helper.make_node("Conv", ["x", "w"], ["a"], pads=[1] * 4, kernel_shape=[3, 3]),
-                 helper.make_node("Clip", ["a"], ["b"], min=0.0), helper.make_node("ReduceMean", ["b"], ["y"], axes=[2])],
+                 helper.make_node("Clip", ["a"], ["b"], min=0.0),
+                 helper.make_node("ReduceMean", ["b"], ["y"], axes=[2])],
                 {"x": ["N", 2, 6, 7]}, ["y"], {"w": np.ones((3, 2, 3, 3), np.float32)}, 9).SerializeToString()
     rng = np.random.default_rng(seed)
     for _ in range(50):
