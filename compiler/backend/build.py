@@ -3,7 +3,7 @@ folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from compiler.backend.encode import Encoded, encode
 from compiler.backend.estimate import TRIGGER, Prices
 from compiler.backend.schedule import Budget, ListScheduler, footprint, hoist_loads, lives
 from compiler.backend.spill import Spiller, choose
-from compiler.backend.synchronise import Synchroniser
+from compiler.backend.synchronise import Synchroniser, Waits
 from compiler.errors import AllocationError
 from compiler.options import CompileOptions
 from isa.lang import DramTensor, Instr, Tile, TileProgram, View
@@ -54,6 +54,7 @@ class _Plan:
     order: list[int]
     ticks: int
     allocation: Allocation
+    sync: Waits
 
 
 def build(program: TileProgram, options: CompileOptions | None = None) -> Stage:
@@ -73,11 +74,9 @@ def build(program: TileProgram, options: CompileOptions | None = None) -> Stage:
     encoded = encode(code.instrs)
     _set_queues(encoded, queues)
     prices = Prices(encoded.words, encoded.descriptors, np.array(engines, dtype=np.int64), target)
-    plan = _plan(code, engines, prices, target, options)
-    offsets = plan.allocation.offsets
-    words, descriptors = encoded.place(offsets)
-    sync = Synchroniser(code.instrs, code.accesses, engines, offsets, target.semaphores).run(plan.order, after)
-    return _stage(code, emit.streams(words, plan.order, engines, sync), descriptors, plan, spilled, target)
+    plan = _Planner(code, engines, prices, target, options, after).best()
+    words, descriptors = encoded.place(plan.allocation.offsets)
+    return _stage(code, emit.streams(words, plan.order, engines, plan.sync), descriptors, plan, spilled, target)
 
 
 def _analysed(
@@ -131,41 +130,78 @@ def _single_buffered(code: _Code) -> dict[int, int]:
     return after
 
 
-def _plan(code: _Code, engines: Sequence[int], prices: Prices, target: Target, options: CompileOptions) -> _Plan:
-    """The best order, by estimate, whose tiles fit."""
-    for order, ticks in _orders(code, engines, prices, target, options):
-        n = len(order)
-        allocation = allocate(code.tiles, lives(order, code.accesses, len(code.tiles)), n, target)
-        if allocation.failure is None:
-            return _Plan(order, ticks, allocation)
-    raise AssertionError("the program's own order has been seen to fit")
+class _Planner:
+    """Tries orders of one program and keeps the one that ends first, hazards of reused addresses included."""
 
+    def __init__(
+        self,
+        code: _Code,
+        engines: Sequence[int],
+        prices: Prices,
+        target: Target,
+        options: CompileOptions,
+        after: Mapping[int, int],
+    ) -> None:
+        self.code, self.engines, self.prices, self.target = code, engines, prices, target
+        self.options, self.after = options, after
+        self.sizes = [footprint(t, target.psum_bank_bytes) for t in code.tiles]
+        self.own = list(range(len(code.instrs)))
 
-def _orders(
-    code: _Code, engines: Sequence[int], prices: Prices, target: Target, options: CompileOptions
-) -> Iterator[tuple[list[int], int]]:
-    """Orders to try: the fastest by estimate first, then tighter ones, last the program's own."""
-    own = list(range(len(code.instrs)))
-    sizes = [footprint(t, target.psum_bank_bytes) for t in code.tiles]
+    def best(self) -> _Plan:
+        """The plan with the shortest estimate; the program's own order where `opt_level` is 0."""
+        plan = self._planned(self.own)
+        assert plan is not None, "the program's own order has been seen to fit"
+        if self.options.opt_level == 0:
+            return plan
+        for candidates in self._candidates():
+            for share in SHARES:  # the most memory with which addresses are found
+                other = self._planned(candidates(int(self.target.sbuf_partition_bytes * share)))
+                if other is not None:
+                    plan = min(plan, other, key=lambda p: p.ticks)
+                    break
+        return plan
 
-    def scheduled(order: Sequence[int], room: int, window: int) -> tuple[list[int], int]:
-        budget = Budget(room, target.psum_partition_bytes)
+    def _candidates(self) -> list[Callable[[int], list[int]]]:
+        """Functions from bytes of SBUF that may be alive to an order."""
+        found = [lambda room: self._reordered(self.own, room)]
+        if self.options.double_buffer:
+            life = lives(self.own, self.code.accesses, len(self.code.tiles))
+            sbuf = np.array([s if t.space == SBUF else 0 for s, t in zip(self.sizes, self.code.tiles)], dtype=np.int64)
+            code = self.code
+            found.append(
+                lambda room: self._reordered(
+                    hoist_loads(code.instrs, code.accesses, code.before, life, sbuf, room), room
+                )
+            )
+        return found
+
+    def _reordered(self, order: Sequence[int], room: int) -> list[int]:
+        budget = Budget(room, self.target.psum_partition_bytes)
+        return self._scheduler(order, self.code.before, budget, WINDOW).run()[0]
+
+    def _scheduler(
+        self, order: Sequence[int], before: Sequence[Collection[int]], budget: Budget, window: int
+    ) -> ListScheduler:
+        code = self.code
         return ListScheduler(
-            order, code.instrs, engines, code.accesses, code.before, prices, sizes, budget, window
-        ).run()
+            order, code.instrs, self.engines, code.accesses, before, self.prices, self.sizes, budget, window
+        )
 
-    plain = own, scheduled(own, 0, 0)[1]
-    if options.opt_level > 0:
-        life = lives(own, code.accesses, len(code.tiles))
-        sbuf = np.array([s if t.space == SBUF else 0 for s, t in zip(sizes, code.tiles)], dtype=np.int64)
-        for share in SHARES:
-            room = int(target.sbuf_partition_bytes * share)
-            found = [scheduled(own, room, WINDOW)]
-            if options.double_buffer:
-                early = hoist_loads(code.instrs, code.accesses, code.before, life, sbuf, room)
-                found.append(scheduled(early, room, WINDOW))
-            yield from sorted((f for f in found if f[1] < plain[1]), key=lambda f: f[1])
-    yield plain
+    def _planned(self, order: list[int]) -> _Plan | None:
+        """Addresses, waits and estimate of an order; None when addresses are not found."""
+        code = self.code
+        allocation = allocate(code.tiles, lives(order, code.accesses, len(code.tiles)), len(order), self.target)
+        if allocation.failure is not None:
+            return None
+        synchroniser = Synchroniser(
+            code.instrs, code.accesses, self.engines, allocation.offsets, self.target.semaphores
+        )
+        sync = synchroniser.run(order, self.after)
+        before: list[list[int]] = [[] for _ in order]
+        for at, follows in enumerate(sync.follows):
+            before[order[at]] = [order[p] for p in follows]
+        ticks = self._scheduler(order, before, Budget(0, 0), 0).run()[1]
+        return _Plan(order, ticks, allocation, sync)
 
 
 def _stage(

@@ -7,7 +7,7 @@ the bytes live at once stay within a budget. Not responsible for addresses or wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -126,7 +126,7 @@ class ListScheduler:
         instrs: Sequence[Instr],
         engines: Sequence[int],
         accesses: Sequence[Access],
-        before: Sequence[Sequence[int]],
+        before: Sequence[Collection[int]],
         prices: Prices,
         footprints: Sequence[int],
         budget: Budget,

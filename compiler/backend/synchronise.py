@@ -36,10 +36,12 @@ class Waits:
     Attributes:
         waits: per position, list of (semaphore, value).
         posts: (semaphore, increment) per position; semaphore 0 for none.
+        follows: earlier positions each position has to follow, reuse of addresses included.
     """
 
     waits: list[list[tuple[int, int]]]
     posts: list[tuple[int, int]]
+    follows: list[set[int]]
 
 
 class _Reuse:
@@ -102,6 +104,7 @@ class Synchroniser:
         self.last_transfer: dict[int, int] = {}  # slot -> position
         self.engine_at: list[int] = []
         self.needed: list[list[Wait]] = []
+        self.follows: list[set[int]] = []
 
     def run(self, order: Sequence[int], after: Mapping[int, int]) -> Waits:
         """Waits and posts of the instructions in `order`; `after[i]` is one more instruction that i has to follow."""
@@ -117,7 +120,7 @@ class Synchroniser:
             for r in regions:
                 if isinstance(r.place, Tile) and r.place not in self.tile_life:
                     self._born(r.place)
-        needs = self.histories.step(at, access)
+        needs = self.histories.step(at, access) | extra
         for regions in access:
             for r in regions:
                 if isinstance(r.place, Tile):
@@ -127,11 +130,12 @@ class Synchroniser:
                         life.transfers.add(at)
                     else:
                         life.engines[engine] = at
-        waits = self._waits(at, engine, transfer, needs | extra)
+        waits = self._waits(at, engine, transfer, needs)
         if transfer:
             self._take_semaphore(at, engine, waits)
         self.at_start.append(self.clock[engine])
         self.needed.append(waits)
+        self.follows.append(needs)
         self.engine_at.append(engine)
 
     def _born(self, tile: Tile) -> None:
@@ -208,4 +212,4 @@ class Synchroniser:
             ]
             for w in self.needed
         ]
-        return Waits(numbered, posts)
+        return Waits(numbered, posts, self.follows)
