@@ -29,9 +29,10 @@ from profiler.table import Table, show
 
 MATMUL = 4096
 MEMORY_CODE = """
-import resource, sys, neuronsim
+import sys, neuronsim
 neuronsim.load(sys.argv[1]).run(threads=1)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+status = open("/proc/self/status").read()  # VmHWM: of this process alone; ru_maxrss is inherited from the parent
+print(int(status.split("VmHWM:")[1].split()[0]) * 1024)
 """
 Line = tuple[str, str, str, str]
 

@@ -6,7 +6,7 @@ Not responsible for what the user typed (`neuronsim/api.py`, `neuronsim/host.py`
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -179,10 +179,12 @@ def _nan_warnings(
     The second is looked for only when an output holds NaN, by running the stage once more on one thread.
     """
     stage = core.stage
-    poisoned = [v for v in stage.variables if v.kind == INPUT and _has_nan(given[v.name])]
+    bad = [name for name, array in made.items() if _holds(np.isnan, array)]
+    suspect = _not_finite if bad else np.isnan  # an infinity alone is a fair input, for instance in a mask
+    poisoned = [v for v in stage.variables if v.kind == INPUT and _holds(suspect, given[v.name])]
     for variable in poisoned:
-        yield f"input {variable.name!r} holds NaN; first read by layer {_first_reader(stage, variable.id)!r}"
-    bad = [name for name, array in made.items() if _has_nan(array)]
+        what = "NaN" if _holds(np.isnan, given[variable.name]) else "infinities"
+        yield f"input {variable.name!r} holds {what}; first read by layer {_first_reader(stage, variable.id)!r}"
     if not bad or poisoned:
         return
     core.run(timeline, given, find_nonfinite=True)
@@ -194,8 +196,13 @@ def _nan_warnings(
         yield f"output {bad[0]!r} holds NaN; first NaN or infinity made in layer {layer!r} by {engine}[{index}]"
 
 
-def _has_nan(array: np.ndarray) -> bool:
-    return not np.issubdtype(array.dtype, np.integer) and array.dtype != np.bool_ and bool(np.isnan(array).any())
+def _holds(test: Callable[[np.ndarray], np.ndarray], array: np.ndarray) -> bool:
+    """Whether any element of a float array (bf16 and fp8 included) meets the test."""
+    return array.dtype.kind not in "iub" and bool(test(array).any())
+
+
+def _not_finite(array: np.ndarray) -> np.ndarray:
+    return ~np.isfinite(array)
 
 
 def _first_reader(stage: Stage, variable: int) -> str:

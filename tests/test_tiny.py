@@ -186,6 +186,42 @@ def test_wrong_inputs_are_all_reported(tiny: Path, tmp_path: Path, capsys: pytes
         assert f"error[{code}]" in err
 
 
+def test_nan_inputs_are_traced_to_their_layer(tiny: Path) -> None:
+    poisoned = MOVING.copy()
+    poisoned[0, 0] = np.nan
+    with pytest.warns(RuntimeWarning, match="input 'x' holds NaN; first read by layer 'fc'"):
+        result = neuronsim.load(tiny).run({"x": poisoned})
+    assert np.isnan(result.outputs["y"][:, 0].astype(np.float32)).any()
+    assert np.isfinite(result.outputs["y"][:, 1:]).all()
+
+
+def test_infinite_inputs_are_named_when_they_lead_to_nan(tiny: Path) -> None:
+    infinite = np.where(np.arange(K)[:, None] % 2 == 0, np.inf, -np.inf) * np.ones((K, N))
+    with pytest.warns(RuntimeWarning, match="input 'x' holds infinities"):
+        neuronsim.load(tiny).run({"x": infinite.astype(MOVING.dtype)})
+
+
+def test_nan_made_by_the_model_is_traced_to_its_layer() -> None:
+    p = TileProgram("trn1.2xlarge")
+    x, y, tile, root = (
+        p.input("x", (4, 8), "fp32"),
+        p.output("y", (4, 8), "fp32"),
+        p.sbuf((4, 8), "fp32"),
+        p.sbuf((4, 8), "fp32"),
+    )
+    p.dma(tile, x)
+    with p.layer("root", "Sqrt"):
+        p.activation(root, tile, "sqrt")
+    p.dma(y, root)
+    infos = [TensorInfo("x", (4, 8), "float32")], [TensorInfo("y", (4, 8), "float32")]
+    program = Program(
+        "root", "trn1.2xlarge", "v2", *infos, [Node("stage0", "neuron_core", ("x",), ("y",), 0)], [build(p)]
+    )
+    with pytest.warns(RuntimeWarning, match=r"first NaN or infinity made in layer 'root' by scalar\[0\]"):
+        outputs = neuronsim.Neff(program).run({"x": np.full((4, 8), -1, np.float32)}).outputs
+    assert np.isnan(outputs["y"]).all()
+
+
 def test_another_generation_is_refused(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = "inf1.xlarge" if neff.read(tiny).generation != "v1" else "trn1.2xlarge"
     assert main(["run", str(tiny), "--instance", other]) == 1
