@@ -24,7 +24,8 @@ from isa.target import Target
 from isa.word import SBUF, SPACE_NAMES
 
 WINDOW = 192  # instructions a list schedule may look ahead; beyond this the gain vanishes and lives grow
-SHARES = (0.9, 0.7, 0.5)  # of SBUF that prefetch and reordering may fill; the next one when addresses do not fit
+SHARES = (0.95, 0.8, 0.6, 0.4)  # of SBUF that reordering may fill; the next one when addresses do not fit
+PREFETCH = 0.9  # of that share for prefetch, which leaves the window room to move in
 SPILL_SHARES = (
     1.0,
     0.95,
@@ -144,7 +145,10 @@ class _Planner:
     ) -> None:
         self.code, self.engines, self.prices, self.target = code, engines, prices, target
         self.options, self.after = options, after
-        self.sizes = [footprint(t, target.psum_bank_bytes) for t in code.tiles]
+        bank = target.psum_bank_bytes
+        self.sizes = [footprint(t, bank) for t in code.tiles]
+        # whole banks, so that an order within the budget cannot fail for banks in pieces
+        self.room_for = [s if t.space == SBUF else -(-s // bank) * bank for s, t in zip(self.sizes, code.tiles)]
         self.own = list(range(len(code.instrs)))
 
     def best(self) -> _Plan:
@@ -170,7 +174,7 @@ class _Planner:
             code = self.code
             found.append(
                 lambda room: self._reordered(
-                    hoist_loads(code.instrs, code.accesses, code.before, life, sbuf, room), room
+                    hoist_loads(code.instrs, code.accesses, code.before, life, sbuf, int(room * PREFETCH)), room
                 )
             )
         return found
@@ -184,7 +188,7 @@ class _Planner:
     ) -> ListScheduler:
         code = self.code
         return ListScheduler(
-            order, code.instrs, self.engines, code.accesses, before, self.prices, self.sizes, budget, window
+            order, code.instrs, self.engines, code.accesses, before, self.prices, self.room_for, budget, window
         )
 
     def _planned(self, order: list[int]) -> _Plan | None:
