@@ -26,7 +26,8 @@ def to_float32(elements: np.ndarray, dtype: DType) -> np.ndarray:
     """Elements of `dtype` (numpy type `dtype.numpy`) as the fp32 values the engines see; tf32 is rounded here."""
     if dtype.name == "bool":
         return (elements.view(np.uint8) != 0).astype(np.float32)
-    x: np.ndarray = elements.astype(np.float32)
+    with np.errstate(all="ignore"):
+        x: np.ndarray = elements.astype(np.float32)
     return round_tf32(x) if dtype.name == "tf32" else x
 
 
@@ -34,11 +35,12 @@ def from_float32(x: np.ndarray, dtype: DType) -> np.ndarray:
     """fp32 values rounded to elements of `dtype`."""
     if dtype.name == "bool":
         return x != 0
-    if dtype.kind != "f":
-        return _saturate(np.rint(np.nan_to_num(x.astype(np.float64), nan=0.0, posinf=np.inf, neginf=-np.inf)), dtype)
-    out: np.ndarray = round_tf32(x) if dtype.name == "tf32" else x.astype(dtype.numpy)
+    with np.errstate(all="ignore"):
+        if dtype.kind != "f":
+            return _saturate(np.rint(np.where(np.isnan(x), 0.0, x.astype(np.float64))), dtype)
+        out: np.ndarray = round_tf32(x) if dtype.name == "tf32" else x.astype(dtype.numpy)
+        nan = np.isnan(out.astype(np.float32))
     bits = out.view(_UNSIGNED[dtype.size])
-    nan = np.isnan(out.astype(np.float32))
     return np.where(nan, bits.dtype.type(CANONICAL_NAN[dtype.name]), bits).view(dtype.numpy)
 
 
@@ -79,7 +81,8 @@ def _cast_integer(elements: np.ndarray, target: DType) -> np.ndarray:
 
 def _to_wide(elements: np.ndarray, source: DType, target: DType) -> np.ndarray:
     exact = source.size == 8 or source.kind in "iu" and source.name != "bool"
-    x = elements.astype(np.float64) if exact else to_float32(elements, source).astype(np.float64)
+    with np.errstate(all="ignore"):
+        x = elements.astype(np.float64) if exact else to_float32(elements, source).astype(np.float64)
     if target.kind == "f":
         return np.where(np.isnan(x), np.float64(np.nan), x)
     return _saturate(np.rint(np.where(np.isnan(x), 0.0, x)), target)

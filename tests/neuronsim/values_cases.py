@@ -5,6 +5,7 @@ Run as a script it prints a digest of the memories after all cases, so that CPU 
 """
 from __future__ import annotations
 
+import functools
 import hashlib
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from isa import dtypes
-from isa.program import SCRATCH, Stage, Variable
 from isa.spec import ALU_OPS, FUNCTIONS, SPEC
 from isa.word import DESCRIPTOR, ENGINES, PSUM, SBUF, SBUF_PARTITION_STRIDE, WORD
 from neuronsim._core.values import Executor
@@ -21,7 +21,7 @@ from neuronsim.insns import dma_trigger, execute, load_stationary, matmul
 from neuronsim.insns.memory import Memory, Tiles, new_memory
 from neuronsim.values import ACTION, EXECUTE, LOAD
 
-SBUF_BYTES, PSUM_BYTES = 3 << 14, 3 << 13
+SBUF_BYTES, PSUM_BYTES = 3 << 13, 3 << 12
 FLOATS = ("fp32", "bf16", "fp16", "tf32", "fp8_e4m3", "fp8_e5m2")
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
 SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-45, -1e-40, 3.4e38, 65504.0, 65520.0, 448.0, 464.0,
@@ -53,7 +53,8 @@ def fill(memory: np.ndarray, rng: np.random.Generator) -> None:
     memory[:, raw.shape[1] : raw.shape[1] + half.shape[1]] = half
 
 
-def make_memory(seed: int) -> Memory:
+@functools.cache
+def _filled(seed: int) -> Memory:
     rng = np.random.default_rng(seed)
     memory = new_memory(SBUF_BYTES, PSUM_BYTES)
     fill(memory.sbuf, rng)
@@ -62,6 +63,11 @@ def make_memory(seed: int) -> Memory:
     for v in memory.variables.values():
         fill(v.reshape(1, -1), rng)
     return memory
+
+
+def make_memory(seed: int) -> Memory:
+    given = _filled(seed % 3)
+    return Memory(given.sbuf.copy(), given.psum.copy(), {i: v.copy() for i, v in given.variables.items()})
 
 
 def operand(rng: np.random.Generator, dtype: str, sizes: tuple[int, ...], partitions: int, third: int,
@@ -91,7 +97,7 @@ def operand(rng: np.random.Generator, dtype: str, sizes: tuple[int, ...], partit
 def pointer(rng: np.random.Generator, partitions: int) -> np.ndarray:
     p = np.zeros((), WORD["ptr0"])
     p["dtype"] = dtypes.BY_NAME[str(rng.choice(["fp32", "bf16"]))].code
-    p["start"] = int(rng.integers(0, SBUF_BYTES // 64)) * 4
+    p["start"] = SBUF_BYTES // 3 + int(rng.integers(0, SBUF_BYTES // 64)) * 4  # among src0, away from results
     p["partition"], p["space"] = int(rng.integers(0, 128 - partitions + 1)), SBUF
     return p
 
@@ -104,7 +110,7 @@ def base(name: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def shape(rng: np.random.Generator) -> tuple[int, ...]:
-    return tuple(int(n) for n in rng.integers(1, 7, int(rng.integers(1, 5)))) if rng.random() < 0.7 else (
+    return tuple(int(n) for n in rng.integers(1, 6, int(rng.integers(1, 5)))) if rng.random() < 0.7 else (
         int(rng.integers(30, 600)),)
 
 
@@ -340,10 +346,6 @@ def differences(a: Memory, b: Memory) -> list[str]:
     names = ["sbuf", "psum", *(f"variable {i}" for i in a.variables)]
     return [n for n, x, y in zip(names, [a.sbuf, a.psum, *a.variables.values()], [b.sbuf, b.psum, *b.variables.values()],
                                  strict=True) if not np.array_equal(x, y)]
-
-
-def empty_stage() -> Stage:
-    return Stage(variables=[Variable(1, "s", SCRATCH, dtypes.BY_NAME["fp32"], (4,))])
 
 
 def digest(which: str) -> str:
