@@ -13,7 +13,7 @@ from compiler.backend.allocate import Allocation, Failure, allocate
 from compiler.backend.dependencies import Access, of_program
 from compiler.backend.encode import Encoded, encode
 from compiler.backend.estimate import TRIGGER, Prices
-from compiler.backend.schedule import Budget, ListScheduler, footprint, hoist_loads, lives
+from compiler.backend.schedule import Budget, ListScheduler, footprint, hoist_loads, lives, tiles_used
 from compiler.backend.spill import Spiller, choose
 from compiler.backend.synchronise import Synchroniser, Waits
 from compiler.errors import AllocationError
@@ -25,6 +25,7 @@ from isa.word import SBUF, SPACE_NAMES
 
 WINDOW = 192  # instructions a list schedule may look ahead; beyond this the gain vanishes and lives grow
 SHARES = (0.95, 0.8, 0.6, 0.4)  # of SBUF that reordering may fill; the next one when addresses do not fit
+GAIN = 0.01  # a candidate that promises less is not followed up
 PREFETCH = 0.9  # of that share for prefetch, which leaves the window room to move in
 SPILL_SHARES = (
     1.0,
@@ -149,6 +150,7 @@ class _Planner:
         self.sizes = [footprint(t, bank) for t in code.tiles]
         # whole banks, so that an order within the budget cannot fail for banks in pieces
         self.room_for = [s if t.space == SBUF else -(-s // bank) * bank for s, t in zip(self.sizes, code.tiles)]
+        self.uses = tiles_used(code.accesses)
         self.own = list(range(len(code.instrs)))
 
     def best(self) -> _Plan:
@@ -157,16 +159,19 @@ class _Planner:
         assert plan is not None, "the program's own order has been seen to fit"
         if self.options.opt_level == 0:
             return plan
-        for candidates in self._candidates():
+        for candidate in self._candidates():
             for share in SHARES:  # the most memory with which addresses are found
-                other = self._planned(candidates(int(self.target.sbuf_partition_bytes * share)))
+                order, bound = candidate(int(self.target.sbuf_partition_bytes * share))
+                if bound * (1 + GAIN) >= plan.ticks:
+                    break
+                other = self._planned(order)
                 if other is not None:
                     plan = min(plan, other, key=lambda p: p.ticks)
                     break
         return plan
 
-    def _candidates(self) -> list[Callable[[int], list[int]]]:
-        """Functions from bytes of SBUF that may be alive to an order."""
+    def _candidates(self) -> list[Callable[[int], tuple[list[int], int]]]:
+        """Functions from bytes of SBUF that may be alive to (order, its estimate without reuse of addresses)."""
         found = [lambda room: self._reordered(self.own, room)]
         if self.options.double_buffer:
             life = lives(self.own, self.code.accesses, len(self.code.tiles))
@@ -179,17 +184,14 @@ class _Planner:
             )
         return found
 
-    def _reordered(self, order: Sequence[int], room: int) -> list[int]:
+    def _reordered(self, order: Sequence[int], room: int) -> tuple[list[int], int]:
         budget = Budget(room, self.target.psum_partition_bytes)
-        return self._scheduler(order, self.code.before, budget, WINDOW).run()[0]
+        return self._scheduler(order, self.code.before, budget, WINDOW).run()
 
     def _scheduler(
         self, order: Sequence[int], before: Sequence[Collection[int]], budget: Budget, window: int
     ) -> ListScheduler:
-        code = self.code
-        return ListScheduler(
-            order, code.instrs, self.engines, code.accesses, before, self.prices, self.room_for, budget, window
-        )
+        return ListScheduler(order, self.uses, self.engines, before, self.prices, self.room_for, budget, window)
 
     def _planned(self, order: list[int]) -> _Plan | None:
         """Addresses, waits and estimate of an order; None when addresses are not found."""

@@ -105,6 +105,14 @@ def hoist_loads(
     return sorted(range(n), key=lambda i: (slot[i], not moved[i], i))
 
 
+def tiles_used(accesses: Sequence[Access]) -> list[list[Tile]]:
+    """The tiles each instruction touches, once each."""
+    return [
+        list({r.place.id: r.place for regions in access for r in regions if isinstance(r.place, Tile)}.values())
+        for access in accesses
+    ]
+
+
 class _Memory:
     """Live bytes of one memory while a schedule grows."""
 
@@ -123,9 +131,8 @@ class ListScheduler:
     def __init__(
         self,
         order: Sequence[int],
-        instrs: Sequence[Instr],
+        uses: Sequence[Sequence[Tile]],
         engines: Sequence[int],
-        accesses: Sequence[Access],
         before: Sequence[Collection[int]],
         prices: Prices,
         footprints: Sequence[int],
@@ -150,12 +157,7 @@ class ListScheduler:
             self._chain()
             budget = Budget(1 << 62, 1 << 62)
         self.footprints = footprints
-        self.uses: list[list[Tile]] = [
-            list(
-                {r.place.id: r.place for regions in accesses[i] for r in regions if isinstance(r.place, Tile)}.values()
-            )
-            for i in order
-        ]
+        self.uses = [uses[i] for i in order]
         self.left = [0] * len(footprints)
         for tiles in self.uses:
             for t in tiles:
