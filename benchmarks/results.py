@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import measure
 
 import neuronsim
-from isa.errors import NeuronError
+from isa.errors import ErrorList, NeuronError
 from neuronsim.demo.he_weights import NETWORKS
 from profiler.summary import seconds_text
 
@@ -104,7 +104,8 @@ def _fixture_row(meta: dict, model: Path, target: str, cast: str) -> str:
         neff = neuronsim.compile(model, None, target, auto_cast=cast, input_shapes=shapes)
         result = neff.run(inputs)
     except NeuronError as error:
-        return f"| {meta['name']} | {target} | - | {error.code}: {error.what} | - |"
+        first = error.errors[0] if isinstance(error, ErrorList) else error
+        return f"| {meta['name']} | {target} | - | {first.code}: {first.what} | - |"
     worst = max(_error_over_allowed(result.outputs[n], e, meta) for n, e in expected.items())
     operators = neff.report["operators"]
     return (
