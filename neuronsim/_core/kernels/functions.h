@@ -10,6 +10,7 @@ static const double LN2_HI = 0x1.62e42fefa38p-1, LN2_LO = 0x1.ef35793c7673p-45, 
 /* p = c[0] + c[1] x + ... + c[n-1] x^(n-1) by Horner's rule */
 static inline double horner(const double *c, int n, double x) {
     double p = c[n - 1];
+#pragma GCC unroll 20
     for (int i = n - 2; i >= 0; i--) p = p * x + c[i];
     return p;
 }
