@@ -20,7 +20,7 @@ class Region:
         sizes, steps, width: the pattern inside the bounds; steps times `unit` are bytes.
     """
 
-    __slots__ = ("place", "first", "last", "lo", "hi", "dense", "sizes", "steps", "width", "unit", "whole")
+    __slots__ = ("place", "first", "last", "lo", "hi", "dense", "sizes", "steps", "width", "unit", "whole", "_strides")
 
     def __init__(
         self,
@@ -46,6 +46,14 @@ class Region:
         self.width = width
         self.unit = unit
         self.whole = True
+        self._strides: list[tuple[int, int]] | None = None
+
+    def strides(self) -> list[tuple[int, int]]:
+        """(bytes from first to last element, bytes per step) of each dimension that moves."""
+        if self._strides is None:
+            pairs = [(n, abs(s) * self.unit) for n, s in zip(self.sizes, self.steps) if n > 1 and s]
+            self._strides = [((n - 1) * stride, stride) for n, stride in pairs]
+        return self._strides
 
     def covers(self, other: Region) -> bool:
         """Every byte of `other` is in this region (False when not sure)."""
@@ -108,24 +116,19 @@ def _interleaved(a: Region, b: Region) -> bool:
     Law: dimensions whose step is a multiple of the period vanish modulo it; the others span an interval. Two intervals
     on the circle that do not meet prove that the patterns do not.
     """
-    for region in (a, b):
-        for step in region.steps:
-            period = abs(step) * region.unit
-            if period <= 1:
-                continue
-            span_a, span_b = _span(a, period), _span(b, period)
-            if span_a > period or span_b > period:
-                continue
-            ahead = (b.lo - a.lo) % period
-            if ahead >= span_a and (period - ahead if ahead else 0) >= span_b:
-                return True
+    dims_a, dims_b = a.strides(), b.strides()
+    gap = b.lo - a.lo
+    for _, period in (*dims_a, *dims_b):
+        span_a, span_b = a.width, b.width
+        for reach, stride in dims_a:
+            if stride % period:
+                span_a += reach
+        for reach, stride in dims_b:
+            if stride % period:
+                span_b += reach
+        if span_a + span_b > period:
+            continue
+        ahead = gap % period
+        if ahead >= span_a and period - ahead >= span_b:
+            return True
     return False
-
-
-def _span(r: Region, period: int) -> int:
-    span = r.width
-    for size, step in zip(r.sizes, r.steps):
-        stride = abs(step) * r.unit
-        if stride % period:
-            span += (size - 1) * stride
-    return span
