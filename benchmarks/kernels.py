@@ -1,7 +1,9 @@
 """Speed of the value kernels on this host: bare tile kernel against the matmul instruction, other words, threads.
 
-Run with `python benchmarks/kernels.py`; NEURONSIM_CPU chooses the level. Bound by nothing in the tests: host clocks vary.
+Run with `python benchmarks/kernels.py`; NEURONSIM_CPU chooses the level. Nothing in the tests
+depends on it: hosts differ.
 """
+
 from __future__ import annotations
 
 import time
@@ -21,7 +23,13 @@ SBUF_BYTES, PSUM_BYTES = 192 << 10, 16 << 10  # source: nki/guides/architecture/
 def tile(start: int, sizes: tuple[int, ...], dtype: str, partitions: int = 128, space: int = SBUF) -> np.ndarray:
     """A contiguous operand."""
     o = np.zeros((), WORD["dst"])
-    o["start"], o["partitions"], o["dtype"], o["space"], o["size"] = start, partitions, dtypes.BY_NAME[dtype].code, space, 1
+    o["start"], o["partitions"], o["dtype"], o["space"], o["size"] = (
+        start,
+        partitions,
+        dtypes.BY_NAME[dtype].code,
+        space,
+        1,
+    )
     o["size"][4 - len(sizes) :] = sizes
     o["step"][4 - len(sizes) :] = [int(np.prod(sizes[i + 1 :])) for i in range(len(sizes))]
     return o
@@ -71,13 +79,28 @@ def main() -> None:
     for dtype in ("bf16", "fp32", "fp16", "fp8_e4m3"):
         load = word("load_stationary", src0=tile(0, (128,), dtype))
         matmul = word("matmul", dst=tile(0, (512,), "fp32", space=PSUM), src0=tile(4096, (512,), dtype), flags=1)
-        alone, pair = seconds(np.concatenate([load, *[matmul] * 20]), 10) / 20, seconds(np.concatenate([load, matmul]), 100)
-        print(f"matmul 128x128x512 {dtype:9}: {alone * 1e6:6.1f} us {flops / alone / 1e9:5.0f} GFLOP/s "
-              f"({flops / alone / 1e9 / light:.0%} of bare); with its load {flops / pair / 1e9:5.0f} GFLOP/s")
+        alone, pair = (
+            seconds(np.concatenate([load, *[matmul] * 20]), 10) / 20,
+            seconds(np.concatenate([load, matmul]), 100),
+        )
+        print(
+            f"matmul 128x128x512 {dtype:9}: {alone * 1e6:6.1f} us {flops / alone / 1e9:5.0f} GFLOP/s "
+            f"({flops / alone / 1e9 / light:.0%} of bare); with its load {flops / pair / 1e9:5.0f} GFLOP/s"
+        )
     window = tile(4096, (14, 14), "bf16")
     window["step"][2:] = [30, 2]
-    t = seconds(np.concatenate([word("load_stationary", src0=tile(0, (128,), "bf16")), *[word(
-        "matmul", dst=tile(0, (196,), "fp32", space=PSUM), src0=window, flags=1)] * 20]), 10) / 20
+    t = (
+        seconds(
+            np.concatenate(
+                [
+                    word("load_stationary", src0=tile(0, (128,), "bf16")),
+                    *[word("matmul", dst=tile(0, (196,), "fp32", space=PSUM), src0=window, flags=1)] * 20,
+                ]
+            ),
+            10,
+        )
+        / 20
+    )
     print(f"matmul 128x128x(14x14, stride 2) bf16: {t * 1e6:6.1f} us {2 * 128 * 128 * 196 / t / 1e9:5.0f} GFLOP/s")
     a, b = tile(0, (512,), "bf16"), tile(8192, (512,), "bf16")
     psum = tile(0, (512,), "fp32", space=PSUM)
@@ -93,7 +116,9 @@ def main() -> None:
     for name, w in others.items():
         t = seconds(w, 200)
         print(f"{name:30} 128x512: {t * 1e6:6.2f} us {128 * 512 / t / 1e9:6.1f} G elements/s")
-    tiny = seconds(np.concatenate([word("tensor_copy", dst=tile(0, (1,), "fp32", 1), src0=tile(64, (1,), "fp32", 1))] * 100), 100)
+    tiny = seconds(
+        np.concatenate([word("tensor_copy", dst=tile(0, (1,), "fp32", 1), src0=tile(64, (1,), "fp32", 1))] * 100), 100
+    )
     print(f"overhead per word (tensor_copy of one element): {tiny / 100 * 1e9:.0f} ns")
 
 

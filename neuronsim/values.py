@@ -5,6 +5,7 @@ of it, ties go by op id (engine, index). Operations run one after the other at t
 ended in between has written a source, the sources are copied aside at the start first, so a race shows. Kernels do the
 frequent words without the GIL, `neuronsim/insns` the rest. Not responsible for time (`neuronsim/timing.py`).
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -67,12 +68,18 @@ class Core:
         self._variables = [_buffer(v) for v in stage.variables]
         self._memory = new_memory(target.sbuf_partition_bytes, target.psum_partition_bytes)
         self._memory.variables = dict(enumerate(self._variables, start=1))
-        self._executor = Executor(self._memory.sbuf, self._memory.psum, self._streams, self._descriptors,
-                                  self._variables, self._numpy_op)
+        self._executor = Executor(
+            self._memory.sbuf, self._memory.psum, self._streams, self._descriptors, self._variables, self._numpy_op
+        )
         self._plan: _Plan | None = None
 
-    def run(self, timeline: Timeline | None, inputs: Mapping[str, np.ndarray], threads: int = 1,
-            find_nonfinite: bool = False) -> dict[str, np.ndarray]:
+    def run(
+        self,
+        timeline: Timeline | None,
+        inputs: Mapping[str, np.ndarray],
+        threads: int = 1,
+        find_nonfinite: bool = False,
+    ) -> dict[str, np.ndarray]:
         """Run the stage once, from cleared memories.
 
         Args:
@@ -84,8 +91,10 @@ class Core:
         Raises: InputError, SimulationError.
         """
         self._load(inputs)
-        plan = self._planned(simulate(self.stage, self.target) if timeline is None else timeline,
-                             1 if find_nonfinite else max(1, threads))
+        plan = self._planned(
+            simulate(self.stage, self.target) if timeline is None else timeline,
+            1 if find_nonfinite else max(1, threads),
+        )
         if plan.graph is not None:
             self._executor.run_threads(plan.threads, plan.graph)
         else:
@@ -138,8 +147,11 @@ class Core:
         ops = np.flatnonzero((opcode != NOP) & ~((opcode == DMA_TRIGGER) & (self._words["count"] == 0)))
         loads = np.cumsum(opcode == LOAD_STATIONARY) - 1  # the tensor engine comes first in op ids
         if np.any((opcode == MATMUL) & (loads < 0)):
-            raise SimulationError("a matmul comes before any load_stationary", code="NO_STATIONARY",
-                                  where=f"tensor[{int(np.flatnonzero((opcode == MATMUL) & (loads < 0))[0])}]")
+            raise SimulationError(
+                "a matmul comes before any load_stationary",
+                code="NO_STATIONARY",
+                where=f"tensor[{int(np.flatnonzero((opcode == MATMUL) & (loads < 0))[0])}]",
+            )
         is_load = opcode[ops] == LOAD_STATIONARY
         tick = np.where(is_load, start[ops], end[ops])
         order = np.lexsort((ops, is_load, tick))
@@ -148,8 +160,9 @@ class Core:
         actions["slot"], actions["sample"] = np.maximum(loads[ops[order]], 0), -1
         return actions
 
-    def _with_samples(self, base: np.ndarray, early: np.ndarray, start: np.ndarray, end: np.ndarray,
-                      threads: int) -> tuple[np.ndarray, int]:
+    def _with_samples(
+        self, base: np.ndarray, early: np.ndarray, start: np.ndarray, end: np.ndarray, threads: int
+    ) -> tuple[np.ndarray, int]:
         """Insert a SAMPLE action at the start of every early one; split the others into parts for the threads."""
         base = base.copy()
         base["sample"][early] = np.arange(int(early.sum()))
@@ -169,8 +182,9 @@ class Core:
         opcode, extent = self._words["opcode"][op], self._words["extent"][op]
         unit = np.where(opcode == MATMUL, 32, np.where(opcode == DMA_TRIGGER, 1, 32))
         parts = np.minimum(threads, extent // unit)
-        small = self._words["work"][op] < np.where(opcode == MATMUL, 2 * MATMUL_PART,
-                                                   np.where(opcode == DMA_TRIGGER, TRANSFER_PART, 2 * ENGINE_PART))
+        small = self._words["work"][op] < np.where(
+            opcode == MATMUL, 2 * MATMUL_PART, np.where(opcode == DMA_TRIGGER, TRANSFER_PART, 2 * ENGINE_PART)
+        )
         parts = np.where(whole | small | ~self._words["splits"][op], 1, np.maximum(parts, 1)).astype(np.int64)
         made = np.repeat(actions, parts)
         number = np.arange(len(made)) - np.repeat(np.cumsum(parts) - parts, parts)
@@ -181,8 +195,10 @@ class Core:
         return made
 
     def _set_cells(self, slots: int) -> None:
-        across = {m: -(-size // CELL_BYTES) * CELLS_ACROSS for m, size in
-                  (("sbuf", self.target.sbuf_partition_bytes), ("psum", self.target.psum_partition_bytes))}
+        across = {
+            m: -(-size // CELL_BYTES) * CELLS_ACROSS
+            for m, size in (("sbuf", self.target.sbuf_partition_bytes), ("psum", self.target.psum_partition_bytes))
+        }
         slot_cell = across["sbuf"] + across["psum"]
         written = np.zeros(len(self._variables) + 1, bool)
         written[self._descriptors["dst_var"]] = True
@@ -192,8 +208,9 @@ class Core:
             first.append(cells if is_written else -1)
             shift.append(bits)
             cells += (v.size_bytes >> bits) + 1 if is_written else 0
-        self._executor.set_cells(across["sbuf"], slot_cell, cells + 1, np.array([*first, -1], np.int64),
-                                 np.array([*shift, 0], np.int64))
+        self._executor.set_cells(
+            across["sbuf"], slot_cell, cells + 1, np.array([*first, -1], np.int64), np.array([*shift, 0], np.int64)
+        )
 
 
 def _columns(streams: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -207,17 +224,21 @@ def _columns(streams: list[np.ndarray]) -> dict[str, np.ndarray]:
     by_row = np.isin(opcode, (*range(0x10, 0x1B), 0x30, 0x31))  # rows are independent, and these have kernels
     aligned = np.concatenate([s["dst"]["partition"] % 32 == 0 for s in streams])
     return {
-        "opcode": opcode, "count": count,
+        "opcode": opcode,
+        "count": count,
         "engine": np.repeat(np.arange(len(streams), dtype=np.uint8), [len(s) for s in streams]),
         "index": np.concatenate([np.arange(len(s)) for s in streams]),
         "extent": np.where(transfer, count, np.where(matmul, elements, partitions)).astype(np.int64),
-        "work": np.where(transfer, TRANSFER_PART, np.where(matmul, elements, np.maximum(elements, source) * partitions)),
+        "work": np.where(
+            transfer, TRANSFER_PART, np.where(matmul, elements, np.maximum(elements, source) * partitions)
+        ),
         "splits": transfer | matmul | (by_row & aligned),
     }
 
 
-def _ticks(start: np.ndarray, end: np.ndarray, transfer_op: np.ndarray, transfer_start: np.ndarray,
-           transfer_end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ticks(
+    start: np.ndarray, end: np.ndarray, transfer_op: np.ndarray, transfer_start: np.ndarray, transfer_end: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Start and end tick of the effect of each op id: of the transfer for a dma_trigger."""
     first, last = (np.array(x, np.int64, order="C") for x in (start, end))
     first[transfer_op], last[transfer_op] = transfer_start, transfer_end
@@ -243,8 +264,13 @@ def _buffer(variable: Variable) -> np.ndarray:
         return np.zeros(variable.size_bytes, np.uint8)
     data = variable.data.reshape(-1).view(np.uint8)
     if data.size != variable.size_bytes:
-        raise SimulationError("weight data of the wrong size", code="WEIGHT_SIZE", where=variable.name,
-                              limit=variable.size_bytes, actual=data.size)
+        raise SimulationError(
+            "weight data of the wrong size",
+            code="WEIGHT_SIZE",
+            where=variable.name,
+            limit=variable.size_bytes,
+            actual=data.size,
+        )
     return data
 
 
@@ -253,6 +279,10 @@ def _checked(variable: Variable, inputs: Mapping[str, np.ndarray]) -> np.ndarray
     if array is None:
         raise InputError("input missing", where=variable.name, help="inputs are: " + (", ".join(inputs) or "none"))
     if array.shape != variable.shape or array.dtype != variable.dtype.numpy:
-        raise InputError("input of another shape or type", where=variable.name,
-                         limit=f"{variable.shape} {variable.dtype.numpy}", actual=f"{array.shape} {array.dtype}")
+        raise InputError(
+            "input of another shape or type",
+            where=variable.name,
+            limit=f"{variable.shape} {variable.dtype.numpy}",
+            actual=f"{array.shape} {array.dtype}",
+        )
     return array

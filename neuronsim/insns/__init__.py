@@ -1,4 +1,5 @@
 """The meaning of each instruction, one numpy file per mnemonic. Compiled kernels must agree with these bit for bit."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -37,9 +38,29 @@ from neuronsim.insns.memory import Memory, Tiles
 MEANINGS: dict[str, Callable[[Tiles], None]] = {
     module.__name__.rpartition(".")[2]: module.meaning
     for module in (
-        activation, activation_reduce, affine_select, bn_aggr, bn_stats, find_index8, iota, match_replace8, max8, memset,
-        nop, partition_reduce, reciprocal, scalar_tensor_tensor, tensor_copy, tensor_copy_predicated, tensor_reduce,
-        tensor_scalar, tensor_scalar_cumulative, tensor_scalar_reduce, tensor_tensor, tensor_tensor_scan, transpose,
+        activation,
+        activation_reduce,
+        affine_select,
+        bn_aggr,
+        bn_stats,
+        find_index8,
+        iota,
+        match_replace8,
+        max8,
+        memset,
+        nop,
+        partition_reduce,
+        reciprocal,
+        scalar_tensor_tensor,
+        tensor_copy,
+        tensor_copy_predicated,
+        tensor_reduce,
+        tensor_scalar,
+        tensor_scalar_cumulative,
+        tensor_scalar_reduce,
+        tensor_tensor,
+        tensor_tensor_scan,
+        transpose,
     )
 }
 

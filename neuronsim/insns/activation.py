@@ -18,4 +18,5 @@ def results(tiles: Tiles) -> np.ndarray:
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     tiles.write("dst", results(tiles))

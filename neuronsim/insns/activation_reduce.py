@@ -8,6 +8,7 @@ from neuronsim.insns.memory import Tiles
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     x = activation.results(tiles)
     tiles.write("dst", x)
     with np.errstate(all="ignore"):

@@ -9,6 +9,7 @@ from neuronsim.insns.memory import Tiles
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     w = tiles.word
     pattern = affine(w, w["src1"], int(w["dst"]["partitions"]), w["dst"]["size"])
     test = alu.exact_integer(int(w["op0"]), pattern, np.zeros((), np.int64))

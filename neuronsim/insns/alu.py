@@ -3,6 +3,7 @@
 Values travel between two operators as fp32, or as integers after a bitwise operator. Compiled twin of the fp32 part:
 `neuronsim/_core/kernels/alu.h`.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -15,7 +16,9 @@ Array = np.ndarray
 Binary = Callable[[Array, Array], Array]
 
 BYPASS = ALU_OPS["bypass"]
-BITWISE = {ALU_OPS[n]: n for n in ("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "shift_left", "shift_right")}
+BITWISE = {
+    ALU_OPS[n]: n for n in ("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "shift_left", "shift_right")
+}
 
 
 def maximum(x: Array, y: Array) -> Array:
@@ -31,6 +34,7 @@ def minimum(x: Array, y: Array) -> Array:
 
 
 def relu(x: Array) -> Array:
+    """max(x, 0): NaN stays, -0 becomes +0."""
     return np.where(np.isnan(x) | (x > 0), x, np.float32(0))
 
 
@@ -47,15 +51,29 @@ def _rsqrt(x: Array, _: Array) -> Array:
 
 
 _FLOAT: dict[str, Binary] = {
-    "add": lambda x, y: x + y, "subtract": lambda x, y: x - y, "mult": lambda x, y: x * y,
-    "max": maximum, "min": minimum,
-    "is_equal": lambda x, y: x == y, "not_equal": lambda x, y: x != y, "is_ge": lambda x, y: x >= y,
-    "is_gt": lambda x, y: x > y, "is_le": lambda x, y: x <= y, "is_lt": lambda x, y: x < y,
-    "logical_and": lambda x, y: (x != 0) & (y != 0), "logical_or": lambda x, y: (x != 0) | (y != 0),
-    "logical_xor": lambda x, y: (x != 0) ^ (y != 0), "power": _power,
-    "abs_max": lambda x, y: maximum(np.abs(x), np.abs(y)), "abs_min": lambda x, y: minimum(np.abs(x), np.abs(y)),
-    "abs": lambda x, _: np.abs(x), "square": lambda x, _: x * x, "relu": lambda x, _: relu(x), "rsqrt": _rsqrt,
-    "reciprocal": lambda x, _: np.float32(1) / x, "divide": lambda x, y: x / y,
+    "add": lambda x, y: x + y,
+    "subtract": lambda x, y: x - y,
+    "mult": lambda x, y: x * y,
+    "max": maximum,
+    "min": minimum,
+    "is_equal": lambda x, y: x == y,
+    "not_equal": lambda x, y: x != y,
+    "is_ge": lambda x, y: x >= y,
+    "is_gt": lambda x, y: x > y,
+    "is_le": lambda x, y: x <= y,
+    "is_lt": lambda x, y: x < y,
+    "logical_and": lambda x, y: (x != 0) & (y != 0),
+    "logical_or": lambda x, y: (x != 0) | (y != 0),
+    "logical_xor": lambda x, y: (x != 0) ^ (y != 0),
+    "power": _power,
+    "abs_max": lambda x, y: maximum(np.abs(x), np.abs(y)),
+    "abs_min": lambda x, y: minimum(np.abs(x), np.abs(y)),
+    "abs": lambda x, _: np.abs(x),
+    "square": lambda x, _: x * x,
+    "relu": lambda x, _: relu(x),
+    "rsqrt": _rsqrt,
+    "reciprocal": lambda x, _: np.float32(1) / x,
+    "divide": lambda x, y: x / y,
 }
 _FLOAT_BY_CODE = {ALU_OPS[name]: f for name, f in _FLOAT.items()}
 UNARY = {ALU_OPS[n] for n in ("abs", "square", "relu", "rsqrt", "reciprocal", "bitwise_not")}
@@ -89,14 +107,19 @@ def apply(op: int, x: Array, y: Array, swap: bool = False) -> Array:
 
 
 def _bitwise(name: str, x: Array, y: Array) -> Array:
-    """32-bit; shifts by 32 or more (or a negative count, taken modulo 2^32) give 0, or the sign for signed right shifts."""
+    """32-bit; shifts by 32 or more, or by a negative count, give 0, or the sign for signed right shifts."""
     y_bits = y.astype(np.uint32)
     if name == "shift_right":
-        return np.right_shift(x, np.minimum(y_bits, 31).astype(x.dtype)) if x.dtype.kind == "i" else np.where(
-            y_bits > 31, np.uint32(0), x >> np.minimum(y_bits, np.uint32(31)))
+        return (
+            np.right_shift(x, np.minimum(y_bits, 31).astype(x.dtype))
+            if x.dtype.kind == "i"
+            else np.where(y_bits > 31, np.uint32(0), x >> np.minimum(y_bits, np.uint32(31)))
+        )
     u = x.astype(np.uint32)
     results: dict[str, Callable[[], Array]] = {
-        "bitwise_and": lambda: u & y_bits, "bitwise_or": lambda: u | y_bits, "bitwise_xor": lambda: u ^ y_bits,
+        "bitwise_and": lambda: u & y_bits,
+        "bitwise_or": lambda: u | y_bits,
+        "bitwise_xor": lambda: u ^ y_bits,
         "bitwise_not": lambda: ~u,
         "shift_left": lambda: np.where(y_bits > 31, np.uint32(0), u << np.minimum(y_bits, np.uint32(31))),
     }
@@ -108,9 +131,17 @@ def exact_integer(op: int, x: Array, y: Array) -> Array | None:
     a, b = x.astype(np.int64), y.astype(np.int64)
     name = next(n for n, code in ALU_OPS.items() if code == op)
     results: dict[str, Callable[[], Array]] = {
-        "add": lambda: a + b, "subtract": lambda: a - b, "mult": lambda: a * b, "max": lambda: np.maximum(a, b),
-        "min": lambda: np.minimum(a, b), "is_equal": lambda: a == b, "not_equal": lambda: a != b,
-        "is_ge": lambda: a >= b, "is_gt": lambda: a > b, "is_le": lambda: a <= b, "is_lt": lambda: a < b,
+        "add": lambda: a + b,
+        "subtract": lambda: a - b,
+        "mult": lambda: a * b,
+        "max": lambda: np.maximum(a, b),
+        "min": lambda: np.minimum(a, b),
+        "is_equal": lambda: a == b,
+        "not_equal": lambda: a != b,
+        "is_ge": lambda: a >= b,
+        "is_gt": lambda: a > b,
+        "is_le": lambda: a <= b,
+        "is_lt": lambda: a < b,
     }
     return results[name]().astype(np.int64) if name in results else None
 

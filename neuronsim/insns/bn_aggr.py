@@ -11,6 +11,7 @@ from neuronsim.insns.memory import Tiles
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     x = tiles.rows("src0")
     triples = x.reshape(len(x), -1, 3)
     count, total, squares = (np.zeros(len(x), np.float32) for _ in range(3))

@@ -2,6 +2,7 @@
 
 The validator (`isa.validator`) knows the documented limits and is stricter; this is what memory safety needs.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -34,9 +35,13 @@ def check(stage: Stage, target: Target) -> None:
 def _refuse(bad: np.ndarray, what: str, where: str, limit: object = None, actual: np.ndarray | None = None) -> None:
     rows = np.flatnonzero(bad)
     if len(rows):
-        raise MemoryFault(what, where=where.format(int(rows[0])), limit=limit,
-                          actual=None if actual is None else int(actual[rows[0]]),
-                          help="validate the program with `isa.validator.validate`")
+        raise MemoryFault(
+            what,
+            where=where.format(int(rows[0])),
+            limit=limit,
+            actual=None if actual is None else int(actual[rows[0]]),
+            help="validate the program with `isa.validator.validate`",
+        )
 
 
 def _check_stream(s: np.ndarray, engine: str, target: Target, descriptors: int) -> None:
@@ -70,8 +75,13 @@ def _check_operand(o: np.ndarray, where: str, target: Target) -> None:
     _refuse(used & ((space == 3) | ~_ENGINE_DTYPES[o["dtype"]]), "operand of an unknown memory or type", where)
     _refuse(used & ((o["size"] == 0).any(axis=1) | (o["partitions"] == 0)), "operand without elements", where)
     _refuse(used & (partitions > PARTITIONS), "operand beyond the last partition", where, PARTITIONS, partitions)
-    _refuse(used & ((low < 0) | (high > _capacity(space, target))), "operand outside its partition", where,
-            f"{target.sbuf_partition_bytes} (SBUF), {target.psum_partition_bytes} (PSUM) bytes", np.where(low < 0, low, high))
+    _refuse(
+        used & ((low < 0) | (high > _capacity(space, target))),
+        "operand outside its partition",
+        where,
+        f"{target.sbuf_partition_bytes} (SBUF), {target.psum_partition_bytes} (PSUM) bytes",
+        np.where(low < 0, low, high),
+    )
 
 
 def _check_pointer(p: np.ndarray, rows: np.ndarray, where: str, target: Target) -> None:
@@ -94,15 +104,28 @@ def _check_shapes(s: np.ndarray, where: str) -> None:
     _refuse(pointwise & (count["dst"] != count["src0"]), "element counts of dst and src0 differ", where)
     _refuse(two & (count["dst"] != count["src1"]), "element counts of dst and src1 differ", where)
     second = np.isin(op, (0x13, 0x31))
-    _refuse(second & ((rows["dst"] != rows["src1"]) | (count["src1"] != 1)), "dst1 is not one element per partition", where)
-    inner = np.where(np.arange(4) >= 4 - np.minimum(s["axes"], 4)[:, None], s["src0"]["size"], 1).astype(np.int64).prod(axis=1)
+    _refuse(
+        second & ((rows["dst"] != rows["src1"]) | (count["src1"] != 1)), "dst1 is not one element per partition", where
+    )
+    inner = (
+        np.where(np.arange(4) >= 4 - np.minimum(s["axes"], 4)[:, None], s["src0"]["size"], 1)
+        .astype(np.int64)
+        .prod(axis=1)
+    )
     _refuse((op == TENSOR_REDUCE) & (count["dst"] * inner != count["src0"]), "dst is not src0 without its axes", where)
     _refuse((op == BN_STATS) & ((count["src0"] > MAX_COLUMNS) | (count["dst"] != 6)), "bn_stats shape", where)
     _refuse((op == BN_AGGR) & ((count["src0"] % 3 != 0) | (count["dst"] != 2)), "bn_aggr shape", where)
-    _refuse((op == LOAD_STATIONARY) & (count["src0"] > PARTITIONS), "stationary wider than 128", where, 128, count["src0"])
+    _refuse(
+        (op == LOAD_STATIONARY) & (count["src0"] > PARTITIONS), "stationary wider than 128", where, 128, count["src0"]
+    )
     matmul = op == MATMUL
-    _refuse(matmul & ((count["src0"] > MAX_COLUMNS) | (count["dst"] != count["src0"])), "columns of matmul", where,
-            MAX_COLUMNS, count["src0"])
+    _refuse(
+        matmul & ((count["src0"] > MAX_COLUMNS) | (count["dst"] != count["src0"])),
+        "columns of matmul",
+        where,
+        MAX_COLUMNS,
+        count["src0"],
+    )
     wide = np.isin(s["dst"]["dtype"], [dtypes.BY_NAME["fp32"].code, dtypes.BY_NAME["int32"].code])
     _refuse(matmul & ~(wide & ((s["dst"]["space"] & 3) == PSUM)), "matmul writes PSUM in fp32 or int32", where)
 
@@ -122,20 +145,43 @@ def _check_descriptors(stage: Stage, target: Target) -> None:
         _refuse(variable >= len(sizes), f"{side}: no such variable", where, len(sizes) - 1, variable)
         _refuse(dtypes.SIZES[d[f"{side}_dtype"]] == 0, f"{side}: unknown type", where)
         size = np.concatenate([rows[:, None], d["size"][:, 1:].astype(np.int64)], axis=1)
-        _check_side(variable, d[f"{side}_off"].astype(np.int64), d[f"{side}_step"].astype(np.int64), size,
-                    dtypes.SIZES[d[f"{side}_dtype"]], sizes, f"{side} of {where}", target)
+        _check_side(
+            variable,
+            d[f"{side}_off"].astype(np.int64),
+            d[f"{side}_step"].astype(np.int64),
+            size,
+            dtypes.SIZES[d[f"{side}_dtype"]],
+            sizes,
+            f"{side} of {where}",
+            target,
+        )
     writes_weight = np.array([False] + [v.kind == WEIGHT for v in stage.variables])
     _refuse(writes_weight[d["dst_var"]], "descriptor writes a weight", where)
     indexed = d[gather | scatter]
     steps = np.zeros((len(indexed), 4), np.int64)
     steps[:, 0] = indexed["index_step"]
-    _check_side(np.zeros(len(indexed), np.int64), indexed["index_off"].astype(np.int64), steps,
-                np.maximum(indexed["size"] * [1, 0, 0, 0], 1).astype(np.int64), np.full(len(indexed), 4), sizes,
-                "index of gather or scatter {}", target)
+    _check_side(
+        np.zeros(len(indexed), np.int64),
+        indexed["index_off"].astype(np.int64),
+        steps,
+        np.maximum(indexed["size"] * [1, 0, 0, 0], 1).astype(np.int64),
+        np.full(len(indexed), 4),
+        sizes,
+        "index of gather or scatter {}",
+        target,
+    )
 
 
-def _check_side(variable: np.ndarray, offset: np.ndarray, step: np.ndarray, size: np.ndarray, element: np.ndarray,
-                sizes: np.ndarray, where: str, target: Target) -> None:
+def _check_side(
+    variable: np.ndarray,
+    offset: np.ndarray,
+    step: np.ndarray,
+    size: np.ndarray,
+    element: np.ndarray,
+    sizes: np.ndarray,
+    where: str,
+    target: Target,
+) -> None:
     """Bounds of one side: bytes of a variable, or partitions and bytes of SBUF."""
     sbuf = variable == 0
     half = SBUF_PARTITION_STRIDE // 2
@@ -148,5 +194,11 @@ def _check_side(variable: np.ndarray, offset: np.ndarray, step: np.ndarray, size
     limit = np.where(sbuf, target.sbuf_partition_bytes, sizes[variable])
     first = offset // SBUF_PARTITION_STRIDE + np.minimum(walk, 0).sum(axis=1)
     last = offset // SBUF_PARTITION_STRIDE + np.maximum(walk, 0).sum(axis=1)
-    _refuse((offset < 0) | (low < 0) | (high > limit), "descriptor outside its memory", where, None, np.where(low < 0, low, high))
+    _refuse(
+        (offset < 0) | (low < 0) | (high > limit),
+        "descriptor outside its memory",
+        where,
+        None,
+        np.where(low < 0, low, high),
+    )
     _refuse(sbuf & ((first < 0) | (last >= PARTITIONS)), "descriptor beyond the partitions", where, PARTITIONS, last)

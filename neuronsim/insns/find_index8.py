@@ -24,6 +24,7 @@ def matches(x: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     both = tiles.all_integer("src0", "src1")
     x, wanted = (tiles.numbers(s).astype(np.int64) if both else tiles.rows(s) for s in ("src0", "src1"))
     found = matches(x, wanted)

@@ -8,6 +8,7 @@ subnormal results included, inside the whole fp32 range; `sin` is NaN above 2^20
 Source: polynomials are Taylor series with the argument reductions stated at each; `ERFCX` is a Chebyshev fit of
 degree 18 to exp(z^2) erfc(z) (1 + 2z) in t = (z - 3.75) / (z + 3.75), maximum relative error 1e-13.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -25,21 +26,70 @@ MAGIC = float.fromhex("0x1.8p52")
 SQRT_HALF_BITS = np.uint64(0x3FE6A09E667F3BCD)
 PI_PARTS = tuple(float.fromhex(x) for x in ("0x1.921fb544p+1", "0x1.0b4611a6p-33", "0x1.3198a2e037073p-68"))
 
-EXP = (1.0, 1.0, 1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320, 1.0 / 362880, 1.0 / 3628800,
-       1.0 / 39916800)
+EXP = (
+    1.0,
+    1.0,
+    1.0 / 2,
+    1.0 / 6,
+    1.0 / 24,
+    1.0 / 120,
+    1.0 / 720,
+    1.0 / 5040,
+    1.0 / 40320,
+    1.0 / 362880,
+    1.0 / 3628800,
+    1.0 / 39916800,
+)
 ATANH = (2.0, *(2.0 / n for n in range(3, 28, 2)))
-ERF = (1.0, -1.0 / 3, 1.0 / 10, -1.0 / 42, 1.0 / 216, -1.0 / 1320, 1.0 / 9360, -1.0 / 75600, 1.0 / 685440,
-       -1.0 / 6894720, 1.0 / 76204800, -1.0 / 918086400)
+ERF = (
+    1.0,
+    -1.0 / 3,
+    1.0 / 10,
+    -1.0 / 42,
+    1.0 / 216,
+    -1.0 / 1320,
+    1.0 / 9360,
+    -1.0 / 75600,
+    1.0 / 685440,
+    -1.0 / 6894720,
+    1.0 / 76204800,
+    -1.0 / 918086400,
+)
 TANH = (1.0, -1.0 / 3, 2.0 / 15, -17.0 / 315, 62.0 / 2835, -1382.0 / 155925)
-SIN = (1.0, -1.0 / 6, 1.0 / 120, -1.0 / 5040, 1.0 / 362880, -1.0 / 39916800, 1.0 / 6227020800.0,
-       -1.0 / 1307674368000.0, 1.0 / 355687428096000.0, -1.0 / 121645100408832000.0)
+SIN = (
+    1.0,
+    -1.0 / 6,
+    1.0 / 120,
+    -1.0 / 5040,
+    1.0 / 362880,
+    -1.0 / 39916800,
+    1.0 / 6227020800.0,
+    -1.0 / 1307674368000.0,
+    1.0 / 355687428096000.0,
+    -1.0 / 121645100408832000.0,
+)
 ATAN = tuple((-1.0 if n % 4 == 3 else 1.0) / n for n in range(1, 32, 2))
 ERFCX = (
-    1.2375126308377937, -0.1402405985848992, 0.003585415492439431, 0.08227673845044872, -0.10880393037451494,
-    0.09230432187446842, -0.05869339557071301, 0.02836227155926427, -0.00974659951455914, 0.0017556520728242429,
-    0.0002937898629192299, -0.00029022379047170056, 5.147039600108054e-05, 2.2498527461298323e-05,
-    -1.1180703274712747e-05, -1.0893030779703113e-06, 1.509717537551057e-06, 1.2741706635944363e-08,
-    -1.2659590750396315e-07)
+    1.2375126308377937,
+    -0.1402405985848992,
+    0.003585415492439431,
+    0.08227673845044872,
+    -0.10880393037451494,
+    0.09230432187446842,
+    -0.05869339557071301,
+    0.02836227155926427,
+    -0.00974659951455914,
+    0.0017556520728242429,
+    0.0002937898629192299,
+    -0.00029022379047170056,
+    5.147039600108054e-05,
+    2.2498527461298323e-05,
+    -1.1180703274712747e-05,
+    -1.0893030779703113e-06,
+    1.509717537551057e-06,
+    1.2741706635944363e-08,
+    -1.2659590750396315e-07,
+)
 
 
 def horner(coefficients: Sequence[float], x: Array) -> Array:
@@ -51,10 +101,12 @@ def horner(coefficients: Sequence[float], x: Array) -> Array:
 
 
 def at_least(x: Array, low: float) -> Array:
+    """x, or `low` where it is below; NaN stays."""
     return np.where(x < low, low, x)
 
 
 def at_most(x: Array, high: float) -> Array:
+    """x, or `high` where it is above; NaN stays."""
     return np.where(x > high, high, x)
 
 
@@ -90,17 +142,20 @@ def erfc_positive(z: Array) -> Array:
 
 
 def erf64(x: Array) -> Array:
+    """Taylor series below 0.75, else 1 - erfc(|x|)."""
     small = horner(ERF, x * x) * x * 1.1283791670955126
     large = 1.0 - erfc_positive(np.abs(x))
     return np.where(np.abs(x) < 0.75, small, np.where(x < 0.0, -large, large))
 
 
 def tanh64(x: Array) -> Array:
+    """Taylor series below 0.125, else 1 - 2 / (e^2x + 1)."""
     small = horner(TANH, x * x) * x
     return np.where(np.abs(x) < 0.125, small, 1.0 - 2.0 / (exp64(2.0 * x) + 1.0))
 
 
 def sigmoid64(x: Array) -> Array:
+    """1 / (1 + e^-x)."""
     return 1.0 / (1.0 + exp64(-x))
 
 
@@ -113,17 +168,20 @@ def gelu64(x: Array) -> Array:
 
 
 def gelu_tanh64(x: Array) -> Array:
+    """x / (1 + e^-2u), u = sqrt(2 / pi) (x + 0.044715 x^3)."""
     c = at_least(x, -40.0)
     u = 0.7978845608028654 * (c + 0.044715 * (c * c * c))
     return c / (1.0 + exp64(-2.0 * u))
 
 
 def silu64(x: Array) -> Array:
+    """x / (1 + e^-x); below -200 it is -0 in fp32."""
     c = at_least(x, -200.0)
     return c / (1.0 + exp64(-c))
 
 
 def softplus64(x: Array) -> Array:
+    """max(x, 0) + ln(1 + e^-|x|)."""
     u = exp64(-np.abs(x))
     return at_least(x, 0.0) + atanh2(u / (2.0 + u))
 
@@ -174,10 +232,13 @@ def power64(x: Array, y: Array) -> Array:
 
 def power(x: Array, y: Array) -> Array:
     """ALU power on fp32."""
-    return power64(x.astype(F64), np.broadcast_to(y, np.broadcast_shapes(x.shape, y.shape)).astype(F64)).astype(np.float32)
+    return power64(x.astype(F64), np.broadcast_to(y, np.broadcast_shapes(x.shape, y.shape)).astype(F64)).astype(
+        np.float32
+    )
 
 
 def rsqrt(x: Array) -> Array:
+    """1 / sqrt(x) in float64, rounded to fp32."""
     return (1.0 / np.sqrt(x.astype(F64))).astype(np.float32)
 
 
@@ -191,11 +252,26 @@ def _in_float64(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
 
 
 _BY_NAME: dict[str, Callable[[Array], Array]] = {
-    "copy": lambda x: x, "relu": alu.relu, "square": lambda x: x * x, "sigmoid": _in_float64(sigmoid64),
-    "tanh": _in_float64(tanh64), "exp": _in_float64(exp64), "log": _in_float64(log64), "sqrt": np.sqrt, "rsqrt": rsqrt,
-    "reciprocal": lambda x: np.float32(1) / x, "gelu": _in_float64(gelu64), "gelu_tanh": _in_float64(gelu_tanh64),
-    "silu": _in_float64(silu64), "softplus": _in_float64(softplus64), "mish": _in_float64(mish64),
-    "erf": _in_float64(erf64), "sin": _in_float64(sin64), "arctan": _in_float64(arctan64), "sign": sign, "abs": np.abs,
+    "copy": lambda x: x,
+    "relu": alu.relu,
+    "square": lambda x: x * x,
+    "sigmoid": _in_float64(sigmoid64),
+    "tanh": _in_float64(tanh64),
+    "exp": _in_float64(exp64),
+    "log": _in_float64(log64),
+    "sqrt": np.sqrt,
+    "rsqrt": rsqrt,
+    "reciprocal": lambda x: np.float32(1) / x,
+    "gelu": _in_float64(gelu64),
+    "gelu_tanh": _in_float64(gelu_tanh64),
+    "silu": _in_float64(silu64),
+    "softplus": _in_float64(softplus64),
+    "mish": _in_float64(mish64),
+    "erf": _in_float64(erf64),
+    "sin": _in_float64(sin64),
+    "arctan": _in_float64(arctan64),
+    "sign": sign,
+    "abs": np.abs,
 }
 _BY_CODE = {FUNCTIONS[name]: function for name, function in _BY_NAME.items()}
 

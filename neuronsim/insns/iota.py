@@ -9,6 +9,7 @@ from neuronsim.insns.memory import Tiles
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     w = tiles.word
     values = affine(w, w["src0"], int(w["dst"]["partitions"]), w["dst"]["size"])
     if tiles.all_integer("dst"):

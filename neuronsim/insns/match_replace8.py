@@ -8,6 +8,7 @@ from neuronsim.insns.memory import Tiles
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     x, wanted = tiles.rows("src0"), tiles.rows("src1")
     found = matches(x, wanted)
     rows, columns = np.nonzero(found >= 0)

@@ -36,6 +36,7 @@ def product(stationary: np.ndarray, moving: np.ndarray) -> np.ndarray:
 
 
 def meaning(tiles: Tiles, stationary: np.ndarray) -> None:
+    """Write the results of the word, as the formula above says."""
     moving = tiles.rows("src0")
     k, m = min(len(moving), len(stationary)), min(int(tiles.word["dst"]["partitions"]), stationary.shape[1])
     acc = product(stationary[:k, :m], moving[:k])

@@ -7,6 +7,7 @@ from neuronsim.insns.memory import Tiles
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     x = tiles.moved("src0")
     if x.dtype.kind != "f":
         tiles.write("dst", np.sort(x, axis=1)[:, ::-1][:, :8])

@@ -1,4 +1,5 @@
 """Memories of a core as numpy arrays, and operands of a word as tiles [partitions, s0, s1, s2, s3] of them."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -40,7 +41,9 @@ class Memory:
         """Flat uint8 memory and position of a descriptor's address."""
         if variable:
             return self.variables[variable], offset
-        return self.sbuf.reshape(-1), offset // SBUF_PARTITION_STRIDE * self.sbuf.strides[0] + offset % SBUF_PARTITION_STRIDE
+        return self.sbuf.reshape(-1), offset // SBUF_PARTITION_STRIDE * self.sbuf.strides[
+            0
+        ] + offset % SBUF_PARTITION_STRIDE
 
     def step(self, variable: int, step: int) -> int:
         """A descriptor's byte step as a byte step in the host's memory."""
@@ -52,6 +55,7 @@ class Memory:
 
 def new_memory(target_sbuf_bytes: int, target_psum_bytes: int) -> Memory:
     """Zeroed SBUF and PSUM of that many bytes per partition."""
+
     def rows(size: int) -> np.ndarray:
         pitch = -(-size // 64) * 64 + 64
         return np.zeros((PARTITIONS, pitch), np.uint8)
@@ -87,13 +91,15 @@ class Tiles:
         has_dst = int(self.word["dst"]["space"]) & SPACE_MASK
         made["partitions"] = self.word["dst" if has_dst else "src0"]["partitions"]
         made["size"] = 1
-        return made[()]
+        return made.reshape(1)[0]
 
     def _read(self, operand: np.void, sample: np.ndarray | None, at: int) -> tuple[np.ndarray, int]:
         tile = self.memory.tile(operand)
         if sample is None:
             return tile.copy(), at
-        return sample[at : at + tile.size * tile.itemsize].view(tile.dtype).reshape(tile.shape).copy(), at + tile.size * tile.itemsize
+        return sample[at : at + tile.size * tile.itemsize].view(tile.dtype).reshape(
+            tile.shape
+        ).copy(), at + tile.size * tile.itemsize
 
     def dtype(self, slot: str) -> dtypes.DType:
         return dtypes.BY_CODE[int(self.word[slot]["dtype"])]
@@ -124,13 +130,13 @@ class Tiles:
         return all(self._is_integer(s) for s in slots)
 
     def scalar(self, k: int) -> np.ndarray:
-        """Operand a (k = 0) or b (k = 1): [P, 1] column from its pointer, else the [1, 1] immediate; numbers as above."""
+        """Operand a (k = 0) or b (k = 1): [P, 1] from its pointer, else [1, 1] immediate; numbers as above."""
         if f"ptr{k}" in self._raw:
             return self.numbers(f"ptr{k}")
         return np.full((1, 1), self.word[f"imm{k}"], np.float32)
 
     def write(self, slot: str, values: np.ndarray) -> None:
-        """Write fp32 values (or the 32-bit integers of a bitwise operator, low bits kept), rounded to the slot's type."""
+        """Write fp32 values, rounded, or the low bits of a bitwise operator's integers, in the slot's type."""
         dtype = self.dtype(slot)
         if values.dtype.kind == "f":
             elements = rounding.from_float32(values.astype(np.float32), dtype)

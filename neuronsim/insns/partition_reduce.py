@@ -8,6 +8,7 @@ from neuronsim.insns.memory import Tiles
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     op = int(tiles.word["op0"])
     x = tiles.numbers("src0") if op in alu.BITWISE else tiles.rows("src0")
     tiles.write("dst", reduction.reduce_last(op, np.ascontiguousarray(x.T)))

@@ -80,7 +80,7 @@ def _cast_integer(elements: np.ndarray, target: DType) -> np.ndarray:
 
 
 def _to_wide(elements: np.ndarray, source: DType, target: DType) -> np.ndarray:
-    exact = source.size == 8 or source.kind in "iu" and source.name != "bool"
+    exact = source.size == 8 or (source.kind in "iu" and source.name != "bool")
     with np.errstate(all="ignore"):
         x = elements.astype(np.float64) if exact else to_float32(elements, source).astype(np.float64)
     if target.kind == "f":

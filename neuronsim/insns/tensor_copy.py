@@ -5,6 +5,7 @@ from neuronsim.insns.memory import Tiles
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     if tiles.word["dst"]["dtype"] == tiles.word["src0"]["dtype"]:
         tiles.write_raw("dst", tiles.raw("src0"))
     else:

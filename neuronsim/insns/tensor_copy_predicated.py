@@ -11,6 +11,7 @@ from neuronsim.insns.memory import Tiles
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     dtype = tiles.dtype("dst")
     old = tiles.memory.tile(tiles.word["dst"]).copy()
     if tiles.dtype("src0") == dtype and dtype.kind in "iu":

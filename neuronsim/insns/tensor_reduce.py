@@ -8,6 +8,7 @@ from neuronsim.insns.memory import Tiles
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     w = tiles.word
     op, axes = int(w["op0"]), int(w["axes"])
     sizes = [int(s) for s in w["src0"]["size"]]

@@ -6,6 +6,7 @@ from neuronsim.insns.memory import Tiles
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     w = tiles.word
     x = alu.apply(int(w["op0"]), tiles.numbers("src0"), tiles.scalar(0), bool(w["flags"] & 1))
     x = alu.apply(int(w["op1"]), x, tiles.scalar(1), bool(w["flags"] & 2))

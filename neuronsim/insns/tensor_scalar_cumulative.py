@@ -8,6 +8,7 @@ from neuronsim.insns.memory import Tiles
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     w = tiles.word
     x = alu.apply(int(w["op0"]), tiles.rows("src0"), tiles.scalar(0), bool(w["flags"] & 1))
     r = np.full(len(x), w["imm1"], np.float32)

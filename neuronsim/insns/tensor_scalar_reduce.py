@@ -6,6 +6,7 @@ from neuronsim.insns.memory import Tiles
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     w = tiles.word
     op0, op1 = int(w["op0"]), int(w["op1"])
     x = alu.settle(alu.apply(op0, tiles.numbers("src0"), tiles.scalar(0), bool(w["flags"] & 1)), op0)

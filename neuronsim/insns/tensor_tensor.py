@@ -12,6 +12,7 @@ GPSIMD = ENGINES.index("gpsimd")
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     op = int(tiles.word["op0"])
     if tiles.engine == GPSIMD and tiles.all_integer("src0", "src1", "dst"):
         exact = alu.exact_integer(op, tiles.numbers("src0"), tiles.numbers("src1"))

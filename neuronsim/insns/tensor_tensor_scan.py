@@ -8,6 +8,7 @@ from neuronsim.insns.memory import Tiles
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     w = tiles.word
     x, y = tiles.rows("src0"), tiles.rows("src1")
     r = np.broadcast_to(tiles.scalar(0)[:, 0].astype(np.float32), len(x))

@@ -5,4 +5,5 @@ from neuronsim.insns.memory import Tiles
 
 
 def meaning(tiles: Tiles) -> None:
+    """Write the results of the word, as the formula above says."""
     tiles.write("dst", tiles.moved("src0").T)

@@ -1,4 +1,5 @@
 """The executor: order of effects from the timeline, early samples, threads, bounds, inputs, first NaN."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -45,8 +46,9 @@ def copy(variable: int, sbuf: int, n: int, store: bool = False, partitions: int 
     return d
 
 
-def stage_of(streams: dict[str, list[np.ndarray]], descriptors: list[np.ndarray], n: int,
-             weight: np.ndarray | None = None) -> Stage:
+def stage_of(
+    streams: dict[str, list[np.ndarray]], descriptors: list[np.ndarray], n: int, weight: np.ndarray | None = None
+) -> Stage:
     variables = [Variable(1, "x", INPUT, FP32, (128, n)), Variable(2, "y", OUTPUT, FP32, (128, n))]
     if weight is not None:
         variables.append(Variable(3, "w", WEIGHT, FP32, weight.shape, np.frombuffer(weight.tobytes(), np.uint8)))
@@ -61,10 +63,28 @@ def timeline(times: dict[str, list[tuple[int, int]]], streams: dict[str, list[np
     ops = np.array([i for i, w in enumerate(words) if w["opcode"] == 0x41], np.int64)
     empty = np.zeros(len(start), np.int64)
     return Timeline(
-        engine=empty, index=empty, wait_start=empty, start=start, end=end, retire=end, cause=empty, cause_id=empty,
-        cause_op=empty, transfer_op=ops, transfer_queue=empty[: len(ops)], transfer_enqueue=start[ops],
-        transfer_start=start[ops], transfer_end=end[ops], transfer_bytes=empty[: len(ops)], engine_busy=np.zeros(5),
-        dma_busy=np.zeros(16), dram_read_bytes=0, dram_written_bytes=0, total_ticks=int(end.max()), tick_hz=1)
+        engine=empty,
+        index=empty,
+        wait_start=empty,
+        start=start,
+        end=end,
+        retire=end,
+        cause=empty,
+        cause_id=empty,
+        cause_op=empty,
+        transfer_op=ops,
+        transfer_queue=empty[: len(ops)],
+        transfer_enqueue=start[ops],
+        transfer_start=start[ops],
+        transfer_end=end[ops],
+        transfer_bytes=empty[: len(ops)],
+        engine_busy=np.zeros(5),
+        dma_busy=np.zeros(16),
+        dram_read_bytes=0,
+        dram_written_bytes=0,
+        total_ticks=int(end.max()),
+        tick_hz=1,
+    )
 
 
 def load_store(n: int) -> list[np.ndarray]:
@@ -78,9 +98,11 @@ def triggers() -> list[np.ndarray]:
 def run_add_and_relu(vector: tuple[int, int], scalar: tuple[int, int]) -> np.ndarray:
     """x at 0; the vector engine adds 1 in place, the scalar engine copies 0 to the output tile."""
     n = 4
-    streams = {"vector": [word("tensor_scalar", dst=tile(0, n), src0=tile(0, n), op0=ALU_OPS["add"])],
-               "scalar": [word("activation", dst=tile(4 * n, n), src0=tile(0, n), func=FUNCTIONS["relu"])],
-               "sync": triggers()}
+    streams = {
+        "vector": [word("tensor_scalar", dst=tile(0, n), src0=tile(0, n), op0=ALU_OPS["add"])],
+        "scalar": [word("activation", dst=tile(4 * n, n), src0=tile(0, n), func=FUNCTIONS["relu"])],
+        "sync": triggers(),
+    }
     times = {"vector": [vector], "scalar": [scalar], "sync": [(0, 10), (100, 110)]}
     core = Core(stage_of(streams, load_store(n), n), TARGET)
     return core.run(timeline(times, streams), {"x": np.full((128, n), 5, np.float32)})["y"]
@@ -104,8 +126,10 @@ def test_write_after_the_read_ended_is_not_seen() -> None:
 
 def test_transfer_samples_at_its_start() -> None:
     n = 4
-    streams = {"vector": [word("memset", dst=tile(4 * n, n), imm0=3), word("memset", dst=tile(4 * n, n), imm0=9)],
-               "sync": triggers()}
+    streams = {
+        "vector": [word("memset", dst=tile(4 * n, n), imm0=3), word("memset", dst=tile(4 * n, n), imm0=9)],
+        "sync": triggers(),
+    }
     core = Core(stage_of(streams, load_store(n), n), TARGET)
     for second, expected in (((40, 50), 3), ((40, 49), 9)):
         times = {"vector": [(10, 20), second], "sync": [(0, 10), (49, 90)]}
@@ -115,10 +139,14 @@ def test_transfer_samples_at_its_start() -> None:
 
 def test_shifted_overlap_reads_before_it_writes() -> None:
     n = 8
-    streams = {"vector": [word("tensor_scalar", dst=tile(4 * n, n), src0=tile(4, n), op0=ALU_OPS["add"], imm0=0)],
-               "sync": triggers()}
+    streams = {
+        "vector": [word("tensor_scalar", dst=tile(4 * n, n), src0=tile(4, n), op0=ALU_OPS["add"], imm0=0)],
+        "sync": triggers(),
+    }
     x = np.arange(128 * n, dtype=np.float32).reshape(128, n)
-    streams["vector"].append(word("tensor_scalar", dst=tile(4 * n + 4, n - 1), src0=tile(4 * n, n - 1), op0=ALU_OPS["add"]))
+    streams["vector"].append(
+        word("tensor_scalar", dst=tile(4 * n + 4, n - 1), src0=tile(4 * n, n - 1), op0=ALU_OPS["add"])
+    )
     times = {"vector": [(10, 20), (20, 30)], "sync": [(0, 10), (50, 60)]}
     y = Core(stage_of(streams, load_store(n), n), TARGET).run(timeline(times, streams), {"x": x})["y"]
     first = np.concatenate([x[:, 1:], np.zeros((128, 1), np.float32)], axis=1)
@@ -134,11 +162,16 @@ def test_stationary_is_sampled_by_its_load() -> None:
     load["size"], load["src_var"], load["dst_off"] = [1, 1, 128, 128], 3, 4096
     load["src_step"], load["dst_step"] = [0, 0, 512, 4], [0, 0, SBUF_PARTITION_STRIDE, 4]
     streams = {
-        "tensor": [word("load_stationary", src0=tile(4096, 128)),
-                   word("matmul", dst=tile(0, n, space=PSUM), src0=tile(0, n), flags=1)],
-        "vector": [word("memset", dst=tile(4096, 128), imm0=0),
-                   word("tensor_copy", dst=tile(4 * n, n), src0=tile(0, n, space=PSUM))],
-        "sync": [*triggers(), word("dma_trigger", arg=2, count=1)]}
+        "tensor": [
+            word("load_stationary", src0=tile(4096, 128)),
+            word("matmul", dst=tile(0, n, space=PSUM), src0=tile(0, n), flags=1),
+        ],
+        "vector": [
+            word("memset", dst=tile(4096, 128), imm0=0),
+            word("tensor_copy", dst=tile(4 * n, n), src0=tile(0, n, space=PSUM)),
+        ],
+        "sync": [*triggers(), word("dma_trigger", arg=2, count=1)],
+    }
     times = {"tensor": [(20, 40), (40, 50)], "vector": [(15, 21), (50, 60)], "sync": [(0, 10), (70, 80), (0, 10)]}
     x = np.random.default_rng(0).normal(size=(128, n)).astype(np.float32)
     stage = stage_of(streams, [*load_store(n), load], n, weight)
@@ -157,8 +190,10 @@ def test_threads_do_not_change_results(seed: int) -> None:
         engine = str(rng.choice(["tensor", "vector", "scalar"]))
         a, b, c = (int(v) * 2048 for v in rng.integers(0, 4, 3))
         if engine == "tensor":
-            w = [word("load_stationary", src0=tile(a, 128)),
-                 word("matmul", dst=tile(b, n, space=PSUM), src0=tile(c, n), flags=int(rng.integers(0, 2)))]
+            w = [
+                word("load_stationary", src0=tile(a, 128)),
+                word("matmul", dst=tile(b, n, space=PSUM), src0=tile(c, n), flags=int(rng.integers(0, 2))),
+            ]
         elif engine == "vector":
             w = [word("tensor_tensor", dst=tile(a, n), src0=tile(b, n), src1=tile(c, n), op0=ALU_OPS["max"])]
         else:
@@ -180,8 +215,14 @@ def test_threads_do_not_change_results(seed: int) -> None:
 
 def test_first_nonfinite_word_is_found() -> None:
     n = 4
-    streams = {"vector": [word("memset", dst=tile(0, n), imm0=0), word("reciprocal", dst=tile(4 * n, n), src0=tile(0, n)),
-                          word("tensor_copy", dst=tile(64, n), src0=tile(4 * n, n))], "sync": triggers()}
+    streams = {
+        "vector": [
+            word("memset", dst=tile(0, n), imm0=0),
+            word("reciprocal", dst=tile(4 * n, n), src0=tile(0, n)),
+            word("tensor_copy", dst=tile(64, n), src0=tile(4 * n, n)),
+        ],
+        "sync": triggers(),
+    }
     times = {"vector": [(20, 30), (30, 40), (40, 50)], "sync": [(0, 10), (60, 70)]}
     core = Core(stage_of(streams, load_store(n), n), TARGET)
     core.run(timeline(times, streams), {"x": np.zeros((128, n), np.float32)}, find_nonfinite=True)

@@ -1,4 +1,5 @@
 """Non-linear functions: within 0.51 ulp (fp32) of a float64 reference, special values, limits."""
+
 from __future__ import annotations
 
 import math
@@ -22,12 +23,19 @@ def _softplus(x: float) -> float:
 
 
 REFERENCE: dict[str, tuple[Callable[[float], float], float, float]] = {
-    "sigmoid": (_sigmoid, -104, 100), "tanh": (math.tanh, -12, 12), "exp": (math.exp, -103, 88.7),
-    "log": (math.log, 1e-44, 3e38), "sqrt": (math.sqrt, 0, 3e38), "rsqrt": (lambda x: 1 / math.sqrt(x), 1e-44, 3e38),
+    "sigmoid": (_sigmoid, -104, 100),
+    "tanh": (math.tanh, -12, 12),
+    "exp": (math.exp, -103, 88.7),
+    "log": (math.log, 1e-44, 3e38),
+    "sqrt": (math.sqrt, 0, 3e38),
+    "rsqrt": (lambda x: 1 / math.sqrt(x), 1e-44, 3e38),
     "gelu": (lambda x: 0.5 * x * math.erfc(-x / math.sqrt(2)), -14, 30),
     "gelu_tanh": (lambda x: x * _sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)), -10, 30),
-    "silu": (lambda x: x * _sigmoid(x), -100, 100), "softplus": (_softplus, -100, 100),
-    "mish": (lambda x: x * math.tanh(_softplus(x)), -90, 100), "erf": (math.erf, -6, 6), "sin": (math.sin, -1000, 1000),
+    "silu": (lambda x: x * _sigmoid(x), -100, 100),
+    "softplus": (_softplus, -100, 100),
+    "mish": (lambda x: x * math.tanh(_softplus(x)), -90, 100),
+    "erf": (math.erf, -6, 6),
+    "sin": (math.sin, -1000, 1000),
     "arctan": (math.atan, -1e4, 1e4),
 }
 
@@ -49,13 +57,37 @@ def test_within_a_little_more_than_half_an_ulp(name: str) -> None:
     assert np.max(np.abs(got - exact) / ulp) < 0.51
 
 
-@pytest.mark.parametrize(("name", "x", "expected"), [
-    ("exp", -INF, 0.0), ("exp", INF, INF), ("exp", 89.0, INF), ("log", 0.0, -INF), ("log", INF, INF), ("log", 1.0, 0.0),
-    ("sigmoid", -INF, 0.0), ("sigmoid", INF, 1.0), ("tanh", -INF, -1.0), ("gelu", -INF, -0.0), ("gelu", INF, INF),
-    ("gelu_tanh", -INF, -0.0), ("gelu_tanh", INF, INF), ("silu", -INF, -0.0), ("silu", INF, INF), ("mish", -INF, -0.0),
-    ("mish", INF, INF), ("softplus", -INF, 0.0), ("softplus", INF, INF), ("erf", INF, 1.0), ("arctan", -INF, -1.5707964),
-    ("rsqrt", 0.0, INF), ("reciprocal", -0.0, -INF), ("sign", -0.0, 0.0), ("sign", -INF, -1.0), ("relu", -INF, 0.0),
-])
+@pytest.mark.parametrize(
+    ("name", "x", "expected"),
+    [
+        ("exp", -INF, 0.0),
+        ("exp", INF, INF),
+        ("exp", 89.0, INF),
+        ("log", 0.0, -INF),
+        ("log", INF, INF),
+        ("log", 1.0, 0.0),
+        ("sigmoid", -INF, 0.0),
+        ("sigmoid", INF, 1.0),
+        ("tanh", -INF, -1.0),
+        ("gelu", -INF, -0.0),
+        ("gelu", INF, INF),
+        ("gelu_tanh", -INF, -0.0),
+        ("gelu_tanh", INF, INF),
+        ("silu", -INF, -0.0),
+        ("silu", INF, INF),
+        ("mish", -INF, -0.0),
+        ("mish", INF, INF),
+        ("softplus", -INF, 0.0),
+        ("softplus", INF, INF),
+        ("erf", INF, 1.0),
+        ("arctan", -INF, -1.5707964),
+        ("rsqrt", 0.0, INF),
+        ("reciprocal", -0.0, -INF),
+        ("sign", -0.0, 0.0),
+        ("sign", -INF, -1.0),
+        ("relu", -INF, 0.0),
+    ],
+)
 def test_limits(name: str, x: float, expected: float) -> None:
     got = functions.apply(FUNCTIONS[name], np.float32([x]), np.float32(0))[0]
     assert got == np.float32(expected)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.neuronsim import values_cases
 
 from isa.spec import SPEC
 from neuronsim._core import values
+from tests.neuronsim import values_cases
 
 LEVELS = ("baseline", "avx2", "avx512")
 

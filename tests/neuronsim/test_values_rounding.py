@@ -1,4 +1,5 @@
 """Rounding against ml_dtypes and numpy: every 8- and 16-bit code, every rounding boundary of the float types."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -39,21 +40,38 @@ def test_boundaries_round_as_ml_dtypes(name: str) -> None:
     x = np.sort(codes.astype(np.float32).astype(np.float64))
     x = x[np.isfinite(x)]
     middle = ((x[1:] + x[:-1]) / 2).astype(np.float32)
-    points = np.concatenate([middle, np.nextafter(middle, np.float32(np.inf)), np.nextafter(middle, np.float32(-np.inf)),
-                             np.float32([3e38, 65519.9, 65520, 464, 465, 57344, 61440, 1e-45, -1e-45, np.inf, -np.inf])])
+    points = np.concatenate(
+        [
+            middle,
+            np.nextafter(middle, np.float32(np.inf)),
+            np.nextafter(middle, np.float32(-np.inf)),
+            np.float32([3e38, 65519.9, 65520, 464, 465, 57344, 61440, 1e-45, -1e-45, np.inf, -np.inf]),
+        ]
+    )
     with np.errstate(over="ignore"):
         expected = points.astype(d.numpy)
     got = rounding.from_float32(points, d)
     np.testing.assert_array_equal(got.astype(np.float32), expected.astype(np.float32))
 
 
-@pytest.mark.parametrize(("name", "values", "expected"), [
-    ("int8", [0.5, 1.5, -0.5, -1.5, 127.4, 127.5, 1e9, -1e9, np.nan, np.inf], [0, 2, 0, -2, 127, 127, 127, -128, 0, 127]),
-    ("uint8", [-1, 255.5, 254.5, np.nan, 3e38], [0, 255, 254, 0, 255]),
-    ("int32", [2147483520, 2147483648, -2147483648, 3e9, -np.inf], [2147483520, 2**31 - 1, -(2**31), 2**31 - 1, -(2**31)]),
-    ("uint32", [4294967040, 4294967296, -0.6], [4294967040, 2**32 - 1, 0]),
-    ("bool", [0.0, -0.0, 0.1, np.nan], [False, False, True, True]),
-])
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        (
+            "int8",
+            [0.5, 1.5, -0.5, -1.5, 127.4, 127.5, 1e9, -1e9, np.nan, np.inf],
+            [0, 2, 0, -2, 127, 127, 127, -128, 0, 127],
+        ),
+        ("uint8", [-1, 255.5, 254.5, np.nan, 3e38], [0, 255, 254, 0, 255]),
+        (
+            "int32",
+            [2147483520, 2147483648, -2147483648, 3e9, -np.inf],
+            [2147483520, 2**31 - 1, -(2**31), 2**31 - 1, -(2**31)],
+        ),
+        ("uint32", [4294967040, 4294967296, -0.6], [4294967040, 2**32 - 1, 0]),
+        ("bool", [0.0, -0.0, 0.1, np.nan], [False, False, True, True]),
+    ],
+)
 def test_integers_saturate(name: str, values: list[float], expected: list[int]) -> None:
     got = rounding.from_float32(np.array(values, np.float32), dtypes.BY_NAME[name])
     assert got.tolist() == expected
@@ -75,7 +93,11 @@ def test_integer_casts_are_exact_and_saturate(numbers: list[int]) -> None:
         assert rounding.cast(x, dtypes.BY_NAME["int64"], d).tolist() == expected
 
 
-@given(st.tuples(*[st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-(2.0**50), max_value=2.0**50)] * 3))
+@given(
+    st.tuples(
+        *[st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-(2.0**50), max_value=2.0**50)] * 3
+    )
+)
 def test_fma_is_rounded_once(numbers: tuple[float, float, float]) -> None:
     """Against exact rational arithmetic, rounded by comparing with both float neighbours."""
     from fractions import Fraction

@@ -3,9 +3,9 @@
 Run as a script it prints a digest of the memories after all cases, so that CPU levels can be compared across processes:
 `python values_cases.py kernels|meanings`.
 """
+
 from __future__ import annotations
 
-import functools
 import hashlib
 import sys
 from collections.abc import Iterator
@@ -18,14 +18,12 @@ from isa.spec import ALU_OPS, FUNCTIONS, SPEC
 from isa.word import DESCRIPTOR, ENGINES, PSUM, SBUF, SBUF_PARTITION_STRIDE, WORD
 from neuronsim._core.values import Executor
 from neuronsim.insns import dma_trigger, execute, load_stationary, matmul
-from neuronsim.insns.memory import Memory, Tiles, new_memory
+from neuronsim.insns.memory import Memory, Tiles
 from neuronsim.values import ACTION, EXECUTE, LOAD
+from tests.neuronsim.values_memory import PSUM_BYTES, SBUF_BYTES, SPECIAL, make_memory
 
-SBUF_BYTES, PSUM_BYTES = 3 << 13, 3 << 12
 FLOATS = ("fp32", "bf16", "fp16", "tf32", "fp8_e4m3", "fp8_e5m2")
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
-SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-45, -1e-40, 3.4e38, 65504.0, 65520.0, 448.0, 464.0,
-                    480.0, 0.5, 1.5, 2.5, -2.5, 127.5, 128.5, 2147483648.0, -2147483648.0, 4294967296.0, 1e10], np.float32)
 FLOAT_ALU = [n for n, c in ALU_OPS.items() if c < 32]
 BITWISE_ALU = [n for n, c in ALU_OPS.items() if c >= 32]
 
@@ -41,44 +39,23 @@ class Case:
     descriptors: np.ndarray | None = None
 
 
-def fill(memory: np.ndarray, rng: np.random.Generator) -> None:
-    """Bytes that are, by quarters of each partition, moderate fp32, specials, random bits and moderate bf16."""
-    rows, pitch = memory.shape
-    n = pitch // 16 * 4
-    values = [rng.normal(0, 3, (rows, n // 4)).astype(np.float32), rng.choice(SPECIAL, (rows, n // 4)),
-              rng.integers(0, 2**32, (rows, n // 4), dtype=np.uint32).view(np.float32)]
-    raw = np.concatenate([v.view(np.uint8) for v in values], axis=1)
-    memory[:, : raw.shape[1]] = raw
-    half = (rng.normal(0, 2, (rows, n // 2)).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
-    memory[:, raw.shape[1] : raw.shape[1] + half.shape[1]] = half
-
-
-@functools.cache
-def _filled(seed: int) -> Memory:
-    rng = np.random.default_rng(seed)
-    memory = new_memory(SBUF_BYTES, PSUM_BYTES)
-    fill(memory.sbuf, rng)
-    fill(memory.psum, rng)
-    memory.variables = {1: np.zeros((1, 1 << 16), np.uint8)[0], 2: np.zeros((1, 1 << 16), np.uint8)[0]}
-    for v in memory.variables.values():
-        fill(v.reshape(1, -1), rng)
-    return memory
-
-
-def make_memory(seed: int) -> Memory:
-    given = _filled(seed % 3)
-    return Memory(given.sbuf.copy(), given.psum.copy(), {i: v.copy() for i, v in given.variables.items()})
-
-
-def operand(rng: np.random.Generator, dtype: str, sizes: tuple[int, ...], partitions: int, third: int,
-            space: int = SBUF, steps: tuple[int, ...] | None = None) -> np.ndarray:
+def operand(
+    rng: np.random.Generator,
+    dtype: str,
+    sizes: tuple[int, ...],
+    partitions: int,
+    third: int,
+    space: int = SBUF,
+    steps: tuple[int, ...] | None = None,
+) -> np.ndarray:
     """A random operand inside one third of the memory, with random inner stride and permuted dimensions."""
     o = np.zeros((), WORD["dst"])
     d = dtypes.BY_NAME[dtype]
     region = (SBUF_BYTES if space == SBUF else PSUM_BYTES) // 3 // 4 * 4
     if steps is None:
         inner = int(rng.integers(1, 3))
-        order, made, step = rng.permutation(len(sizes)) if rng.random() < 0.3 else range(len(sizes) - 1, -1, -1), {}, inner
+        order = rng.permutation(len(sizes)) if rng.random() < 0.3 else range(len(sizes) - 1, -1, -1)
+        made, step = {}, inner
         for k in order:
             made[k] = step
             step *= sizes[k]
@@ -110,8 +87,11 @@ def base(name: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def shape(rng: np.random.Generator) -> tuple[int, ...]:
-    return tuple(int(n) for n in rng.integers(1, 6, int(rng.integers(1, 5)))) if rng.random() < 0.7 else (
-        int(rng.integers(30, 600)),)
+    return (
+        tuple(int(n) for n in rng.integers(1, 6, int(rng.integers(1, 5))))
+        if rng.random() < 0.7
+        else (int(rng.integers(30, 600)),)
+    )
 
 
 def pick(rng: np.random.Generator, integers: bool = True) -> str:
@@ -141,8 +121,13 @@ def alu_word(name: str, op0: str, op1: str, rng: np.random.Generator) -> np.ndar
             for slot in ("dst", "src0", "src1"):
                 if w[slot]["space"][0]:
                     s = tuple(int(n) for n in w[slot]["size"][0])
-                    w[slot][0] = operand(rng, str(rng.choice(INTEGERS)), s, int(w[slot]["partitions"][0]),
-                                         ("dst", "src0", "src1").index(slot))
+                    w[slot][0] = operand(
+                        rng,
+                        str(rng.choice(INTEGERS)),
+                        s,
+                        int(w[slot]["partitions"][0]),
+                        ("dst", "src0", "src1").index(slot),
+                    )
     if name == "tensor_scalar_reduce":
         second_result(w, rng)
     return w
@@ -211,7 +196,8 @@ def other_cases(rng: np.random.Generator) -> Iterator[tuple[str, str, np.ndarray
         yield "bn_stats", "vector", w
     for k in (1, 2, 400):
         w = base("bn_aggr", rng)
-        w["src0"][0], w["dst"][0] = operand(rng, "fp32", (3 * k,), 128, 1, steps=(1,)), operand(rng, "fp32", (2,), 128, 0)
+        w["src0"][0] = operand(rng, "fp32", (3 * k,), 128, 1, steps=(1,))
+        w["dst"][0] = operand(rng, "fp32", (2,), 128, 0)
         yield "bn_aggr", "vector", w
     for name, dst, dst_n in (("max8", "fp32", 8), ("find_index8", "uint32", 8), ("match_replace8", "fp32", 40)):
         w = base(name, rng)
@@ -271,7 +257,8 @@ def descriptor(rng: np.random.Generator, op: int, src: str, dst: str, to_sbuf: b
         outer = SBUF_PARTITION_STRIDE if sbuf else n[2] * n[3] * t.size
         d[f"{side}_step"] = [outer, 0, *inner]
         d[f"{side}_var"] = 0 if sbuf else (1 if side == "src" else 2)
-        d[f"{side}_off"] = int(rng.integers(0, 90)) * (SBUF_PARTITION_STRIDE if sbuf else 8) + int(rng.integers(0, 50)) * 8
+        row = int(rng.integers(0, 90)) * (SBUF_PARTITION_STRIDE if sbuf else 8)
+        d[f"{side}_off"] = row + int(rng.integers(0, 50)) * 8
     if op in (3, 4):
         d["index_off"], d["index_step"], d["index_limit"] = 4096, 4, n[0]
     return d
@@ -344,8 +331,8 @@ def run_kernel(case: Case) -> Memory:
 
 def differences(a: Memory, b: Memory) -> list[str]:
     names = ["sbuf", "psum", *(f"variable {i}" for i in a.variables)]
-    return [n for n, x, y in zip(names, [a.sbuf, a.psum, *a.variables.values()], [b.sbuf, b.psum, *b.variables.values()],
-                                 strict=True) if not np.array_equal(x, y)]
+    left, right = ([m.sbuf, m.psum, *m.variables.values()] for m in (a, b))
+    return [n for n, x, y in zip(names, left, right, strict=True) if not np.array_equal(x, y)]
 
 
 def digest(which: str) -> str:
