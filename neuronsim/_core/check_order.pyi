@@ -13,7 +13,6 @@ class Clocks:
 
 def clocks(
     offsets: np.ndarray, engine: np.ndarray, transfer: np.ndarray, transfers: int, order: np.ndarray,
-    wait_sem: np.ndarray, wait_val: np.ndarray, post_op: np.ndarray, post_before: np.ndarray, post_start: np.ndarray,
-    in_order: np.ndarray, old: Clocks | None,
-) -> Clocks: ...
-def posts_in_order(clocks: Clocks, post_op: np.ndarray, post_start: np.ndarray, in_order: np.ndarray) -> int: ...
+    wait_sem: np.ndarray, wait_val: np.ndarray, post_sem: np.ndarray, post_op: np.ndarray, post_before: np.ndarray,
+    post_start: np.ndarray, state: np.ndarray, old: Clocks | None,
+) -> tuple[Clocks, int]: ...

@@ -5,10 +5,15 @@ Both work on flat arrays (`neuronsim/check/flat.py`): words of all engines conca
 in that order; a transfer has the op of its `dma_trigger`. The meaning is in `neuronsim/check/happens_before.py`.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
 import numpy as np
+
+cdef enum:  # what is known of the posts to a semaphore
+    UNORDERED = 0
+    IN_ORDER = 1
+    HOPELESS = 2
 
 cdef enum:
     ENGINES = 5
@@ -57,6 +62,30 @@ cdef struct Learned:  # what transfers an engine knows to be complete, in the or
     int32_t *op     # the transfer
     Py_ssize_t n
     Py_ssize_t room
+
+
+cdef struct Posts:  # posts to one semaphore in the order of the greedy run
+    const int32_t *op
+    const int64_t *before  # sum of the earlier posts, n + 1 values
+    int64_t *needing       # sum of the visited posts that come after each; kept for semaphores not in order
+    Py_ssize_t n
+    Py_ssize_t visited     # how many the current pass has visited
+
+
+cdef Py_ssize_t _necessary_in_order(Posts *posts, const int32_t[::1] transfer, int64_t value) noexcept nogil:
+    """How many of the posts are necessary for the value when they can only come in this order."""
+    cdef Py_ssize_t low = 0, high = posts.n, middle
+    cdef int64_t without
+    while low < high:
+        middle = (low + high) // 2
+        without = posts.before[middle]
+        if transfer[posts.op[middle]] >= 0:  # the last of its equal shares is missing
+            without = posts.before[middle + 1] - 1
+        if without < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 cdef class Clocks:
@@ -155,113 +184,124 @@ cdef class Clocks:
             self.learn(e, i, post)
         return 0
 
+    cdef int wait_in_order(self, Py_ssize_t op, Posts *posts, int64_t value, int32_t *known) except -1 nogil:
+        """Join the necessary posts when they can only come in this order: a prefix, of which `known` were joined."""
+        cdef Py_ssize_t m = _necessary_in_order(posts, self.transfer, value), j = m - 1
+        while j >= known[0]:
+            if not self.knows(op, posts.op[j]):
+                self.join(op, posts.op[j])
+            j -= 1
+        known[0] = max(known[0], <int32_t>m)
+        return 0
+
+    cdef int wait(self, Py_ssize_t op, Posts *posts, int64_t value, Clocks old) except -1 nogil:
+        """Join the necessary posts, decided one by one: without it the others that need neither it nor op fall short.
+
+        Visited posts cannot need op, and their clocks are new; those of the others are old (None: all need op).
+        """
+        cdef Py_ssize_t j = _necessary_in_order(posts, self.transfer, value) - 1, later, p
+        cdef int64_t others = 0, reach, inc
+        for later in range(posts.visited, posts.n):
+            if old is not None and not old.needs_start(posts.op[later], op):
+                others += posts.before[later + 1] - posts.before[later]
+        while j >= 0:
+            p = posts.op[j]
+            inc = posts.before[j + 1] - posts.before[j]
+            reach = posts.before[posts.visited] + others - posts.needing[j]
+            reach -= 1 if self.transfer[p] >= 0 else inc  # of a transfer's equal posts the last one is missing
+            if reach - others < value and not self.knows(op, p):
+                if others and reach >= value:
+                    for later in range(posts.visited, posts.n):
+                        if not old.needs_start(posts.op[later], op) and old.post_after(posts.op[later], p):
+                            reach -= posts.before[later + 1] - posts.before[later]
+                if reach < value:
+                    self.join(op, p)
+            j -= 1
+        return 0
+
+    cdef int wait_for_all(self, Py_ssize_t op, Posts *posts, int64_t value) except -1 nogil:
+        """Join only the posts that are missed even if all others are made; needs no clocks."""
+        cdef Py_ssize_t j
+        cdef int64_t inc
+        for j in range(posts.visited):
+            inc = 1 if self.transfer[posts.op[j]] >= 0 else posts.before[j + 1] - posts.before[j]
+            if posts.before[posts.n] - inc < value and not self.knows(op, posts.op[j]):
+                self.join(op, posts.op[j])
+        return 0
+
+    cdef bint needs_start(self, Py_ssize_t q, Py_ssize_t word) noexcept nogil:
+        """Does the post of q come after the start of the word?"""
+        cdef int e = self.engine[word]
+        return q == word or self.s[q, e] > word - self.offsets[e]
+
+    cdef uint8_t visit(self, Posts *posts, uint8_t state) noexcept nogil:
+        """Take note of the next post, whose clock is final in this pass. Returns the semaphore's new state."""
+        cdef Py_ssize_t j = posts.visited, i, first = j
+        posts.visited += 1
+        if state == HOPELESS:
+            return HOPELESS
+        if state == IN_ORDER:
+            if j == 0 or self.post_after(posts.op[j], posts.op[j - 1]):
+                return IN_ORDER
+            first = 1  # out of order from here on: count for all visited pairs
+        while first <= j:
+            for i in range(first):
+                if self.post_after(posts.op[first], posts.op[i]):
+                    posts.needing[i] += posts.before[first + 1] - posts.before[first]
+            first += 1
+        return UNORDERED
+
     def before(self, Py_ssize_t a, Py_ssize_t b):
         """Is the end of op `a` before the start of op `b` in every execution (no credit for same-engine interlock)?"""
         return bool(self.knows(b, a))
 
 
-cdef struct Posts:  # posts to one semaphore in the order of the greedy run
-    const int32_t *op
-    const int64_t *before  # sum of the earlier posts, n + 1 values
-    Py_ssize_t n
-
-
-cdef Py_ssize_t _necessary_in_order(Posts *posts, const int32_t[::1] transfer, int64_t value) noexcept nogil:
-    """How many of the posts are necessary for the value when they can only come in this order."""
-    cdef Py_ssize_t low = 0, high = posts.n, middle
-    cdef int64_t without
-    while low < high:
-        middle = (low + high) // 2
-        without = posts.before[middle]
-        if transfer[posts.op[middle]] >= 0:  # the last of its equal shares is missing
-            without = posts.before[middle + 1] - 1
-        if without < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-cdef bint _is_necessary(Posts *posts, Py_ssize_t which, Py_ssize_t word, int64_t value, Clocks old) noexcept nogil:
-    """Is `value` out of reach for the posts that need neither this post nor the waiting word itself?"""
-    cdef Py_ssize_t j, p = posts.op[which], q
-    cdef int64_t reach = 0, inc
-    cdef int e = old.engine[word]
-    cdef Py_ssize_t index = word - old.offsets[e]
-    for j in range(posts.n):
-        q = posts.op[j]
-        inc = posts.before[j + 1] - posts.before[j]
-        if j == which:
-            inc = inc - 1 if old.transfer[p] >= 0 else 0
-        elif q == word or old.s[q, e] > index or old.post_after(q, p):
-            continue
-        reach += inc
-        if reach >= value:
-            return False
-    return True
-
-
 def clocks(const int64_t[::1] offsets, const int32_t[::1] engine, const int32_t[::1] transfer, Py_ssize_t transfers,
            const int32_t[::1] order, const int32_t[:, ::1] wait_sem, const int64_t[:, ::1] wait_val,
-           const int32_t[::1] post_op, const int64_t[::1] post_before, const int64_t[::1] post_start,
-           const uint8_t[::1] in_order, Clocks old):
-    """One pass: the clocks that follow from the necessary posts of every wait.
+           const int32_t[::1] post_sem, const int32_t[::1] post_op, const int64_t[::1] post_before,
+           const int64_t[::1] post_start, uint8_t[::1] state, Clocks old):
+    """One pass: the clocks that follow from the necessary posts of every wait. Returns (clocks, states changed).
 
     Posts of semaphore s are post_op[post_start[s]:post_start[s+1]], their running sums post_before, which has one
-    extra entry per semaphore (offset by s). `in_order[s]`: these posts can only come in this order, so a prefix is
-    necessary; otherwise necessity is decided with the `old` clocks.
+    extra entry per semaphore (offset by s). `state[s]` 1: these posts can only come in this order, so a prefix is
+    necessary; it becomes 0 where the new clocks do not confirm it. With 0 necessity is decided with the new clocks of
+    posts already visited and the `old` ones of those to come; with 2 a post counts only if all others are too few.
     """
     cdef Clocks new = Clocks(offsets, engine, transfer, transfers)
-    cdef Py_ssize_t at, op, m, j
-    cdef Py_ssize_t semaphores = post_start.shape[0] - 1
-    cdef int kk, e
-    cdef int32_t sem
-    cdef Posts posts
-    cdef int32_t *known = <int32_t *>malloc(max(semaphores, 1) * ENGINES * sizeof(int32_t))
-    if known == NULL:
-        raise MemoryError
-    memset(known, 0, max(semaphores, 1) * ENGINES * sizeof(int32_t))
+    cdef Py_ssize_t at, op, sem, semaphores = post_start.shape[0] - 1, changed = 0
+    cdef int k
+    cdef Posts *posts = <Posts *>calloc(semaphores, sizeof(Posts))
+    cdef int32_t *known = <int32_t *>calloc(semaphores * ENGINES, sizeof(int32_t))
+    cdef int64_t *needing = <int64_t *>calloc(post_op.shape[0] + 1, sizeof(int64_t))
     try:
+        if posts == NULL or known == NULL or needing == NULL:
+            raise MemoryError
         with nogil:
+            for sem in range(semaphores):
+                posts[sem].n = post_start[sem + 1] - post_start[sem]
+                posts[sem].before = &post_before[post_start[sem] + sem]
+                posts[sem].needing = &needing[post_start[sem]]
+                if posts[sem].n:
+                    posts[sem].op = &post_op[post_start[sem]]
             for at in range(order.shape[0]):
                 op = order[at]
-                e = engine[op]
                 new.begin(op)
-                for kk in range(2):
-                    sem = wait_sem[op, kk]
-                    if sem == 0 or sem >= semaphores or wait_val[op, kk] == 0:
+                for k in range(2):
+                    sem = wait_sem[op, k]
+                    if sem == 0 or wait_val[op, k] == 0:
                         continue
-                    posts.op = &post_op[post_start[sem]]
-                    posts.before = &post_before[post_start[sem] + sem]
-                    posts.n = post_start[sem + 1] - post_start[sem]
-                    m = _necessary_in_order(&posts, transfer, wait_val[op, kk])
-                    j = m - 1
-                    if in_order[sem]:
-                        while j >= known[sem * ENGINES + e]:
-                            if not new.knows(op, posts.op[j]):
-                                new.join(op, posts.op[j])
-                            j -= 1
-                        if m > known[sem * ENGINES + e]:
-                            known[sem * ENGINES + e] = <int32_t>m
-                        continue
-                    while j >= 0:
-                        if not new.knows(op, posts.op[j]) and _is_necessary(&posts, j, op, wait_val[op, kk], old):
-                            new.join(op, posts.op[j])
-                        j -= 1
+                    if state[sem] == IN_ORDER:
+                        new.wait_in_order(op, &posts[sem], wait_val[op, k], &known[sem * ENGINES + engine[op]])
+                    elif state[sem] == HOPELESS:
+                        new.wait_for_all(op, &posts[sem], wait_val[op, k])
+                    else:
+                        new.wait(op, &posts[sem], wait_val[op, k], old)
+                sem = post_sem[op]
+                if sem and new.visit(&posts[sem], state[sem]) != state[sem]:
+                    state[sem] = UNORDERED
+                    changed += 1
     finally:
+        free(posts)
         free(known)
-    return new
-
-
-def posts_in_order(Clocks clocks, const int32_t[::1] post_op, const int64_t[::1] post_start, uint8_t[::1] in_order):
-    """Clear in_order[s] where two neighbouring posts of semaphore s may come in either order. Returns how many."""
-    cdef Py_ssize_t sem, j, cleared = 0
-    for sem in range(post_start.shape[0] - 1):
-        if not in_order[sem]:
-            continue
-        for j in range(post_start[sem], post_start[sem + 1] - 1):
-            if not clocks.post_after(post_op[j + 1], post_op[j]):
-                in_order[sem] = 0
-                cleared += 1
-                break
-    return cleared
+        free(needing)
+    return new, changed

@@ -14,7 +14,10 @@ Necessity needs the order and the order needs necessity. The greatest solution i
 real execution (nothing that holds in every execution contradicts it), keep only what that order justifies, and repeat
 until nothing changes. The solution is sound: take the first moment of any execution at which one of its orderings is
 broken, a word started and a necessary post p missing. The posts made so far were made before that moment, so none of
-them comes after p or after the word; but without those the value is out of reach. Correct programs take two passes.
+them comes after p or after the word; but without those the value is out of reach. A program
+whose semaphores are each posted to in one order takes one pass. Faulty ones may lose one ordering per pass; a semaphore
+that is still out of order after a dozen passes then counts only where a wait needs the sum of all its posts, which is
+sound too.
 """
 from __future__ import annotations
 
@@ -24,6 +27,9 @@ import numpy as np
 
 from neuronsim._core import check_order
 from neuronsim.check.flat import Flat
+
+_UNORDERED, _IN_ORDER, _HOPELESS = 0, 1, 2  # states of a semaphore, as in the compiled pass
+PATIENCE = 12  # passes before semaphores whose posts keep losing order are given up
 
 
 @dataclass(frozen=True)
@@ -55,22 +61,22 @@ def happens_before(flat: Flat, execution: Execution) -> check_order.Clocks:
     `execution` may be one of the same program with more waits.
     """
     post_op, post_before, post_start = _posts(flat, execution.order)
-    in_order = np.ones(len(post_start) - 1, dtype=np.uint8)
-    clocks = None
+    state = np.full(len(post_start) - 1, _IN_ORDER, dtype=np.uint8)
+    clocks: check_order.Clocks | None = None
+    passes = 0
     while True:
-        previous = clocks
-        clocks = check_order.clocks(
+        previous, passes = clocks, passes + 1
+        clocks, changed = check_order.clocks(
             flat.offsets, flat.engine, flat.transfer, flat.transfers, execution.order, flat.wait_sem, flat.wait_val,
-            post_op, post_before, post_start, in_order, previous,
+            flat.post_sem, post_op, post_before, post_start, state, previous,
         )
-        if not check_order.posts_in_order(clocks, post_op, post_start, in_order) and _same(clocks, previous, in_order):
+        if not changed and (not (state == _UNORDERED).any() or _same(clocks, previous)):
             return clocks
+        if passes % PATIENCE == 0:
+            state[state == _UNORDERED] = _HOPELESS
 
 
-def _same(clocks: check_order.Clocks, previous: check_order.Clocks | None, in_order: np.ndarray) -> bool:
-    """Has the iteration come to rest? Without any semaphore out of order the first pass depends on no other."""
-    if in_order.all():
-        return True
+def _same(clocks: check_order.Clocks, previous: check_order.Clocks | None) -> bool:
     return previous is not None and all(
         np.array_equal(getattr(clocks, name), getattr(previous, name)) for name in ("retired", "started", "complete")
     )
@@ -81,11 +87,11 @@ def _posts(flat: Flat, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     posting = order[flat.post_sem[order] != 0]
     posting = posting[np.argsort(flat.post_sem[posting], kind="stable")]
     semaphore = flat.post_sem[posting]
-    count = max(int(semaphore.max(initial=0)), int(flat.wait_sem.max(initial=0))) + 1
-    start = np.searchsorted(semaphore, np.arange(count + 1)).astype(np.int64)
+    semaphores = max(int(semaphore.max(initial=0)), int(flat.wait_sem.max(initial=0))) + 1
+    start = np.searchsorted(semaphore, np.arange(semaphores + 1)).astype(np.int64)
     sums = np.concatenate([[0], np.cumsum(flat.post_inc[posting])]).astype(np.int64)
-    group = np.arange(count)
-    before = np.zeros(len(posting) + count, dtype=np.int64)
+    group = np.arange(semaphores)
+    before = np.zeros(len(posting) + semaphores, dtype=np.int64)
     entries = np.repeat(group, np.diff(start) + 1)
     before[:] = sums[np.arange(len(before)) - entries] - sums[start[:-1]][entries]
     return np.ascontiguousarray(posting, dtype=np.int32), before, start

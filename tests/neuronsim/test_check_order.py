@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -59,6 +60,15 @@ def program(seed: int, producers: int) -> Flat:
 def test_never_claims_an_order_that_can_be_broken(producers: int, seed: int) -> None:
     flat = program(seed, producers)
     assert relation(flat) <= truth(flat)
+
+
+@settings(max_examples=120, deadline=None)
+@given(seed=st.integers(0, 10**9))
+def test_giving_up_on_a_semaphore_is_sound(seed: int) -> None:
+    flat = program(seed, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("neuronsim.check.happens_before.PATIENCE", 1)
+        assert relation(flat) <= truth(flat)
 
 
 @settings(max_examples=120, deadline=None)
@@ -147,3 +157,18 @@ def test_triggers_on_changing_engines_are_resolved_in_few_passes() -> None:
     clocks = happens_before(flat, execute(flat))
     for k in range(1000):
         assert clocks.before(flat.op(engines[k % 4], k // 4), flat.op("tensor", k))
+
+
+def test_two_transfers_in_flight_on_one_semaphore_are_told_in_time() -> None:
+    """The usual mistake: each trigger waits for all but the last transfer, which the sum of posts cannot tell."""
+    b = Builder()
+    x = b.variable("input", 64)
+    for k in range(1000):
+        b.dma(("sync", "gpsimd")[k % 2], At(0), (x, 0), ((16, 16 * (k - 1)),) if k > 1 else (), 16)
+        b.word("vector", "nop", ((16, 16 * (k + 1)),))
+    flat = flatten(b.stage(), 16)
+    start = time.perf_counter()
+    clocks = happens_before(flat, execute(flat))
+    assert time.perf_counter() - start < 2
+    assert not clocks.before(flat.op("sync", 0), flat.op("vector", 0))
+    assert clocks.before(flat.op("sync", 0), flat.op("vector", 999))
