@@ -99,6 +99,8 @@ class Context:
         if order is not None and list(p_axes) != sorted(p_axes):
             pmap = pmap.transpose([list(p_axes).index(a) for a in sorted(p_axes)])
         tensor = Tensor(tuple(tiles), dtype, axes, pmap, offset, dict(pads), fill, dict(origin or {}))
+        # a product reads whole partition ranges, unused partitions between used ones included
+        self.zero_gaps(tensor, extent)
         if pads:
             self._fill_pads(tensor, strides, extent, fill)
         return tensor
@@ -138,8 +140,11 @@ class Context:
 
     def zero_gaps(self, tensor: Tensor, extent: int) -> None:
         """Fill with zero the 32-partition groups of a tensor's tiles that hold unused partitions."""
+        positions = tensor.positions()
         used = np.zeros(len(tensor.tiles) * PARTITIONS, dtype=bool)
-        used[tensor.positions()] = True
+        used[positions] = True
+        if used[: int(positions.max()) + 1].all():
+            return
         for k, tile in enumerate(tensor.tiles):
             for base in range(0, tile.partitions, 32):
                 rows = min(32, tile.partitions - base)
@@ -180,14 +185,12 @@ class Context:
         return self.homes.cut(name)
 
     def new_home(self, root: str, box: Mapping[int, tuple[int, int]]) -> Tensor:
-        """A tensor for a concatenation (or the window `box` of it), gaps between its parts zeroed."""
+        """A tensor for a concatenation (or the window `box` of it)."""
         shape = tuple(box[a][1] - box[a][0] if a in box else n for a, n in enumerate(self.shape(root)))
-        tensor = self.alloc(
+        return self.alloc(
             shape, (1,), self.storage(root), pmap=self.homes.positions[root], pads=self.border(root, self.pads.get(root, {})),
             fill=self.fills.get(root, 0.0), origin={a: lo for a, (lo, _) in box.items()}, name=root,
         )
-        if shape[1] > 1:
-            self.zero_gaps(tensor, tensor.tiles[0].sizes[0])
         return tensor
 
     def border(self, name: str, need: Mapping[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:

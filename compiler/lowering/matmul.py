@@ -89,10 +89,24 @@ def _contraction(x: Tensor) -> list[tuple[Strip, int, np.ndarray]]:
     return out
 
 
-def _rows(weight: np.ndarray, channels: np.ndarray) -> np.ndarray:
-    if (channels >= 0).all():
-        return weight[channels]
-    return np.where((channels >= 0)[:, None], weight[np.maximum(channels, 0)], 0)
+def pick_block(weight: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """weight[rows][:, columns] with zeros where an index is -1; a view when both index lists are evenly spaced."""
+    across, along = _as_slice(rows), _as_slice(columns)
+    if across is not None and along is not None:
+        return weight[across, along]
+    block = weight[np.ix_(np.maximum(rows, 0), np.maximum(columns, 0))]
+    block[rows < 0] = 0
+    block[:, columns < 0] = 0
+    return block
+
+
+def _as_slice(index: np.ndarray) -> slice | None:
+    """The slice that selects these indices, None when they are not evenly spaced upwards."""
+    first = int(index[0])
+    step = int(index[1]) - first if len(index) > 1 else 1
+    if first < 0 or step < 1 or (len(index) > 2 and (np.diff(index) != step).any()):
+        return None
+    return slice(first, int(index[-1]) + 1, step)
 
 
 def _lead_dims(x: Tensor) -> list[tuple[int, int]]:
@@ -113,8 +127,7 @@ def _feature_major(ctx: Context, node: Node, x: Tensor, weight: np.ndarray, toke
     for strip in columns_of:
         plan.append([len(made) + i for i in range(len(parts))])
         for source, _, channels in parts:
-            picked = np.where((strip.channels >= 0)[None, :], _rows(weight, channels)[:, np.maximum(strip.channels, 0)], 0)
-            made.append(Block(source.lo, picked))
+            made.append(Block(source.lo, pick_block(weight, channels, strip.channels)))
     stationary = Stationary(ctx, node.name, made, x.dtype)
     free = [_lead_dims(x), *([(a.size, a.stride) for axis in t.axes[:-1] for a in axis if a.space == F] for t in _frees(out, tail))]
     for strip, numbers in zip(columns_of, plan, strict=True):
@@ -164,7 +177,7 @@ def _token_major(ctx: Context, node: Node, x: Tensor, weight: np.ndarray) -> Non
     parts = _contraction(x)
     width = ctx.target.psum_bank_bytes // 4
     cuts = [(lo, min(lo + width, weight.shape[1])) for lo in range(0, weight.shape[1], width)]
-    made = [Block(source.lo, _rows(weight, channels)[:, lo:hi]) for lo, hi in cuts for source, _, channels in parts]
+    made = [Block(source.lo, pick_block(weight, channels, np.arange(lo, hi))) for lo, hi in cuts for source, _, channels in parts]
     moving = Stationary(ctx, node.name, made, x.dtype)
     offsets = _linear(_lead_dims(x))
     groups = _affine_groups(out.positions(), offsets)
