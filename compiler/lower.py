@@ -36,12 +36,14 @@ def lower_graph(graph: Graph, target: Target, precision: Precision, options: Com
     ctx = Context(program, graph, target, precision, packing=options.packing, pads=pads, fills=fills, homes=Homes(places, positions))
     for name in graph.inputs:
         ctx.dram[name] = program.input(name, graph.shape(name) or (1,), precision.storage(name))
+    for name in outputs:
+        kind = STORAGE[graph.dtype(name)]
+        ctx.outputs[name] = program.output(_output_name(graph, name), graph.shape(name) or (1,), kind)
     for chunk in Tiler(graph, target, precision, pads, places).plan():
         _lower_chunk(ctx, chunk)
     for name in outputs:
-        kind = STORAGE[graph.dtype(name)]
         with program.layer(f"output {name}", op_type="Output", source=name):
-            store_output(ctx, name, program.output(_output_name(graph, name), graph.shape(name) or (1,), kind))
+            store_output(ctx, name, ctx.outputs[name])
     return program
 
 

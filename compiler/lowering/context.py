@@ -44,6 +44,7 @@ class Context:
 
     Attributes:
         tensors: values on chip now. dram: values (also) in DRAM, as a row-major view of the value's shape.
+        outputs: where model outputs go, so that a lowering that works in DRAM can write there at once.
         pads: per value, fill wanted around its spatial axes: axis -> (before, after).
         homes: places of values that are parts of a channel-wise concatenation.
         whole: values computed chunk by chunk into one tensor that outlives the chunks.
@@ -58,6 +59,7 @@ class Context:
     packing: bool = True
     tensors: dict[str, Tensor] = field(default_factory=dict)
     dram: dict[str, DramView] = field(default_factory=dict)
+    outputs: dict[str, DramView] = field(default_factory=dict)
     pads: Mapping[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
     fills: Mapping[str, float] = field(default_factory=dict)
     homes: Homes = field(default_factory=lambda: Homes({}, {}))

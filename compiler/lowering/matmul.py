@@ -16,6 +16,7 @@ from compiler.lowering.context import Context, default_positions
 from compiler.lowering.conv import _match
 from compiler.lowering.conv_plan import Strip, out_runs, strips
 from compiler.lowering.epilogue import Epilogue, residual_inputs
+from compiler.lowering.matmul_blocked import blocked_shape, lower_blocked
 from compiler.lowering.move import cast, copy, psum_view, relayout
 from compiler.lowering.operand import operand_like
 from compiler.lowering.stationary import Block, Stationary
@@ -29,7 +30,10 @@ MOST_ROWS = 128
 def lower_matmul(ctx: Context, node: Node) -> None:
     """MatMul [.., M, K] x [.., K, N] with an optional epilogue (per-column bias, residual, activation)."""
     weight = ctx.graph.const(node.inputs[1])
-    if weight is not None and weight.ndim == 2:
+    shape = blocked_shape(ctx, node)
+    if shape is not None:
+        lower_blocked(ctx, node, shape)
+    elif weight is not None and weight.ndim == 2:
         _dense(ctx, node, weight)
     else:
         _batched(ctx, node)
@@ -66,7 +70,10 @@ def _contraction_on_partitions(ctx: Context, x: Tensor) -> Tensor:
     last = len(x.shape) - 1
     others = [a for a in x.p_axes() if a != last]
     if others or (P not in x.space_of(last) and x.shape[last] > 1):
-        x = relayout(ctx, x, (last,))
+        key = ("contraction", id(x))
+        if key not in ctx.cache:  # several products read the same tokens
+            ctx.cache[key] = (relayout(ctx, x, (last,)), x)
+        x = ctx.cache[key][0]  # type: ignore[index]
     return in_pe_type(ctx, x)
 
 
