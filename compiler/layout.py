@@ -46,12 +46,16 @@ def legal_count(partition: int) -> int:
     return {0: 128, 32: 32, 64: 64, 96: 32}.get(partition, 0)
 
 
-def runs_of(*positions: np.ndarray, legal: bool = True, dense: bool = False) -> list[tuple[Run, ...]] | None:
+def runs_of(*positions: np.ndarray, legal: bool = True, any_order: bool = False) -> list[tuple[Run, ...]] | None:
     """Cut equally long position lists into runs that are consecutive in all of them.
 
     With `legal`, each run obeys the start-partition rule in every list (None when some element cannot be reached);
-    without, runs are only bounded by tiles (DMA has no such rule). `dense` is accepted for one list only.
+    without, runs are only bounded by tiles (DMA has no such rule). `any_order`: the elements may be visited in any order, so
+    that permuted channels still form long runs; `Run.first` then says nothing.
     """
+    if any_order and len(positions[0]) > 1:
+        order = np.argsort(positions[0], kind="stable")
+        positions = tuple(pos[order] for pos in positions)
     total = len(positions[0])
     if total == 0:
         return []
@@ -180,7 +184,17 @@ class Tensor:
         if any(a.size != 1 for a in queue):
             return None
         p_sizes = [a.size for axis in out for a in axis if a.space == P]
-        return self._rebuild(out, self.pmap.reshape(p_sizes))
+        return self._rebuild(out, self.pmap.reshape(p_sizes), pads=self._kept_pads(shape))
+
+    def _kept_pads(self, shape: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """Pads of the trailing axes that a new shape leaves alone (a channel shuffle regroups the leading ones)."""
+        mine, pads = self.shape, {}
+        for back in range(1, min(len(mine), len(shape)) + 1):
+            if mine[-back] != shape[-back]:
+                break
+            if len(mine) - back in self.pads:
+                pads[len(shape) - back] = self.pads[len(mine) - back]
+        return pads
 
     def slice_axis(self, axis: int, start: int, stop: int, step: int = 1) -> Tensor | None:
         """Indices start, start+step, ... < stop of one axis; None when the axis is a product of several atoms."""
@@ -318,7 +332,10 @@ def blocks(dim_lists: Sequence[Sequence[tuple[int, int]]], most_dims: int = 4, m
 
     Yields (element offset per list, dims per list).
     """
-    def cut(offsets: list[int], lists: list[list[tuple[int, int]]]) -> Iterator[tuple[list[int], list[list[tuple[int, int]]]]]:
+
+    def cut(
+        offsets: list[int], lists: list[list[tuple[int, int]]]
+    ) -> Iterator[tuple[list[int], list[list[tuple[int, int]]]]]:
         sizes = [s for s, _ in lists[0]]
         total = prod(sizes)
         if len(sizes) <= most_dims and (most is None or total <= most):

@@ -103,7 +103,26 @@ def plan_pads(graph: Graph) -> tuple[dict[str, dict[int, tuple[int, int]]], dict
             mine[axis] = (max(have[0], before), max(have[1], after))
         if node.op == "MaxPool" and any(b != (0, 0) for b in need.values()) and not nonnegative(graph, source):
             fills[source] = -np.inf
+    for node in reversed(graph.nodes):
+        _through_views(graph, node, pads)
     return pads, fills
+
+
+def _through_views(graph: Graph, node: Node, pads: dict[str, dict[int, tuple[int, int]]]) -> None:
+    """Fill wanted by a view's readers is wanted of the tensor behind it, where the view leaves the trailing axes alone."""
+    if node.op not in ("Reshape", "Transpose") or node.output not in pads:
+        return
+    before, after = graph.shape(node.inputs[0]), graph.shape(node.output)
+    perm = node.attrs.get("perm", list(range(len(before)))) if node.op == "Transpose" else list(range(len(before)))
+    for axis, need in pads[node.output].items():
+        back = len(after) - axis
+        same = back <= len(before) and before[-back:] == after[-back:]
+        if node.op == "Transpose":
+            same = same and perm[-back:] == list(range(len(before) - back, len(before)))
+        if same and need != (0, 0):
+            mine = pads.setdefault(node.inputs[0], {})
+            have = mine.get(len(before) - back, (0, 0))
+            mine[len(before) - back] = (max(have[0], need[0]), max(have[1], need[1]))
 
 
 def merge_pads(pads: dict[str, dict[int, tuple[int, int]]], root: str, parts: list[str]) -> None:

@@ -276,7 +276,7 @@ def _legal_slices(t: Tensor, k: int) -> bool:
     dims = t.p_dims()[k]
     pmap = np.moveaxis(t.pmap, dims, range(-len(dims), 0)) if dims else t.pmap
     flat = pmap.reshape(-1, prod(t.pmap.shape[d] for d in dims) if dims else 1)
-    return all(runs_of(row) is not None for row in flat)
+    return all(runs_of(row, any_order=True) is not None for row in flat)
 
 
 def _at(t: Tensor, index: tuple[int, ...]) -> Tensor:
@@ -289,7 +289,7 @@ def _at(t: Tensor, index: tuple[int, ...]) -> Tensor:
 def _product(ctx: Context, held: Tensor, moving: Tensor, out: Tensor, tail: Epilogue, swapped: bool) -> None:
     """out [M, N] = held [K, M]^T x moving [K, N]; M on out's partitions, N on its F."""
     held, moving = _together(ctx, held, moving)
-    cut = runs_of(held.positions(), moving.positions())
+    cut = runs_of(held.positions(), moving.positions(), any_order=True)
     assert cut is not None
     m_dims = [(a.size, a.stride) for a in held.axes[1] if a.space == F] or [(1, 1)]
     n_stride = [(a.size, a.stride) for a in moving.axes[1] if a.space == F] or [(1, 1)]

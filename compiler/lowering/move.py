@@ -82,8 +82,13 @@ def load_value(ctx: Context, name: str) -> Tensor:
     """Bring a DRAM value (model input or constant) on chip in its natural layout."""
     box = ctx.windows.get(name, {})
     tensor = ctx.alloc(
-        ctx.window_shape(name), natural_axes(ctx, name), ctx.storage(name), pads=ctx.border(name, ctx.pads.get(name, {})),
-        fill=ctx.fills.get(name, 0.0), origin={a: lo for a, (lo, _) in box.items()}, name=name,
+        ctx.window_shape(name),
+        natural_axes(ctx, name),
+        ctx.storage(name),
+        pads=ctx.border(name, ctx.pads.get(name, {})),
+        fill=ctx.fills.get(name, 0.0),
+        origin={a: lo for a, (lo, _) in box.items()},
+        name=name,
     )
     source = dram_value(ctx, name)
     cut = tuple(slice(*box[a]) if a in box else slice(None) for a in range(len(source.shape)))
@@ -166,11 +171,14 @@ def pointwise(ctx: Context, out: Tensor, ins: Sequence[Tensor], emit: Emit, most
     Sources have `out`'s logical shape, broadcast axes as F atoms of stride 0, and the same P index space.
     """
     positions = [t.positions() for t in ins]
-    if any(len(p) not in (1, len(out.positions())) or (t.p_axes() != out.p_axes() and len(p) != 1) for p, t in zip(positions, ins)):
+    if any(
+        len(p) not in (1, len(out.positions())) or (t.p_axes() != out.p_axes() and len(p) != 1)
+        for p, t in zip(positions, ins)
+    ):
         return False
     if any(len(p) == 1 and len(out.positions()) > 1 for p in positions):
         return False
-    cut = runs_of(out.positions(), *positions)
+    cut = runs_of(out.positions(), *positions, any_order=True)
     if cut is None:
         return False
     dims = align_dims([_free_dims(t) for t in (out, *ins)])
@@ -225,12 +233,14 @@ def move_dma(ctx: Context, dst: Tensor, src: Tensor) -> None:
         dma_tensor(ctx, dst, scratch, store=False, purpose="relayout")
         return
     dims = align_dims([_free_dims(dst), _free_dims(src)])
-    for to, fro in runs_of(dst.positions(), src.positions(), legal=False) or []:
+    for to, fro in runs_of(dst.positions(), src.positions(), legal=False, any_order=True) or []:
         for offsets, parts in blocks(dims, 3, MOST_FREE["sbuf"]):
             ctx.program.dma(dst.view(to, parts[0], offsets[0]), src.view(fro, parts[1], offsets[1]), purpose="relayout")
 
 
-def cast(ctx: Context, src: Tensor, dtype: str, *, pads: Mapping[int, tuple[int, int]] | None = None, fill: float = 0.0) -> Tensor:
+def cast(
+    ctx: Context, src: Tensor, dtype: str, *, pads: Mapping[int, tuple[int, int]] | None = None, fill: float = 0.0
+) -> Tensor:
     """A copy of `src` in another type (and perhaps with pads)."""
     out = like(ctx, src, dtype, "cast", pads=pads, fill=fill)
     copy(ctx, out, src)
@@ -267,7 +277,11 @@ def transpose_pe(ctx: Context, src: Tensor, axis: int, dtype: str | None = None)
     documented fast relayout of that generation).
     """
     out_dtype = dtype or src.dtype
-    pe = ctx.precision.matmul(src.dtype) if src.dtype not in ("fp32", "tf32") or "fp32" not in ctx.target.matmul_dtypes else "fp32"
+    pe = (
+        ctx.precision.matmul(src.dtype)
+        if src.dtype not in ("fp32", "tf32") or "fp32" not in ctx.target.matmul_dtypes
+        else "fp32"
+    )
     if pe != src.dtype:
         src = cast(ctx, src, pe)
     shape = src.shape

@@ -1,4 +1,4 @@
-"""Max, average and global pooling, 1-D to 3-D: windowed reductions read through access patterns on the vector engine."""
+"""Max and average pooling, 1-D to 3-D: windowed reductions read through access patterns on the vector engine."""
 from __future__ import annotations
 
 import itertools
@@ -28,7 +28,7 @@ def lower_pool(ctx: Context, node: Node) -> None:
     need = ctx.border(node.inputs[0], pads_needed([phase], ctx.shape(node.inputs[0])[2:]))
     x = padded(ctx, x, need, ctx.fills.get(node.inputs[0], 0.0) if maximum else 0.0)
     out = ctx.output(name, (1,), pmap=x.pmap)
-    direct = runs_of(x.positions(), out.positions()) is not None
+    direct = runs_of(x.positions(), out.positions(), any_order=True) is not None
     target = out if direct else like(ctx, x_window(x, out), out.dtype, "pooled")
     _reduce_windows(ctx, node, x, target, phase, "max" if maximum else "add")
     if not maximum:
@@ -57,18 +57,28 @@ def _reduce_windows(ctx: Context, node: Node, x: Tensor, out: Tensor, phase: Pha
     shift = out.origin.get(0, 0) - x.origin.get(0, 0)
     spans = out.shape[2:]
     base = sum(
-        (out.origin.get(d + 2, 0) * phase.in_step[d] + first[d] - x.origin.get(d + 2, 0)) * steps[d] for d in range(len(kernel))
+        (out.origin.get(d + 2, 0) * phase.in_step[d] + first[d] - x.origin.get(d + 2, 0)) * steps[d]
+        for d in range(len(kernel))
     )
     window = merge_dims([(kernel[d], steps[d] * dilation[d]) for d in range(len(kernel))])
     grid_in = [(out.shape[0], n_in)] + [(spans[d], steps[d] * phase.in_step[d]) for d in range(len(kernel))]
     grid_out = [(out.shape[0], n_out)] + [(spans[d], out_steps[d]) for d in range(len(kernel))]
     outer_window, inner_window = _split_window(window)
-    for (source, dest) in runs_of(x.positions(), out.positions()) or []:
+    for (source, dest) in runs_of(x.positions(), out.positions(), any_order=True) or []:
         for at, to, near, far in _grid_blocks(grid_in, grid_out, 4 - len(inner_window), prod(kernel), ctx):
             for k, extra in enumerate(outer_window):
                 src = x.view_dims(source, [*near, *inner_window], base + shift * n_in + at + extra)
                 dst = out.view(dest, far, to)
-                _reduce_one(ctx, dst, src, op, len(inner_window), k == 0, prod(s for s, _ in far), prod(s for s, _ in inner_window))
+                _reduce_one(
+                    ctx,
+                    dst,
+                    src,
+                    op,
+                    len(inner_window),
+                    k == 0,
+                    prod(s for s, _ in far),
+                    prod(s for s, _ in inner_window),
+                )
 
 
 def _split_window(window: list[tuple[int, int]]) -> tuple[list[int], list[tuple[int, int]]]:
