@@ -18,8 +18,10 @@ EXTENSIONS: dict[str, tuple[list[str], list[str], list[str]]] = {
         [f"{CORE}/{name}" for name in ("values.pyx", "view.c", "plan.c", "run.c", "nonfinite.c")]
         + [f"{CORE}/kernels/{name}.c" for name in ("baseline", "avx2", "avx512", "dispatch")],
         [f"{CORE}/values.h", f"{CORE}/word.h"]
-        + [f"{CORE}/kernels/{name}.h" for name in ("alu", "convert", "dma", "elementwise", "functions", "level", "matmul",
-                                                   "reduce", "view")],
+        + [
+            f"{CORE}/kernels/{name}.h"
+            for name in ("alu", "convert", "dma", "elementwise", "functions", "level", "matmul", "reduce", "view")
+        ],
         ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
     ),
     **{

@@ -17,7 +17,9 @@ def program_of(
     """The program of a graph that runs wholly on one core."""
     inputs = [TensorInfo(v.name, v.shape, v.dtype) for v in faces[0]]
     outputs = [TensorInfo(n, graph.shape(n), graph.dtype(n)) for n in graph.outputs]
-    node = Node(graph.name or "model", "neuron_core", tuple(t.name for t in inputs), tuple(t.name for t in outputs), stage=0)
+    node = Node(
+        graph.name or "model", "neuron_core", tuple(t.name for t in inputs), tuple(t.name for t in outputs), stage=0
+    )
     report = {
         "operators": {"total": operators, "on_device": operators, "on_cpu": 0},
         "cpu_operators": [],
@@ -28,8 +30,15 @@ def program_of(
     }
     del seconds  # measured by the caller's report.json: a program's bytes do not depend on the clock
     return Program(
-        name=graph.name or "model", target=target.name, generation=target.generation, inputs=inputs, outputs=outputs, nodes=[node],
-        stages=[stage], report=report, options=options.record(),
+        name=graph.name or "model",
+        target=target.name,
+        generation=target.generation,
+        inputs=inputs,
+        outputs=outputs,
+        nodes=[node],
+        stages=[stage],
+        report=report,
+        options=options.record(),
     )
 
 
@@ -37,6 +46,12 @@ def stage_report(stage: Stage) -> dict[str, object]:
     """The `stages` entry of report.json."""
     weights = stage.info["weights_bytes"]
     return {
-        "core": 0, "weights_bytes": weights, "sbuf_peak_bytes": stage.sbuf_peak_bytes, "psum_peak_bytes": stage.psum_peak_bytes,
-        "instructions": stage.info["instructions"], "estimated_ns": stage.info["estimated_ns"], "pinned_bytes": 0, "streamed_bytes": weights,
+        "core": 0,
+        "weights_bytes": weights,
+        "sbuf_peak_bytes": stage.sbuf_peak_bytes,
+        "psum_peak_bytes": stage.psum_peak_bytes,
+        "instructions": stage.info["instructions"],
+        "estimated_ns": stage.info["estimated_ns"],
+        "pinned_bytes": 0,
+        "streamed_bytes": weights,
     }

@@ -50,6 +50,7 @@ class DebugEntry:
 
 
 def empty_stream() -> np.ndarray:
+    """The stream of an engine without work: WORD [0]."""
     return np.zeros(0, dtype=word.WORD)
 
 

@@ -1,4 +1,4 @@
-"""Operator -> lowering, one explicit alphabetical table; a lowering emits instructions for one node into the context."""
+"""Operator -> lowering, one explicit alphabetical table; a lowering emits one node's instructions into the context."""
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What every lowering shares: the tile program under construction, where each value lives, precision, engine balance."""
+"""What every lowering shares: the tile program being made, where each value lives, precision, engine balance."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -172,8 +172,14 @@ class Context:
             return window(self.home(name), box)
         origin = {axis: lo for axis, (lo, _) in box.items()}
         return self.alloc(
-            self.window_shape(name), p_axes, self.storage(name), pmap=pmap, pads=self.border(name, self.pads.get(name, {})),
-            fill=self.fills.get(name, 0.0), origin=origin, name=name,
+            self.window_shape(name),
+            p_axes,
+            self.storage(name),
+            pmap=pmap,
+            pads=self.border(name, self.pads.get(name, {})),
+            fill=self.fills.get(name, 0.0),
+            origin=origin,
+            name=name,
         )
 
     def home(self, name: str) -> Tensor:
@@ -190,10 +196,15 @@ class Context:
         """A tensor for a concatenation (or the window `box` of it)."""
         shape = tuple(box[a][1] - box[a][0] if a in box else n for a, n in enumerate(self.shape(root)))
         return self.alloc(
-            shape, (1,), self.storage(root), pmap=self.homes.positions[root], pads=self.border(root, self.pads.get(root, {})),
-            fill=self.fills.get(root, 0.0), origin={a: lo for a, (lo, _) in box.items()}, name=root,
+            shape,
+            (1,),
+            self.storage(root),
+            pmap=self.homes.positions[root],
+            pads=self.border(root, self.pads.get(root, {})),
+            fill=self.fills.get(root, 0.0),
+            origin={a: lo for a, (lo, _) in box.items()},
+            name=root,
         )
-        return tensor
 
     def border(self, name: str, need: Mapping[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
         """Pads of the current window: those of the whole tensor on the sides where the window touches its border."""
@@ -289,6 +300,7 @@ def window(t: Tensor, box: Mapping[int, tuple[int, int]]) -> Tensor:
 
 
 def itemsize(dtype: str) -> int:
+    """Bytes of one element of an isa data type."""
     return dtype_of(dtype).size
 
 
@@ -297,5 +309,7 @@ def node_label(node: Node) -> str:
     tail = []
     for step in node.attrs.get("epilogue", ()):
         kind = step[0]
-        tail.append({"bias": "", "add": "Add", "clip": "Clip"}.get(kind, str(step[1]).capitalize() if kind == "act" else kind))
+        tail.append(
+            {"bias": "", "add": "Add", "clip": "Clip"}.get(kind, str(step[1]).capitalize() if kind == "act" else kind)
+        )
     return "+".join([node.op, *[t for t in tail if t]])

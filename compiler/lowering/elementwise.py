@@ -17,23 +17,56 @@ from isa.lang import View
 
 #: scalar-engine functions by operator
 FUNCTIONS = {
-    "Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Exp": "exp", "Log": "log", "Sqrt": "sqrt", "Erf": "erf", "Abs": "abs",
-    "Softplus": "softplus", "Mish": "mish", "Sin": "sin", "Atan": "arctan", "Sign": "sign", "Silu": "silu", "Swish": "silu",
+    "Relu": "relu",
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+    "Exp": "exp",
+    "Log": "log",
+    "Sqrt": "sqrt",
+    "Erf": "erf",
+    "Abs": "abs",
+    "Softplus": "softplus",
+    "Mish": "mish",
+    "Sin": "sin",
+    "Atan": "arctan",
+    "Sign": "sign",
+    "Silu": "silu",
+    "Swish": "silu",
 }
 BINARY = {
-    "Add": "add", "Sub": "subtract", "Mul": "mult", "Max": "max", "Min": "min", "And": "logical_and", "Or": "logical_or",
-    "Xor": "logical_xor", "Equal": "is_equal", "Greater": "is_gt", "Less": "is_lt", "GreaterOrEqual": "is_ge",
-    "LessOrEqual": "is_le", "Pow": "power", "Div": "divide",
+    "Add": "add",
+    "Sub": "subtract",
+    "Mul": "mult",
+    "Max": "max",
+    "Min": "min",
+    "And": "logical_and",
+    "Or": "logical_or",
+    "Xor": "logical_xor",
+    "Equal": "is_equal",
+    "Greater": "is_gt",
+    "Less": "is_lt",
+    "GreaterOrEqual": "is_ge",
+    "LessOrEqual": "is_le",
+    "Pow": "power",
+    "Div": "divide",
 }
 COMMUTES = {"add", "mult", "max", "min", "logical_and", "logical_or", "logical_xor", "is_equal"}
 
 
-def _finish(ctx: Context, node: Node, out: Tensor, ins: list[Tensor], emit: Callable[[View, list[View], int], None]) -> None:
+def _finish(
+    ctx: Context, node: Node, out: Tensor, ins: list[Tensor], emit: Callable[[View, list[View], int], None]
+) -> None:
     """Run `emit` over the result; operands at partitions an engine cannot combine are first moved next to it."""
     if not pointwise(ctx, out, ins, emit):
         moved = []
         for t in ins:
-            near = ctx.alloc(t.shape, out.p_axes(), t.dtype, pmap=out.pmap.reshape([out.shape[a] for a in out.p_axes()]), name="moved")
+            near = ctx.alloc(
+                t.shape,
+                out.p_axes(),
+                t.dtype,
+                pmap=out.pmap.reshape([out.shape[a] for a in out.p_axes()]),
+                name="moved",
+            )
             move_dma(ctx, near, t)
             moved.append(near)
         assert pointwise(ctx, out, moved, emit)
@@ -59,14 +92,18 @@ def lower_unary(ctx: Context, node: Node) -> None:
 def _unary(ctx: Context, node: Node) -> Callable[[View, list[View], int], None]:
     p, op, attrs = ctx.program, node.op, node.attrs
 
-    def act(func: str, scale: float = 1.0, bias: float = 0.0, param: float = 0.0) -> Callable[[View, list[View], int], None]:
+    def act(
+        func: str, scale: float = 1.0, bias: float = 0.0, param: float = 0.0
+    ) -> Callable[[View, list[View], int], None]:
         def emit(dst: View, src: list[View], n: int) -> None:
             ctx.charge("scalar", n / ctx.target.engines["scalar"].clock_ghz)
             p.activation(dst, src[0], func, scale, bias, param=param)
 
         return emit
 
-    def vec(op0: str, a: float = 0.0, op1: str = "bypass", b: float = 0.0, swap: bool = False) -> Callable[[View, list[View], int], None]:
+    def vec(
+        op0: str, a: float = 0.0, op1: str = "bypass", b: float = 0.0, swap: bool = False
+    ) -> Callable[[View, list[View], int], None]:
         def emit(dst: View, src: list[View], n: int) -> None:
             p.tensor_scalar(dst, src[0], op0, a, op1, b, swap0=swap, engine=ctx.pick(("vector",), n))
 
@@ -92,7 +129,9 @@ def _unary(ctx: Context, node: Node) -> Callable[[View, list[View], int], None]:
     if op == "HardSigmoid":
         return _hard_sigmoid(ctx, float(attrs.get("alpha", 0.2)), float(attrs.get("beta", 0.5)))
     if op == "IsNaN":
-        return lambda dst, src, n: p.tensor_tensor(dst, src[0], src[0], "not_equal", engine=ctx.pick(("vector",), 2 * n))
+        return lambda dst, src, n: p.tensor_tensor(
+            dst, src[0], src[0], "not_equal", engine=ctx.pick(("vector",), 2 * n)
+        )
     if op == "Reciprocal":
         return lambda dst, src, n: p.reciprocal(dst, src[0])
     if op == "Cast":
@@ -115,7 +154,9 @@ def _cast(ctx: Context, node: Node) -> Callable[[View, list[View], int], None]:
 def _hard_sigmoid(ctx: Context, alpha: float, beta: float) -> Callable[[View, list[View], int], None]:
     def emit(dst: View, src: list[View], n: int) -> None:
         rows = dst.partition + dst.partitions
-        tmp = ctx.program.sbuf((rows, n), "fp32", name="hard").ap(0, [1], [n], partition=dst.partition, partitions=dst.partitions)
+        tmp = ctx.program.sbuf((rows, n), "fp32", name="hard").ap(
+            0, [1], [n], partition=dst.partition, partitions=dst.partitions
+        )
         ctx.program.tensor_scalar(tmp, src[0], "mult", alpha, "add", beta, engine=ctx.pick(("vector",), n))
         ctx.program.tensor_scalar(dst, tmp, "max", 0.0, "min", 1.0, engine=ctx.pick(("vector",), n))
 
@@ -146,10 +187,14 @@ def lower_binary(ctx: Context, node: Node) -> None:
 
 
 def _scratch(ctx: Context, out: Tensor) -> Tensor:
-    return ctx.alloc(out.shape, out.p_axes(), "fp32", pmap=out.pmap.reshape([out.shape[a] for a in out.p_axes()]), origin=out.origin)
+    return ctx.alloc(
+        out.shape, out.p_axes(), "fp32", pmap=out.pmap.reshape([out.shape[a] for a in out.p_axes()]), origin=out.origin
+    )
 
 
-def _combine(ctx: Context, node: Node, out: Tensor, a: Tensor, name: str, op: str, tail: tuple[str, dict[str, object]] | None) -> None:
+def _combine(
+    ctx: Context, node: Node, out: Tensor, a: Tensor, name: str, op: str, tail: tuple[str, dict[str, object]] | None
+) -> None:
     array = ctx.graph.const(name)
     scalar = float(array.reshape(-1)[0]) if array is not None and array.size == 1 else None
     b = None if scalar is not None else operand_like(ctx, name, out)
@@ -192,7 +237,9 @@ def _inverted(ctx: Context, t: Tensor) -> Tensor:
 
 def _mid(ctx: Context, dst: View, n: int) -> View:
     rows = dst.partition + dst.partitions
-    return ctx.program.sbuf((rows, n), "fp32", name="mid").ap(0, [1], [n], partition=dst.partition, partitions=dst.partitions)
+    return ctx.program.sbuf((rows, n), "fp32", name="mid").ap(
+        0, [1], [n], partition=dst.partition, partitions=dst.partitions
+    )
 
 
 def _apply_tail(ctx: Context, node: Node, out: Tensor) -> None:
@@ -243,6 +290,7 @@ def lower_affine(ctx: Context, node: Node) -> None:
 
 
 def operand_from(ctx: Context, name: str, array: np.ndarray | None, shape: list[int], ref: Tensor) -> Tensor:
+    """A constant given this shape (one -1 allowed) and broadcast to `ref`, at its partitions."""
     from compiler.lowering.move import const_like
 
     assert array is not None

@@ -68,7 +68,7 @@ class Epilogue:
         return cls(ctx, steps or [Step("act")])
 
     def apply(self, acc: View, dst: View, run: Run, sources: dict[int, View], columns: int) -> None:
-        """dst = tail(acc); `run` names the destination's partitions (for bias columns), `sources` the residual views."""
+        """dst = tail(acc); `run` names the partitions of `dst` (for bias columns), `sources` residual views by step."""
         current = acc
         for k, step in enumerate(self.steps):
             last = k == len(self.steps) - 1
@@ -96,7 +96,11 @@ class Epilogue:
 
     def _activate(self, step: Step, out: View, x: View, run: Run, n: int) -> None:
         ctx, p = self.ctx, self.ctx.program
-        bias = None if step.bias is None else step.bias.tiles[0][run.partition : run.partition + run.count, run.tile : run.tile + 1]
+        bias = (
+            None
+            if step.bias is None
+            else step.bias.tiles[0][run.partition : run.partition + run.count, run.tile : run.tile + 1]
+        )
         # the vector engine knows relu and copy too: both engines share the work
         engine = ctx.pick(("scalar", "vector"), n) if step.func in ("relu", "copy") else "scalar"
         if engine == "vector":
@@ -130,7 +134,9 @@ def _column(ctx: Context, node: Node, bias: np.ndarray | None, out: Tensor, chan
     for d in dims:
         shape[d] = out.pmap.shape[d]
     spread = np.broadcast_to(bias.astype(np.float32).reshape(shape), out.pmap.shape).reshape(-1)
-    return ctx.columns((node.name, "bias", out.positions().tobytes(), bias.tobytes()), spread, out.positions(), len(out.tiles))
+    return ctx.columns(
+        (node.name, "bias", out.positions().tobytes(), bias.tobytes()), spread, out.positions(), len(out.tiles)
+    )
 
 
 def residual_inputs(node: Node) -> list[int]:

@@ -44,7 +44,10 @@ def _constant(ctx: Context, node: Node, data: str, axis: int, index: np.ndarray)
 
 
 def _rows(ctx: Context, node: Node, data: str, index: str) -> None:
-    """out[i..., :] = table[index[i...], :]: the index list on one partition drives an indirect DMA; rows go to partitions."""
+    """out[i..., :] = table[index[i...], :]: the index list on one partition drives an indirect DMA.
+
+    Rows go to partitions.
+    """
     if "gather" not in ctx.target.dma.ops:
         _rows_by_product(ctx, node, data, index)
         return
@@ -101,7 +104,9 @@ def _rows_by_product(ctx: Context, node: Node, data: str, index: str) -> None:
     for k in range(tiles):
         top = min(PARTITIONS, rows - k * PARTITIONS)
         hot.append(p.sbuf((top, count), pe, name=f"{name}.hot{k}"))
-        p.tensor_scalar(hot[-1], wrapped[:top], "is_equal", column[:top, k : k + 1], engine=ctx.pick(("vector",), count))
+        p.tensor_scalar(
+            hot[-1], wrapped[:top], "is_equal", column[:top, k : k + 1], engine=ctx.pick(("vector",), count)
+        )
     shape = ctx.shape(index)
     lead = [a for a in range(len(shape)) if shape[a] > 1]
     flat = ctx.alloc((*shape, table.shape[1]), tuple(lead), ctx.storage(name), name=name)

@@ -1,7 +1,7 @@
 """Concatenation without copies: the parts of a channel-wise Concat are written straight into one shared tensor.
 
-Every leaf part starts at a partition an access may start at (a multiple of 32). Chains of concatenations (DenseNet) share the
-tensor of the last one.
+Every leaf part starts at a partition an access may start at (a multiple of 32). Chains of concatenations (DenseNet)
+share the tensor of the last one.
 """
 from __future__ import annotations
 
@@ -38,12 +38,18 @@ def plan_homes(graph: Graph, precision: Precision) -> tuple[dict[str, Place], di
         for part in node.inputs:
             count = graph.shape(part)[1]
             producer = graph.producer(part)
-            fits = producer is not None and producer.op in WRITERS and precision.storage(part) == precision.storage(mine.root)
-            if fits and part not in places and node.inputs.count(part) == 1 and (producer.op != "Concat" or _channelwise(graph, producer)):
-                places[part] = Place(mine.root, at, count)
+            same = precision.storage(part) == precision.storage(mine.root)
+            if producer is not None and same and _writes(graph, producer) and part not in places:
+                if node.inputs.count(part) == 1:
+                    places[part] = Place(mine.root, at, count)
             at += count
     roots = {p.root for p in places.values()}
     return places, {root: _positions(graph, root) for root in roots}
+
+
+def _writes(graph: Graph, node: Node) -> bool:
+    """Whether a node's lowering can write into a place of its own."""
+    return node.op in WRITERS and (node.op != "Concat" or _channelwise(graph, node))
 
 
 def _channelwise(graph: Graph, node: Node) -> bool:
@@ -68,7 +74,7 @@ def _positions(graph: Graph, root: str) -> np.ndarray:
 
 
 class Homes:
-    """Allocates a root's tensor when its first part is written; `forget` drops one so that the next chunk gets its own."""
+    """The shared tensors: a root's is put when its first part is written; `forget` drops it for the next chunk."""
 
     def __init__(self, places: dict[str, Place], positions: dict[str, np.ndarray]) -> None:
         self.places, self.positions = places, positions

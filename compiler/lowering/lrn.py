@@ -54,7 +54,9 @@ def lower_lrn(ctx: Context, node: Node) -> None:
     if key not in ctx.cache:
         ctx.cache[key] = Stationary(ctx, node.name, made, pe)
     stationary: Stationary = ctx.cache[key]  # type: ignore[assignment]
-    lists = align_dims([[(a.size, a.stride) for axis in t.axes for a in axis if a.space == F] for t in (squares, x, out)])
+    lists = align_dims(
+        [[(a.size, a.stride) for axis in t.axes for a in axis if a.space == F] for t in (squares, x, out)]
+    )
     for strip, row in zip(outs, plan, strict=True):
         for offsets, dims in blocks(lists, 4, ctx.target.psum_bank_bytes // 4):
             n = prod(s for s, _ in dims[0])

@@ -9,7 +9,6 @@ import numpy as np
 from compiler.ir import numpy_dtype
 from compiler.layout import Atom, F, P, Run, Tensor, align_dims, blocks, runs_of
 from compiler.lowering.context import MOST_FREE, Context
-from isa import lang
 from isa.dtypes import dtype as dtype_of
 from isa.lang import DramView, View
 from isa.word import PARTITIONS
@@ -453,6 +452,7 @@ def _const_rows(ref: Tensor, array: np.ndarray, f_sizes: list[int]) -> np.ndarra
 
 
 def numpy_of(ctx: Context, name: str) -> np.dtype:
+    """The numpy type of a value's elements in the model."""
     return numpy_dtype(ctx.graph.dtype(name))
 
 

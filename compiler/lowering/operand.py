@@ -19,7 +19,9 @@ def operand_like(ctx: Context, name: str, ref: Tensor, dtype: str | None = None)
         return const_like(ctx, name, _in_window(array, ref), ref, kind)
     rank = len(ref.shape)
     lead = rank - len(ctx.shape(name))
-    box = {a - lead: (lo, lo + ref.shape[a]) for a, lo in ref.origin.items() if a >= lead and ctx.shape(name)[a - lead] > 1}
+    box = {
+        a - lead: (lo, lo + ref.shape[a]) for a, lo in ref.origin.items() if a >= lead and ctx.shape(name)[a - lead] > 1
+    }
     t = ctx.part(name, box)
     for _ in range(lead):
         t = t.squeeze_insert(0)
@@ -64,7 +66,7 @@ def _replicated(ctx: Context, name: str, ref: Tensor) -> Tensor:
 
 
 def reference(ctx: Context, inputs: Sequence[str], shape: tuple[int, ...], out_name: str) -> Tensor:
-    """The operand whose layout the result takes: the first computed one of the result's shape, else a natural layout."""
+    """The operand whose layout the result takes: the first computed one of its shape, else a natural layout."""
     box = ctx.windows.get(out_name, {})
     for name in inputs:
         if name and ctx.graph.const(name) is None and ctx.shape(name) == ctx.shape(out_name):

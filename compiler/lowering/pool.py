@@ -15,7 +15,6 @@ from compiler.lowering.move import const_like, like, padded, pointwise, relayout
 from isa.lang import View
 
 
-
 def lower_pool(ctx: Context, node: Node) -> None:
     """MaxPool or AveragePool."""
     maximum = node.op == "MaxPool"
@@ -93,7 +92,7 @@ def _split_window(window: list[tuple[int, int]]) -> tuple[list[int], list[tuple[
 def _grid_blocks(
     near: Sequence[tuple[int, int]], far: Sequence[tuple[int, int]], dims: int, window: int, ctx: Context
 ) -> list[tuple[int, int, list[tuple[int, int]], list[tuple[int, int]]]]:
-    """Blocks of the output grid with at most `dims` dims each: (input offset, output offset, input dims, output dims)."""
+    """Blocks of at most `dims` dims of the output grid: (input offset, output offset, input dims, output dims)."""
     keep = max(1, dims)
     sizes = [s for s, _ in near]
     live = [i for i, s in enumerate(sizes) if s > 1]

@@ -54,7 +54,9 @@ def lower_quantize(ctx: Context, node: Node) -> None:
         zeros = [rounded] if zero.size == 1 else [rounded, const_like(ctx, f"{node.name}.zero", zero, ref)]
 
         def shift(dst: View, src: list[View], n: int) -> None:
-            p.tensor_scalar(dst, src[0], "add", _value(zero, src[1] if len(src) > 1 else None), engine=ctx.pick(("vector",), n))
+            p.tensor_scalar(
+                dst, src[0], "add", _value(zero, src[1] if len(src) > 1 else None), engine=ctx.pick(("vector",), n)
+            )
 
         _finish(ctx, node, out, zeros, shift)
     ctx.tensors[name] = out

@@ -1,4 +1,4 @@
-"""Reductions, softmax and layer normalisation: over the free dimension on the vector engine, over partitions on the PE."""
+"""Reductions, softmax, layer normalisation: over the free dimension on the vector engine, over partitions on the PE."""
 from __future__ import annotations
 
 from math import prod
@@ -43,7 +43,9 @@ def lower_reduce(ctx: Context, node: Node) -> None:
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
     name = node.output
     count = prod(ctx.shape(node.inputs[0])[a] for a in axes)
-    out = ctx.alloc(kept, x.p_axes(), ctx.storage(name), pmap=x.pmap.reshape([x.shape[a] for a in x.p_axes()]), name=name)
+    out = ctx.alloc(
+        kept, x.p_axes(), ctx.storage(name), pmap=x.pmap.reshape([x.shape[a] for a in x.p_axes()]), name=name
+    )
     _reduce_free(ctx, x, out, axes_free, op, 1.0 / count if mean else None)
     final = out.reshape(ctx.shape(name))
     assert final is not None
@@ -61,7 +63,7 @@ def _axes(ctx: Context, node: Node, rank: int) -> list[int]:
 
 
 def _sum_partitions(ctx: Context, x: Tensor, axes: list[int]) -> Tensor:
-    """Sum over all P axes by a product with a column of ones; the result lives on one partition, the P axes have size 1."""
+    """Sum over all P axes by a product with a column of ones; the result is on one partition, the P axes of size 1."""
     pe = ctx.precision.matmul(x.dtype)
     src = x if x.dtype == pe else cast(ctx, x, pe)
     ones = const_like(ctx, "ones", np.ones(1, np.float32), src.transpose(range(len(src.shape))), pe)
@@ -84,8 +86,20 @@ def _sum_partitions(ctx: Context, x: Tensor, axes: list[int]) -> Tensor:
 def _reduce_free(ctx: Context, x: Tensor, out: Tensor, axes: list[int], op: str, scale: float | None) -> None:
     """out = reduce of x over F axes (times scale)."""
     inner = merge_dims([(a.size, a.stride) for i in axes for a in x.axes[i] if a.space == F])
-    outer_in = [(a.size, a.stride) for i in range(len(x.shape)) if i not in axes for a in x.axes[i] if a.space == F and a.size > 1]
-    outer_out = [(a.size, a.stride) for i in range(len(x.shape)) if i not in axes for a in out.axes[i] if a.space == F and a.size > 1]
+    outer_in = [
+        (a.size, a.stride)
+        for i in range(len(x.shape))
+        if i not in axes
+        for a in x.axes[i]
+        if a.space == F and a.size > 1
+    ]
+    outer_out = [
+        (a.size, a.stride)
+        for i in range(len(x.shape))
+        if i not in axes
+        for a in out.axes[i]
+        if a.space == F and a.size > 1
+    ]
     if scale is None and inner == [(1, 1)]:
         scale = 1.0
     p = ctx.program
@@ -101,7 +115,9 @@ def _reduce_free(ctx: Context, x: Tensor, out: Tensor, axes: list[int], op: str,
             target = dst
             if scale is not None:
                 rows = dst.partition + dst.partitions
-                target = p.sbuf((rows, n), "fp32", name="sum").ap(0, [1], [n], partition=dst.partition, partitions=dst.partitions)
+                target = p.sbuf((rows, n), "fp32", name="sum").ap(
+                    0, [1], [n], partition=dst.partition, partitions=dst.partitions
+                )
             p.tensor_reduce(target, src, op, axes=len(inner))
             if scale is not None:
                 p.tensor_scalar(dst, target, "mult", scale, engine=ctx.pick(("vector", "scalar"), n))
@@ -127,17 +143,28 @@ def lower_softmax(ctx: Context, node: Node) -> None:
 
 
 def _softmax_rows(
-    ctx: Context, x: Tensor, out: Tensor, src_run: Run, dst_run: Run, near: list[tuple[int, int]], far: list[tuple[int, int]],
-    outer_in: list[tuple[int, int]], outer_out: list[tuple[int, int]],
+    ctx: Context,
+    x: Tensor,
+    out: Tensor,
+    src_run: Run,
+    dst_run: Run,
+    near: list[tuple[int, int]],
+    far: list[tuple[int, int]],
+    outer_in: list[tuple[int, int]],
+    outer_out: list[tuple[int, int]],
 ) -> None:
     p = ctx.program
     width = prod(s for s, _ in near)
     rows = dst_run.partition + dst_run.count
 
     def small(n: int, name: str) -> View:
-        return p.sbuf((rows, n), "fp32", name=name).ap(0, [1], [n], partition=dst_run.partition, partitions=dst_run.count)
+        return p.sbuf((rows, n), "fp32", name=name).ap(
+            0, [1], [n], partition=dst_run.partition, partitions=dst_run.count
+        )
 
-    for (at, to), (a_dims, b_dims) in blocks(align_dims([outer_in, outer_out]), max(1, 4 - len(near)), MOST_FREE["sbuf"] // width):
+    for (at, to), (a_dims, b_dims) in blocks(
+        align_dims([outer_in, outer_out]), max(1, 4 - len(near)), MOST_FREE["sbuf"] // width
+    ):
         a_dims, b_dims = [d for d in a_dims if d[0] > 1], [d for d in b_dims if d[0] > 1]
         n = prod(s for s, _ in a_dims)
         top, total = small(n, "max"), small(n, "sum")
@@ -149,7 +176,9 @@ def _softmax_rows(
             0, [width, 1], [n, width], partition=dst_run.partition, partitions=dst_run.count)
         for k, (a, _) in enumerate(index.tolist()):
             ctx.charge("scalar", (width + 64) / ctx.target.engines["scalar"].clock_ghz)
-            p.activation_reduce(temp[:, k], x.view(src_run, near, at + a), "exp", total[:, k : k + 1], 1.0, top[:, k : k + 1])
+            p.activation_reduce(
+                temp[:, k], x.view(src_run, near, at + a), "exp", total[:, k : k + 1], 1.0, top[:, k : k + 1]
+            )
         inverse = small(n, "inverse")
         p.reciprocal(inverse, total)
         for k, (_, b) in enumerate(index.tolist()):
@@ -204,7 +233,9 @@ def _normalise_row(ctx: Context, x: View, wide: View, gamma: Tensor | None, run:
     rows = wide.partition + wide.partitions
 
     def small(width: int, name: str) -> View:
-        return p.sbuf((rows, width), "fp32", name=name).ap(0, [1], [width], partition=wide.partition, partitions=wide.partitions)
+        return p.sbuf((rows, width), "fp32", name=name).ap(
+            0, [1], [width], partition=wide.partition, partitions=wide.partitions
+        )
 
     stats, moments, rstd = small(6 * len(chunks), "stats"), small(2, "moments"), small(1, "rstd")
     flat = x.reshape(n) if len(x.sizes) > 1 else x

@@ -58,7 +58,9 @@ def axis_taps(node: Node, size: int, out: int, scale: float) -> list[list[tuple[
             lo = floor(x)
             pairs = [(lo, 1.0 - (x - lo)), (lo + 1, x - lo)]
         else:
-            pairs = _cubic(x, float(node.attrs.get("cubic_coeff_a", -0.75)), size, bool(node.attrs.get("exclude_outside", 0)))
+            pairs = _cubic(
+                x, float(node.attrs.get("cubic_coeff_a", -0.75)), size, bool(node.attrs.get("exclude_outside", 0))
+            )
         merged: dict[int, float] = {}
         for i, w in pairs:
             i = min(max(i, 0), size - 1)
@@ -109,7 +111,9 @@ def _cubic(x: float, a: float, size: int, exclude: bool) -> list[tuple[int, floa
 
 
 def groups(taps: list[list[tuple[int, float]]]) -> list[tuple[int, int, int, int, list[tuple[int, float]]]]:
-    """Output indices start, start+step, ... (count) with equal weights whose inputs advance by `advance`: one set of instructions.
+    """Output indices start, start+step, ... (count) with equal weights whose inputs advance by `advance`.
+
+    One set of instructions does for all of them.
 
     Yields (start, step, count, advance, taps of the first).
     """
@@ -153,8 +157,12 @@ def _resample(ctx: Context, x: Tensor, out: Tensor, axis: int, taps: list[list[t
                 p.tensor_copy(view, src[0], engine=ctx.pick(("vector", "scalar", "gpsimd"), n))
                 return
             rows = view.partition + view.partitions
-            acc = p.sbuf((rows, n), "fp32", name="lerp").ap(0, [1], [n], partition=view.partition, partitions=view.partitions)
-            p.tensor_scalar(view if len(src) == 1 else acc, src[0], "mult", weights[0], engine=ctx.pick(("vector", "scalar"), n))
+            acc = p.sbuf((rows, n), "fp32", name="lerp").ap(
+                0, [1], [n], partition=view.partition, partitions=view.partitions
+            )
+            p.tensor_scalar(
+                view if len(src) == 1 else acc, src[0], "mult", weights[0], engine=ctx.pick(("vector", "scalar"), n)
+            )
             for k in range(1, len(src)):
                 ctx.charge("vector", 2 * n / ctx.target.engines["vector"].clock_ghz)
                 target = view if k == len(src) - 1 else acc

@@ -28,6 +28,7 @@ def lower_reshape(ctx: Context, node: Node) -> None:
 
 
 def lower_transpose(ctx: Context, node: Node) -> None:
+    """Transpose: axes renamed, on chip or in DRAM; nothing moves."""
     perm = node.attrs.get("perm") or list(reversed(range(len(ctx.shape(node.inputs[0])))))
     source = node.inputs[0]
     if source not in ctx.tensors and source in ctx.dram:
@@ -46,7 +47,9 @@ def lower_slice(ctx: Context, node: Node) -> None:
     steps = steps_const.reshape(-1).tolist() if steps_const is not None else [1] * len(starts)
     picks = [np.arange(n) for n in x.shape]
     for a, lo, hi, st in zip(axes, starts, ends, steps, strict=True):
-        picks[a % rank] = np.arange(x.shape[a % rank])[slice(lo, hi if not (st < 0 and hi < -x.shape[a % rank]) else None, st)]
+        picks[a % rank] = np.arange(x.shape[a % rank])[
+            slice(lo, hi if not (st < 0 and hi < -x.shape[a % rank]) else None, st)
+        ]
     ctx.tensors[node.output] = _pick(ctx, node.output, x, picks)
 
 
@@ -54,7 +57,7 @@ def _pick(ctx: Context, name: str, x: Tensor, picks: Sequence[np.ndarray]) -> Te
     """Affine selections per axis as a view; the rest through DRAM."""
     out: Tensor | None = x
     for axis, index in enumerate(picks):
-        if out is None or len(index) == x.shape[axis] and (np.diff(index) == 1).all():
+        if out is None or (len(index) == x.shape[axis] and (np.diff(index) == 1).all()):
             continue
         step = int(index[1] - index[0]) if len(index) > 1 else 1
         if step < 1 or (len(index) > 2 and (np.diff(index) != step).any()):
@@ -68,14 +71,14 @@ def _pick(ctx: Context, name: str, x: Tensor, picks: Sequence[np.ndarray]) -> Te
 
 
 def gathered(ctx: Context, name: str, x: Tensor, flat: np.ndarray) -> Tensor:
-    """out.flat[i] = x.flat[flat[i]] for constant indices, by DMA from a row-major copy, cut where the indices are affine."""
+    """out.flat[i] = x.flat[flat[i]] for constant indices, by DMA from a row-major copy, cut into affine boxes."""
     scratch = ctx.scratch(f"{name}.rows", x.shape, x.dtype)
     dma_tensor(ctx, x, scratch, store=True, purpose="relayout")
     return gather_dram(ctx, name, scratch, flat.reshape(ctx.shape(name)))
 
 
 def gather_dram(ctx: Context, name: str, source: object, flat: np.ndarray) -> Tensor:
-    """Load constant positions `flat` (element numbers into a row-major DRAM tensor) into the natural layout of `name`."""
+    """Load positions `flat` (element numbers into a row-major DRAM tensor) into the natural layout of `name`."""
     box = ctx.windows.get(name, {})
     assert not box
     out = ctx.alloc(flat.shape, natural_axes(ctx, name), ctx.storage(name), pads=ctx.pads.get(name), name=name)
@@ -196,6 +199,7 @@ def _join_home(ctx: Context, node: Node, axis: int) -> None:
 
 
 def lower_split(ctx: Context, node: Node) -> None:
+    """Split: each part is a view of the operand."""
     x = ctx.tensor(node.inputs[0])
     axis = node.attrs.get("axis", 0) % len(x.shape)
     at = 0

@@ -1,5 +1,7 @@
-"""Which logical axis the consumers of a value would like on partitions: the contraction axis of a product, or any axis but the
-one a softmax, a normalisation or a row-major store runs along."""
+"""Which logical axis the consumers of a value would like on partitions.
+
+The contraction axis of a product, or any axis but the one a softmax, a normalisation or a row-major store runs along.
+"""
 from __future__ import annotations
 
 from compiler.ir import Graph, Node

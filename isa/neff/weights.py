@@ -26,7 +26,7 @@ class StoredWeight(Variable):
 
     @property
     def data(self) -> np.ndarray:
-        return self._fetch()  # type: ignore[attr-defined, no-any-return]
+        return self._fetch()  # type: ignore[attr-defined]  # set past the frozen dataclass
 
     def __repr__(self) -> str:
         return f"StoredWeight(id={self.id}, name={self.name!r}, dtype={self.dtype}, shape={self.shape})"
