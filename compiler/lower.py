@@ -10,8 +10,8 @@ from compiler.ir import Graph, Node
 from compiler.lowering import LOWERINGS
 from compiler.lowering.context import Context, node_label
 from compiler.lowering.conv_plan import conv_phases, pads_needed, transposed_phases
+from compiler.lowering.dram import store_output
 from compiler.lowering.homes import Homes, plan_homes
-from compiler.lowering.move import store_output
 from compiler.options import CompileOptions
 from compiler.precision import STORAGE, Precision
 from compiler.tiling import WINDOWED, Chunk, Tiler

@@ -269,7 +269,7 @@ class Context:
 
     def tensor(self, name: str) -> Tensor:
         """The value on chip, loaded from DRAM in its natural layout when it is not there yet."""
-        from compiler.lowering.move import load_value
+        from compiler.lowering.dram import load_value
 
         if name not in self.tensors:
             self.tensors[name] = load_value(self, name)

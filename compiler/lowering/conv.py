@@ -27,9 +27,10 @@ from compiler.lowering.conv_plan import (
     transposed_phases,
 )
 from compiler.lowering.epilogue import Epilogue, residual_inputs
-from compiler.lowering.move import cast, padded, psum_view, relayout
+from compiler.lowering.move import cast, padded, psum_view
 from compiler.lowering.pack import pack, packable
 from compiler.lowering.stationary import Block, Stationary
+from compiler.lowering.transpose import relayout
 from isa.lang import View
 
 

@@ -291,7 +291,7 @@ def lower_affine(ctx: Context, node: Node) -> None:
 
 def operand_from(ctx: Context, name: str, array: np.ndarray | None, shape: list[int], ref: Tensor) -> Tensor:
     """A constant given this shape (one -1 allowed) and broadcast to `ref`, at its partitions."""
-    from compiler.lowering.move import const_like
+    from compiler.lowering.constants import const_like
 
     assert array is not None
     return const_like(ctx, name, array.reshape(shape), ref)

@@ -8,8 +8,8 @@ import numpy as np
 
 from compiler.ir import Node
 from compiler.layout import F, Run, Tensor
+from compiler.lowering.constants import const_like
 from compiler.lowering.context import Context
-from compiler.lowering.move import const_like
 from isa.lang import View
 
 

@@ -9,7 +9,8 @@ from compiler.errors import UnsupportedOp
 from compiler.ir import Node
 from compiler.layout import runs_of
 from compiler.lowering.context import Context, default_positions
-from compiler.lowering.move import dram_value, psum_view
+from compiler.lowering.dram import dram_value
+from compiler.lowering.move import psum_view
 from compiler.lowering.stationary import Block, Stationary
 from compiler.lowering.views import _pick, gather_dram
 from isa.word import PARTITIONS

@@ -9,9 +9,10 @@ from compiler.ir import Node
 from compiler.layout import F, Run, align_dims, blocks
 from compiler.lowering.context import Context
 from compiler.lowering.conv_plan import out_runs, strips
-from compiler.lowering.move import like, pointwise, psum_view, relayout
+from compiler.lowering.move import like, pointwise, psum_view
 from compiler.lowering.operand import result
 from compiler.lowering.stationary import Block, Stationary
+from compiler.lowering.transpose import relayout
 from isa.lang import View
 
 

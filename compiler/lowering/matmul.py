@@ -17,9 +17,10 @@ from compiler.lowering.conv import _match
 from compiler.lowering.conv_plan import Strip, out_runs, strips
 from compiler.lowering.epilogue import Epilogue, residual_inputs
 from compiler.lowering.matmul_blocked import blocked_shape, lower_blocked
-from compiler.lowering.move import cast, copy, psum_view, relayout
+from compiler.lowering.move import cast, copy, psum_view
 from compiler.lowering.operand import operand_like
 from compiler.lowering.stationary import Block, Stationary
+from compiler.lowering.transpose import relayout
 from compiler.lowering.wish import wish
 from isa.lang import View
 from isa.word import PARTITIONS

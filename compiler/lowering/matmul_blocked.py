@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-
 from compiler.ir import Node
 from compiler.layout import Run
 from compiler.lowering.context import Context
 from compiler.lowering.epilogue import Epilogue, Step
-from compiler.lowering.move import identity
+from compiler.lowering.transpose import identity
 from isa.dtypes import dtype as dtype_of
 from isa.lang import DramView, View
 from isa.word import PARTITIONS

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from compiler.layout import Atom, F, Tensor
+from compiler.lowering.constants import const_like
 from compiler.lowering.context import Context
-from compiler.lowering.move import const_like, dma_tensor, dram_value, like, natural_axes, relayout
+from compiler.lowering.dma import dma_tensor
+from compiler.lowering.dram import dram_value, natural_axes
+from compiler.lowering.move import like
+from compiler.lowering.transpose import relayout
 from isa.lang import View
 
 

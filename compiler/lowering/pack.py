@@ -13,7 +13,7 @@ from compiler.ir import Node
 from compiler.layout import Tensor
 from compiler.lowering.context import MOST_FREE, Context
 from compiler.lowering.conv_plan import Phase
-from compiler.lowering.move import dram_value
+from compiler.lowering.dram import dram_value
 from isa.lang import DramView
 from isa.word import PARTITIONS
 

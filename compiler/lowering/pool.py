@@ -9,9 +9,11 @@ import numpy as np
 
 from compiler.ir import Node
 from compiler.layout import F, Tensor, merge_dims, runs_of
+from compiler.lowering.constants import const_like
 from compiler.lowering.context import Context
 from compiler.lowering.conv_plan import Phase, conv_phases, pads_needed
-from compiler.lowering.move import const_like, like, padded, pointwise, relayout
+from compiler.lowering.move import like, padded, pointwise
+from compiler.lowering.transpose import relayout
 from isa.lang import View
 
 

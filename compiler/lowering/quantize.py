@@ -5,9 +5,9 @@ import numpy as np
 
 from compiler.ir import Node
 from compiler.layout import Tensor
+from compiler.lowering.constants import const_like
 from compiler.lowering.context import Context
 from compiler.lowering.elementwise import _finish
-from compiler.lowering.move import const_like
 from compiler.lowering.operand import as_column, operand_like, reference, result
 from isa.lang import View
 

@@ -7,10 +7,12 @@ import numpy as np
 
 from compiler.ir import Node
 from compiler.layout import F, P, Run, Tensor, align_dims, blocks, merge_dims, runs_of
+from compiler.lowering.constants import const_like
 from compiler.lowering.context import MOST_FREE, Context
 from compiler.lowering.elementwise import _apply_tail
-from compiler.lowering.move import cast, const_like, like, pointwise, psum_view, relayout
+from compiler.lowering.move import cast, like, pointwise, psum_view
 from compiler.lowering.operand import result
+from compiler.lowering.transpose import relayout
 from isa.lang import View
 
 REDUCE = {"ReduceSum": "add", "ReduceMean": "add", "ReduceMax": "max", "ReduceMin": "min", "GlobalAveragePool": "add",

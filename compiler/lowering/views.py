@@ -9,8 +9,11 @@ import numpy as np
 from compiler.ir import Node
 from compiler.layout import P, Tensor
 from compiler.lowering.context import Context, window
-from compiler.lowering.move import copy, dma_tensor, dram_value, load_value, natural_axes, relayout
+from compiler.lowering.dma import dma_tensor
+from compiler.lowering.dram import dram_value, load_value, natural_axes
+from compiler.lowering.move import copy
 from compiler.lowering.operand import reference, result
+from compiler.lowering.transpose import relayout
 from isa.word import PARTITIONS
 
 

@@ -1,0 +1,85 @@
+"""Values in DRAM: model inputs, constants and outputs, and values written out so that they can be read another way."""
+from __future__ import annotations
+
+import numpy as np
+
+from compiler.layout import Tensor
+from compiler.lowering.context import Context
+from compiler.lowering.dma import dma_tensor
+from compiler.lowering.move import cast
+from compiler.lowering.transpose import rows_last
+from isa.dtypes import dtype as dtype_of
+from isa.lang import DramView
+
+
+def load_value(ctx: Context, name: str) -> Tensor:
+    """Bring a DRAM value (model input or constant) on chip in its natural layout."""
+    box = ctx.windows.get(name, {})
+    tensor = ctx.alloc(
+        ctx.window_shape(name),
+        natural_axes(ctx, name),
+        ctx.storage(name),
+        pads=ctx.border(name, ctx.pads.get(name, {})),
+        fill=ctx.fills.get(name, 0.0),
+        origin={a: lo for a, (lo, _) in box.items()},
+        name=name,
+    )
+    source = dram_value(ctx, name)
+    cut = tuple(slice(*box[a]) if a in box else slice(None) for a in range(len(source.shape)))
+    dma_tensor(ctx, tensor, source[cut] if box else source, store=False, purpose="load")
+    return tensor
+
+
+def natural_axes(ctx: Context, name: str) -> tuple[int, ...]:
+    """Channels on partitions for images, tokens (all leading axes) for everything else."""
+    shape = ctx.shape(name)
+    if len(shape) >= 4 and ctx.graph.const(name) is None:
+        return (1,)
+    lead = [i for i in range(len(shape) - 1) if shape[i] > 1]
+    return tuple(lead[-1:]) if len(shape) > 3 else tuple(lead)
+
+
+def dram_value(ctx: Context, name: str) -> DramView:
+    """The value as a row-major DRAM view in its storage type, constants included; values on chip are written out."""
+    if name in ctx.dram:
+        return ctx.dram[name]
+    array = ctx.graph.const(name)
+    dtype = ctx.storage(name)
+    if array is not None:
+        data = np.ascontiguousarray(to_storage(array, dtype))
+        view = ctx.constant(name, data.reshape(-1))
+        view = view.reshape(array.shape or (1,))
+        if not array.shape:
+            view = view.reshape(())
+    else:
+        tensor = ctx.tensors[name]
+        view = ctx.scratch(f"{name}.dram", tensor.shape, tensor.dtype)
+        if not tensor.shape:
+            view = view.reshape(())
+        dma_tensor(ctx, rows_last(ctx, tensor), view, store=True, purpose="relayout")
+    ctx.dram[name] = view
+    return view
+
+
+def to_storage(array: np.ndarray, dtype: str) -> np.ndarray:
+    """A constant in its on-chip type; 64-bit integers saturate to 32 bits (masks use the extremes of int64)."""
+    want = dtype_of(dtype).numpy
+    if array.dtype == want:
+        return array
+    if array.dtype.kind in "iu" and want.kind in "iu":
+        info = np.iinfo(want)
+        return np.clip(array, info.min, info.max).astype(want)
+    return array.astype(want)
+
+
+def store_output(ctx: Context, name: str, dram: DramView) -> None:
+    """Write a model output; its innermost axis is brought to the free dimension first, so that rows are contiguous."""
+    if name not in ctx.tensors and ctx.dram.get(name) is dram:
+        return  # written where it belongs already
+    if ctx.graph.const(name) is not None or name not in ctx.tensors:
+        ctx.program.dma(dram, dram_value(ctx, name), purpose="store")
+        return
+    tensor = rows_last(ctx, ctx.tensors[name])
+    if tensor.dtype != dram.dtype.name:
+        tensor = cast(ctx, tensor, dram.dtype.name)
+    dma_tensor(ctx, tensor, dram, store=True, purpose="store")
