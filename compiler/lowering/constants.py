@@ -7,6 +7,7 @@ import numpy as np
 
 from compiler.layout import Atom, F, P, Tensor
 from compiler.lowering.context import Context
+from compiler.lowering.spread import row_everywhere
 from isa.dtypes import dtype as dtype_of
 from isa.word import PARTITIONS
 
@@ -22,7 +23,7 @@ def const_like(ctx: Context, name: str, array: np.ndarray, ref: Tensor, dtype: s
     array = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
     key = ("const", name, shape, dtype, ref.positions().tobytes())
     if key in ctx.cache:
-        return ctx.cache[key]  # type: ignore[return-value]
+        return ctx.cache[key]
     p_axes = ref.p_axes()
     vary = [i for i in range(len(shape)) if array.shape[i] > 1]
     mixed = any(ref.space_of(i) == "PF" for i in vary)
@@ -36,11 +37,8 @@ def const_like(ctx: Context, name: str, array: np.ndarray, ref: Tensor, dtype: s
     extent = max(1, prod(f_sizes))
     storage = dtype_of(dtype).numpy
     if not any(i in p_axes for i in vary) and not mixed:
-        row = rows[:1].astype(storage)
-        dram = ctx.constant(f"{name}.row", row.reshape(1, extent))
         top = min(PARTITIONS, int(pos.max()) + 1)
-        tile = ctx.program.sbuf((top, extent), dtype, name=name)
-        ctx.program.dma(tile, dram.ap(0, [0, dram.dtype.size], [top, extent]), purpose="load")
+        tile = row_everywhere(ctx, name, rows[:1].astype(storage), top, dtype)
         out = Tensor((tile,) * tiles, dtype, f_axes, ref.pmap)
     else:
         table = np.zeros((tiles * PARTITIONS, extent), dtype=storage)
