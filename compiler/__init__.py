@@ -17,7 +17,7 @@ def compile_model(model: str | Path, options: CompileOptions, *, keep_tensors: b
     Args:
         model: path of an ONNX file.
         options: what to make of it.
-        keep_tensors: every floating point value that exists after fusion becomes an output too (for layer-by-layer comparison).
+        keep_tensors: every value that exists after fusion becomes an output too (for layer-by-layer comparison).
     Returns: the program; `isa.neff.write` stores it.
     Raises: CompileError and its kinds, ErrorList of them; TargetError.
     """
@@ -28,7 +28,9 @@ def compile_model(model: str | Path, options: CompileOptions, *, keep_tensors: b
     return compile_graph(graph, options, keep_tensors=keep_tensors, started=started)
 
 
-def compile_graph(graph: Graph, options: CompileOptions, *, keep_tensors: bool = False, started: float | None = None) -> Program:
+def compile_graph(
+    graph: Graph, options: CompileOptions, *, keep_tensors: bool = False, started: float | None = None
+) -> Program:
     """Compile an imported graph; the rest as `compile_model`."""
     from compiler.backend.build import build
     from compiler.lower import lower_graph

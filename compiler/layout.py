@@ -50,8 +50,8 @@ def runs_of(*positions: np.ndarray, legal: bool = True, any_order: bool = False)
     """Cut equally long position lists into runs that are consecutive in all of them.
 
     With `legal`, each run obeys the start-partition rule in every list (None when some element cannot be reached);
-    without, runs are only bounded by tiles (DMA has no such rule). `any_order`: the elements may be visited in any order, so
-    that permuted channels still form long runs; `Run.first` then says nothing.
+    without, runs are only bounded by tiles (DMA has no such rule). `any_order`: the elements may be visited in any
+    order, so that permuted channels still form long runs; `Run.first` then says nothing.
     """
     if any_order and len(positions[0]) > 1:
         order = np.argsort(positions[0], kind="stable")

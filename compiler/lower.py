@@ -1,4 +1,5 @@
-"""From an optimised graph to a tile program: inputs, one lowering per node, outputs. Order and chunks come from `tiling`."""
+"""From an optimised graph to a tile program: inputs, a lowering per node, outputs. Order and chunks are `tiling`'s."""
+
 from __future__ import annotations
 
 from math import prod
@@ -22,7 +23,9 @@ from isa.target import Target
 SELECTS_NONNEGATIVE = ("MaxPool", "Concat", "Reshape", "AveragePool")
 
 
-def lower_graph(graph: Graph, target: Target, precision: Precision, options: CompileOptions, outputs: list[str]) -> lang.TileProgram:
+def lower_graph(
+    graph: Graph, target: Target, precision: Precision, options: CompileOptions, outputs: list[str]
+) -> lang.TileProgram:
     """The tile program of a whole graph on one core.
 
     Raises: ErrorList of UnsupportedOp naming every node without a lowering.
@@ -33,7 +36,16 @@ def lower_graph(graph: Graph, target: Target, precision: Precision, options: Com
     pads, fills = plan_pads(graph)
     for root in positions:
         merge_pads(pads, root, [n for n, p in places.items() if p.root == root])
-    ctx = Context(program, graph, target, precision, packing=options.packing, pads=pads, fills=fills, homes=Homes(places, positions))
+    ctx = Context(
+        program,
+        graph,
+        target,
+        precision,
+        packing=options.packing,
+        pads=pads,
+        fills=fills,
+        homes=Homes(places, positions),
+    )
     for name in graph.inputs:
         ctx.dram[name] = program.input(name, graph.shape(name) or (1,), precision.storage(name))
     for name in outputs:
@@ -52,9 +64,12 @@ def _output_name(graph: Graph, name: str) -> str:
 
 
 def check_supported(graph: Graph) -> None:
+    """Raises: ErrorList of UnsupportedOp, one for every node without a lowering."""
     missing = [n for n in graph.nodes if n.op not in LOWERINGS]
     if missing:
-        raise ErrorList([UnsupportedOp(f"operator {n.op} has no lowering on the device", where=n.name) for n in missing])
+        raise ErrorList(
+            [UnsupportedOp(f"operator {n.op} has no lowering on the device", where=n.name) for n in missing]
+        )
 
 
 def _lower_chunk(ctx: Context, chunk: Chunk) -> None:
@@ -88,7 +103,7 @@ def macs(graph: Graph, node: Node) -> int:
 
 
 def plan_pads(graph: Graph) -> tuple[dict[str, dict[int, tuple[int, int]]], dict[str, float]]:
-    """Fill that windowed consumers read around each value, and its value (-inf before a padded MaxPool of signed data)."""
+    """Fill that windowed consumers read around each value, and its value (-inf before a padded MaxPool of signed)."""
     pads: dict[str, dict[int, tuple[int, int]]] = {}
     fills: dict[str, float] = {}
     for node in graph.nodes:
@@ -109,7 +124,7 @@ def plan_pads(graph: Graph) -> tuple[dict[str, dict[int, tuple[int, int]]], dict
 
 
 def _through_views(graph: Graph, node: Node, pads: dict[str, dict[int, tuple[int, int]]]) -> None:
-    """Fill wanted by a view's readers is wanted of the tensor behind it, where the view leaves the trailing axes alone."""
+    """Fill wanted by a view's readers is wanted of the tensor behind it, where the trailing axes are the same."""
     if node.op not in ("Reshape", "Transpose") or node.output not in pads:
         return
     before, after = graph.shape(node.inputs[0]), graph.shape(node.output)
@@ -142,10 +157,14 @@ def nonnegative(graph: Graph, name: str, depth: int = 0) -> bool:
     steps = node.attrs.get("epilogue", ())
     if steps:
         last = steps[-1]
-        return (last[0] == "act" and last[1] in ("relu", "sigmoid", "exp", "abs")) or (last[0] == "clip" and last[1] >= 0)
+        return (last[0] == "act" and last[1] in ("relu", "sigmoid", "exp", "abs")) or (
+            last[0] == "clip" and last[1] >= 0
+        )
     if node.op in ("Relu", "Sigmoid", "Exp", "Abs", "Softmax"):
         return True
     if node.op == "Clip":
         low = graph.const(node.input(1))
         return low is not None and float(low) >= 0
-    return node.op in SELECTS_NONNEGATIVE and all(nonnegative(graph, i, depth + 1) for i in node.inputs if i and not graph.is_const(i))
+    return node.op in SELECTS_NONNEGATIVE and all(
+        nonnegative(graph, i, depth + 1) for i in node.inputs if i and not graph.is_const(i)
+    )

@@ -1,8 +1,8 @@
 """Chunks: the order in which nodes are lowered, and which part of the batch and of the image rows each visit computes.
 
 A stretch of the graph whose whole activations would not fit in SBUF is computed several times over, each time for some
-images or some rows of its results; what the producers must deliver follows from the consumers' windows (with the rows that
-neighbouring chunks share computed twice). Everything else is lowered once, whole.
+images or some rows of its results; what the producers must deliver follows from the consumers' windows (with the rows
+that neighbouring chunks share computed twice). Everything else is lowered once, whole.
 """
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Box = dict[int, tuple[int, int]]
 WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
 #: operators whose result at a row depends on the same row of operands of the same height only
 POINTWISE = (
-    "Abs", "Add", "Affine", "And", "Cast", "Clip", "Concat", "DequantizeLinear", "Div", "Equal", "Erf", "Exp", "Gelu", "Greater",
-    "HardSigmoid", "LRN", "LeakyRelu", "Less", "Log", "Max", "Min", "Mul", "Neg", "Not", "Or", "Pow", "QuantizeLinear", "Reciprocal",
-    "Relu", "Sigmoid", "Silu", "Softplus", "Sqrt", "Sub", "Tanh", "Where",
+    "Abs", "Add", "Affine", "And", "Cast", "Clip", "Concat", "DequantizeLinear", "Div", "Equal", "Erf", "Exp",
+    "Gelu", "Greater", "HardSigmoid", "LRN", "LeakyRelu", "Less", "Log", "Max", "Min", "Mul", "Neg", "Not", "Or",
+    "Pow", "QuantizeLinear", "Reciprocal", "Relu", "Sigmoid", "Silu", "Softplus", "Sqrt", "Sub", "Tanh", "Where",
 )
 BATCH, ROWS = 0, 2  # the axes that chunks cut
 
-# Shares of SBUF, tuned on the networks of docs/results.md: whole activations beyond the first make a stretch worth cutting (the
-# rest is for weights in flight); a chunk within the second leaves room for its neighbour, so that two overlap.
+# Shares of SBUF, tuned on the networks of docs/results.md: whole activations beyond the first make a stretch worth
+# cutting (the rest is for weights in flight); a chunk within the second leaves room for its neighbour: two overlap.
 WHOLE_SHARE, CHUNK_SHARE = 0.55, 0.30
 #: assembled values and one visit together
 LIVE_SHARE = 0.70
@@ -46,7 +46,8 @@ class Chunk:
     Attributes:
         nodes: to lower, in order. windows: the part of each value to compute (absent: all of it).
         assembled: values written piece by piece over several visits, and the box of the tensor that collects them.
-        fresh: values recomputed by this visit. finished: assembled values complete after it. dead: values not needed after it.
+        fresh: values recomputed by this visit. finished: assembled values complete after it.
+        dead: values not needed after it.
         counts: whether the nodes' useful work is booked on this visit (once over all visits).
     """
 
@@ -64,7 +65,12 @@ class Tiler:
     """Plans the chunks of one graph."""
 
     def __init__(
-        self, graph: Graph, target: Target, precision: Precision, pads: dict[str, dict[int, tuple[int, int]]], places: dict[str, Place]
+        self,
+        graph: Graph,
+        target: Target,
+        precision: Precision,
+        pads: dict[str, dict[int, tuple[int, int]]],
+        places: dict[str, Place],
     ) -> None:
         self.graph, self.target, self.precision, self.pads, self.places = graph, target, precision, pads, places
         self.last_use = {name: k for k, node in enumerate(graph.nodes) for name in node.inputs if name}
@@ -150,7 +156,9 @@ class Tiler:
         outer += sum(self.bytes_of(n) for n in self._inputs(nodes, made) if n not in self.graph.inputs)
         limit = min(CHUNK_SHARE, max(CHUNK_SHARE / 2, LIVE_SHARE - outer / self.room)) * self.room
         batch = max(self.graph.shape(n)[BATCH] for n in whole)
-        finest = self._runs(nodes, whole, self._windows(nodes, {n: self._part(n, 0, batch) for n in whole}, made), limit)
+        finest = self._runs(
+            nodes, whole, self._windows(nodes, {n: self._part(n, 0, batch) for n in whole}, made), limit
+        )
         for groups in (g for g in range(1, batch + 1) if batch % g == 0):
             windows = [self._windows(nodes, {n: self._part(n, k, groups) for n in whole}, made) for k in range(groups)]
             runs = self._runs(nodes, whole, windows[0], limit)
@@ -183,7 +191,13 @@ class Tiler:
         return [*sorted(made), *roots, *inputs]
 
     def _rows(
-        self, nodes: list[Node], outer: dict[str, Box], boxes: dict[str, Box], limit: float, stretch: set[str], counts: bool
+        self,
+        nodes: list[Node],
+        outer: dict[str, Box],
+        boxes: dict[str, Box],
+        limit: float,
+        stretch: set[str],
+        counts: bool,
     ) -> list[Chunk]:
         """Nodes too large for one image at once, by rows of their results; results of this image are assembled."""
         made = {n.output for n in nodes}
@@ -207,7 +221,9 @@ class Tiler:
         shape = self.graph.shape(name)
         return {BATCH: (shape[BATCH] * k // groups, shape[BATCH] * (k + 1) // groups), ROWS: (0, shape[ROWS])}
 
-    def _runs(self, nodes: list[Node], whole: list[str], windows: dict[str, Box], limit: float) -> list[tuple[int, int]]:
+    def _runs(
+        self, nodes: list[Node], whole: list[str], windows: dict[str, Box], limit: float
+    ) -> list[tuple[int, int]]:
         """Ranges of nodes during which a visit with these windows holds more than `limit` bytes."""
         over = [k for k, size in enumerate(self._levels(nodes, whole, windows)) if size > limit]
         out: list[tuple[int, int]] = []

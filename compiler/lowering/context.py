@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class Context:
     fills: Mapping[str, float] = field(default_factory=dict)
     homes: Homes = field(default_factory=lambda: Homes({}, {}))
     whole: dict[str, Tensor] = field(default_factory=dict)
-    cache: dict[object, object] = field(default_factory=dict)
+    cache: dict[object, Any] = field(default_factory=dict)
     chunk: int = 0
     load_ns: dict[str, float] = field(default_factory=dict)
     windows: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
@@ -241,7 +242,7 @@ class Context:
     def columns(self, key: object, values: np.ndarray, positions: np.ndarray, tiles: int) -> Tensor:
         """A per-partition constant: values[i] at positions[i] of [128, tiles] fp32; one DMA, kept while used."""
         if key in self.cache:
-            return self.cache[key]  # type: ignore[return-value]
+            return self.cache[key]
         table = np.zeros((PARTITIONS, tiles), dtype=np.float32)
         table[positions % PARTITIONS, positions // PARTITIONS] = values
         rows = PARTITIONS if tiles > 1 else int(positions.max()) + 1

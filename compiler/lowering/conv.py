@@ -1,7 +1,7 @@
-"""Convolution and transposed convolution, 1-D to 3-D, any group, stride, dilation and padding, as sums of matrix products.
+"""Convolution and transposed convolution, 1-D to 3-D, any group, stride, dilation, padding, as sums of matrix products.
 
 Channels are on partitions. Each kernel tap is one product over 128 input channels whose moving operand is a strided
-window of the padded input: no im2col copy. A transposed convolution is a set of such convolutions, one per output phase.
+window of the padded input: no im2col copy. A transposed convolution is a set of such convolutions, one per phase.
 Grouped and depthwise kernels become block-diagonal stationary matrices; blocks that are structurally zero are skipped.
 """
 from __future__ import annotations
@@ -70,7 +70,7 @@ def conv_input(ctx: Context, node: Node, phases: Sequence[Phase]) -> Tensor:
         if key not in ctx.cache:
             wanted = ctx.border(node.inputs[0], ctx.pads.get(node.inputs[0], need))
             ctx.cache[key] = (cast(ctx, x, pe, pads=wanted), x)
-        x = ctx.cache[key][0]  # type: ignore[index]
+        x = ctx.cache[key][0]
     return padded(ctx, x, ctx.border(node.inputs[0], need), 0.0)
 
 
@@ -100,7 +100,15 @@ def _match(ctx: Context, residual: Tensor, out: Tensor) -> Tensor:
 
 
 def convolve(
-    ctx: Context, key: str, x: Tensor, weight: np.ndarray, out: Tensor, phase: Phase, group: int, transposed: bool, tail: Epilogue
+    ctx: Context,
+    key: str,
+    x: Tensor,
+    weight: np.ndarray,
+    out: Tensor,
+    phase: Phase,
+    group: int,
+    transposed: bool,
+    tail: Epilogue,
 ) -> None:
     """Accumulate every tap of one phase block by block and write each block through the epilogue."""
     pe = x.dtype
@@ -137,12 +145,25 @@ def _grid(phase: Phase, first: Sequence[int], span: Sequence[int]) -> tuple[list
 
 
 def _weights(
-    ctx: Context, key: str, weight: np.ndarray, ins: list[Strip], outs: list[Strip], phase: Phase, group: int, transposed: bool, pe: str
+    ctx: Context,
+    key: str,
+    weight: np.ndarray,
+    ins: list[Strip],
+    outs: list[Strip],
+    phase: Phase,
+    group: int,
+    transposed: bool,
+    pe: str,
 ) -> tuple[list[list[tuple[int, int, Tap]]], Stationary]:
     """Per output strip the (block number, input strip, tap) sequence, and the packed blocks; made once per layer."""
-    where = (key, pe, tuple((s.tile, s.lo, s.channels.tobytes()) for s in ins), tuple((s.tile, s.lo, s.channels.tobytes()) for s in outs))
+    where = (
+        key,
+        pe,
+        tuple((s.tile, s.lo, s.channels.tobytes()) for s in ins),
+        tuple((s.tile, s.lo, s.channels.tobytes()) for s in outs),
+    )
     if where in ctx.cache:
-        return ctx.cache[where]  # type: ignore[return-value]
+        return ctx.cache[where]
     blocks: list[Block] = []
     plan: list[list[tuple[int, int, Tap]]] = []
     for strip in outs:
@@ -153,7 +174,8 @@ def _weights(
                 continue
             for tap in phase.taps:
                 row.append((len(blocks), i, tap))
-                blocks.append(Block(source.lo, dense[(slice(None), slice(None), *tap.kernel)]))
+                at: tuple[slice | int, ...] = (slice(None), slice(None), *tap.kernel)
+                blocks.append(Block(source.lo, dense[at]))
         plan.append(row)
     made = (plan, Stationary(ctx, key, blocks, pe))
     ctx.cache[where] = made
@@ -161,8 +183,18 @@ def _weights(
 
 
 def _accumulate(
-    ctx: Context, acc: View, x: Tensor, strip: Strip, blocks: list[tuple[int, int, Tap]], stationary: Stationary, phase: Phase,
-    base: Sequence[int], sizes: Sequence[int], images: tuple[int, int], ins: list[Strip], shift: int,
+    ctx: Context,
+    acc: View,
+    x: Tensor,
+    strip: Strip,
+    blocks: list[tuple[int, int, Tap]],
+    stationary: Stationary,
+    phase: Phase,
+    base: Sequence[int],
+    sizes: Sequence[int],
+    images: tuple[int, int],
+    ins: list[Strip],
+    shift: int,
 ) -> None:
     p = ctx.program
     n_stride = _stride(x, 0)
@@ -183,8 +215,17 @@ def _accumulate(
 
 
 def _finish(
-    ctx: Context, acc: View, out: Tensor, strip: Strip, phase: Phase, first: Sequence[int], base: Sequence[int], sizes: Sequence[int],
-    images: tuple[int, int], tail: Epilogue, columns: int,
+    ctx: Context,
+    acc: View,
+    out: Tensor,
+    strip: Strip,
+    phase: Phase,
+    first: Sequence[int],
+    base: Sequence[int],
+    sizes: Sequence[int],
+    images: tuple[int, int],
+    tail: Epilogue,
+    columns: int,
 ) -> None:
     lead = [phase.start[d] + phase.step[d] * base[d] - first[d] for d in range(len(sizes))]
 

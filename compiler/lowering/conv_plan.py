@@ -55,7 +55,10 @@ def conv_phases(node: Node, out_sizes: Sequence[int]) -> list[Phase]:
 
 
 def transposed_phases(node: Node, out_sizes: Sequence[int]) -> list[Phase]:
-    """One phase per residue of the output index modulo the stride: out = stride * j + a reads in = j + (a + pad - k * dil) / stride."""
+    """One phase per residue a of the output index modulo the stride.
+
+    out = stride * j + a reads in = j + (a + pad - k * dilation) / stride.
+    """
     kernel, strides = node.attrs["kernel_shape"], node.attrs["strides"]
     dilations, pads = node.attrs["dilations"], node.attrs["pads"]
     phases = []
@@ -119,7 +122,10 @@ def out_runs(strip: Strip) -> list[tuple[int, int]]:
 
 
 def column_blocks(batch: int, counts: Sequence[int], most: int) -> list[tuple[int, int, list[tuple[int, int]]]]:
-    """Cut batch x spatial outputs into near-equal boxes of at most `most` columns: whole images, else rows, else pieces of rows."""
+    """Cut batch x spatial outputs into near-equal boxes of at most `most` columns.
+
+    Whole images, else rows, else pieces of rows.
+    """
     per_image = prod(counts)
     if per_image <= most:
         n = max(1, most // per_image)
@@ -139,7 +145,9 @@ def column_blocks(batch: int, counts: Sequence[int], most: int) -> list[tuple[in
     return [(n, n + 1, box) for n in range(batch) for box in boxes]
 
 
-def dense_kernel(weight: np.ndarray, cin: np.ndarray, cout: np.ndarray, group: int, transposed: bool) -> np.ndarray | None:
+def dense_kernel(
+    weight: np.ndarray, cin: np.ndarray, cout: np.ndarray, group: int, transposed: bool
+) -> np.ndarray | None:
     """[len(cin), len(cout), *kernel] with zeros where channels are absent or in different groups; None when all are."""
     if transposed:  # [Cin, Cout / group, ...]
         out_per, in_per = weight.shape[1], weight.shape[0] // group

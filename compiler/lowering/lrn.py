@@ -41,7 +41,8 @@ def lower_lrn(ctx: Context, node: Node) -> None:
     for c in range(channels):
         band[max(0, c - before) : min(channels, c + after + 1), c] = 1.0
     ins, outs = strips(squares), strips(out)
-    made, plan = [], []
+    made: list[Block] = []
+    plan: list[list[tuple[int, int]]] = []
     for strip in outs:
         row = []
         for i, source in enumerate(ins):
@@ -54,7 +55,7 @@ def lower_lrn(ctx: Context, node: Node) -> None:
     key = (node.name, "band", pe, x.positions().tobytes())
     if key not in ctx.cache:
         ctx.cache[key] = Stationary(ctx, node.name, made, pe)
-    stationary: Stationary = ctx.cache[key]  # type: ignore[assignment]
+    stationary: Stationary = ctx.cache[key]
     lists = align_dims(
         [[(a.size, a.stride) for axis in t.axes for a in axis if a.space == F] for t in (squares, x, out)]
     )

@@ -1,7 +1,7 @@
 """Matrix products: by a constant (dense layers) and between computed operands (attention), in either output layout.
 
-Feature-major output: weights stationary, tokens moving. Token-major output: tokens stationary, weights moving. Which one
-is made follows from what the consumers want on partitions (`wish`), so that no transpose is needed between layers.
+Feature-major output: weights stationary, tokens moving. Token-major output: tokens stationary, weights moving. Which
+one is made follows from what the consumers want on partitions (`wish`), so that no transpose is needed between layers.
 """
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def in_pe_type(ctx: Context, t: Tensor) -> Tensor:
     key = ("operand", id(t), pe)
     if key not in ctx.cache:
         ctx.cache[key] = (cast(ctx, t, pe), t)
-    return ctx.cache[key][0]  # type: ignore[index]
+    return ctx.cache[key][0]
 
 
 # ---- by a constant ---------------------------------------------------------------------------------------------------
@@ -74,12 +74,12 @@ def _contraction_on_partitions(ctx: Context, x: Tensor) -> Tensor:
         key = ("contraction", id(x))
         if key not in ctx.cache:  # several products read the same tokens
             ctx.cache[key] = (relayout(ctx, x, (last,)), x)
-        x = ctx.cache[key][0]  # type: ignore[index]
+        x = ctx.cache[key][0]
     return in_pe_type(ctx, x)
 
 
 def _contraction(x: Tensor) -> list[tuple[Strip, int, np.ndarray]]:
-    """(strip, free offset, row of the weight for each partition or -1) for every product that makes up the contraction."""
+    """(strip, free offset, row of the weight for each partition or -1) for every product of the contraction."""
     last = x.axes[-1]
     sizes = [a.size for a in last]
     number = np.arange(prod(sizes)).reshape(sizes)
@@ -131,13 +131,17 @@ def _feature_major(ctx: Context, node: Node, x: Tensor, weight: np.ndarray, toke
     tail = Epilogue.of(ctx, node, out, last, residuals)
     parts = _contraction(x)
     columns_of = strips(out)
-    made, plan = [], []
+    made: list[Block] = []
+    plan: list[list[int]] = []
     for strip in columns_of:
         plan.append([len(made) + i for i in range(len(parts))])
         for source, _, channels in parts:
             made.append(Block(source.lo, pick_block(weight, channels, strip.channels)))
     stationary = Stationary(ctx, node.name, made, x.dtype)
-    free = [_lead_dims(x), *([(a.size, a.stride) for axis in t.axes[:-1] for a in axis if a.space == F] for t in _frees(out, tail))]
+    free = [
+        _lead_dims(x),
+        *([(a.size, a.stride) for axis in t.axes[:-1] for a in axis if a.space == F] for t in _frees(out, tail)),
+    ]
     for strip, numbers in zip(columns_of, plan, strict=True):
         for offsets, dims in blocks(align_dims(free), 4, ctx.target.psum_bank_bytes // 4):
             n = prod(s for s, _ in dims[0])
@@ -185,7 +189,11 @@ def _token_major(ctx: Context, node: Node, x: Tensor, weight: np.ndarray) -> Non
     parts = _contraction(x)
     width = ctx.target.psum_bank_bytes // 4
     cuts = [(lo, min(lo + width, weight.shape[1])) for lo in range(0, weight.shape[1], width)]
-    made = [Block(source.lo, pick_block(weight, channels, np.arange(lo, hi))) for lo, hi in cuts for source, _, channels in parts]
+    made = [
+        Block(source.lo, pick_block(weight, channels, np.arange(lo, hi)))
+        for lo, hi in cuts
+        for source, _, channels in parts
+    ]
     moving = Stationary(ctx, node.name, made, x.dtype)
     offsets = _linear(_lead_dims(x))
     groups = _affine_groups(out.positions(), offsets)
@@ -194,7 +202,9 @@ def _token_major(ctx: Context, node: Node, x: Tensor, weight: np.ndarray) -> Non
             n = hi - lo
             acc = psum_view(ctx, partition + count, n)[partition : partition + count]
             for k, (source, at, _) in enumerate(parts):
-                held = x.view(Run(0, source.tile, source.lo, source.hi - source.lo), [(count, step)], int(offsets[first]) + at)
+                held = x.view(
+                    Run(0, source.tile, source.lo, source.hi - source.lo), [(count, step)], int(offsets[first]) + at
+                )
                 ctx.program.load_stationary(held)
                 ctx.program.matmul(acc, moving.view(c * len(parts) + k), start=k == 0, stop=k == len(parts) - 1)
             run = Run(first, tile, partition, count)

@@ -1,8 +1,9 @@
 """Products of two matrices that are both in DRAM and too large to hold: blocked, with the transposes of A on the PE.
 
-A block of rows of A is brought on chip, transposed tile by tile and kept; columns of B stream past it. While one block is
-multiplied, the transposes of the next are interleaved evenly, so that neither the PE nor the DMA waits for the change of block.
-PSUM holds the whole column of partial sums of a block (one bank per 128 rows), so every B tile is read once per block.
+A block of rows of A is brought on chip, transposed tile by tile and kept; columns of B stream past it. While one block
+is multiplied, the transposes of the next are interleaved evenly, so that neither the PE nor the DMA waits for the
+change of block. PSUM holds the whole column of partial sums of a block (one bank per 128 rows), so every B tile is read
+once per block.
 """
 from __future__ import annotations
 
@@ -87,7 +88,11 @@ def lower_blocked(ctx: Context, node: Node, shape: Shape) -> None:
 
 
 def _tail(ctx: Context, node: Node) -> Epilogue:
-    steps = [Step("act", func=s[1], slope=float((s[2] or {}).get("alpha", 0.0))) for s in node.attrs.get("epilogue", ()) if s[0] == "act"]
+    steps = [
+        Step("act", func=s[1], slope=float((s[2] or {}).get("alpha", 0.0)))
+        for s in node.attrs.get("epilogue", ())
+        if s[0] == "act"
+    ]
     return Epilogue(ctx, steps or [Step("act")])
 
 
@@ -96,7 +101,7 @@ def _job_count(shape: Shape, cut: tuple[int, int]) -> int:
 
 
 def _transposes(ctx: Context, a: DramView, shape: Shape, cut: tuple[int, int], out: dict[int, View]) -> Iterator[None]:
-    """Fill `out` (k tile -> [k rows, block columns]) step by step; one step transposes 128 rows x STAGE_COLUMNS of A."""
+    """Fill `out` (k tile -> [k rows, block columns]); a step transposes 128 rows x STAGE_COLUMNS of A."""
     p = ctx.program
     dtype = a.dtype.name
     eye = identity(ctx, dtype)
@@ -117,7 +122,9 @@ def _transposes(ctx: Context, a: DramView, shape: Shape, cut: tuple[int, int], o
             yield
 
 
-def _transpose_group(ctx: Context, raw: View, eye: View, numbers: list[int], first: int, at: int, out: dict[int, View]) -> None:
+def _transpose_group(
+    ctx: Context, raw: View, eye: View, numbers: list[int], first: int, at: int, out: dict[int, View]
+) -> None:
     p = ctx.program
     rows = raw.partitions
     bank = p.psum((PARTITIONS, len(numbers) * PARTITIONS), "fp32", name="transpose")
@@ -134,12 +141,21 @@ def _transpose_group(ctx: Context, raw: View, eye: View, numbers: list[int], fir
 
 
 def _multiply(
-    ctx: Context, b: DramView, out: DramView, shape: Shape, cut: tuple[int, int], at: dict[int, View], jobs: Iterator[None], count: int,
+    ctx: Context,
+    b: DramView,
+    out: DramView,
+    shape: Shape,
+    cut: tuple[int, int],
+    at: dict[int, View],
+    jobs: Iterator[None],
+    count: int,
     tail: Epilogue,
 ) -> None:
     """All columns of B against one block, with `count` interleaved jobs spread evenly over the products."""
     p = ctx.program
-    total = sum(-(-min(shape.strip, shape.n - s) // shape.width) for s in range(0, shape.n, shape.strip)) * shape.k_tiles
+    total = (
+        sum(-(-min(shape.strip, shape.n - s) // shape.width) for s in range(0, shape.n, shape.strip)) * shape.k_tiles
+    )
     done = steps = 0
     for first in range(0, shape.n, shape.strip):
         columns = min(shape.strip, shape.n - first)

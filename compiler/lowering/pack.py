@@ -1,7 +1,8 @@
-"""Packing for layers with few input channels: kernel rows share the partitions with channels, so that one product covers them all.
+"""Packing for layers with few input channels: kernel rows share the partitions with channels, one product for all.
 
-Partition kh * C + c of the packed tensor holds channel c shifted up by kernel row kh. The shifted copies are made by the DMA that
-loads the image, straight from DRAM; the convolution that remains has a kernel of one row over kh * C channels.
+Partition kh * C + c of the packed tensor holds channel c shifted up by kernel row kh. The shifted copies are made
+by the DMA that loads the image, straight from DRAM; the convolution that remains has a kernel of one row over kh * C
+channels.
 """
 from __future__ import annotations
 
@@ -65,7 +66,9 @@ def _lane(chunk: int, lanes: int) -> int:
     return 32 * (chunk % 4) if lanes <= 32 else 64 * (chunk % 2) if lanes <= 64 else 0
 
 
-def _fill(ctx: Context, x: Tensor, image: DramView, first: int, dilation: int, kernel: int, channels: int, height: int) -> None:
+def _fill(
+    ctx: Context, x: Tensor, image: DramView, first: int, dilation: int, kernel: int, channels: int, height: int
+) -> None:
     """Zero the rows some kernel row reads beyond the image, then one DMA for the kernel rows that are wholly inside."""
     rows = x.shape[2]
     starts = [first + k * dilation for k in range(kernel)]
@@ -90,7 +93,15 @@ def _fill(ctx: Context, x: Tensor, image: DramView, first: int, dilation: int, k
 
 
 def _load(
-    ctx: Context, x: Tensor, image: DramView, k: int, many: int, span: tuple[int, int], at: int, dilation: int, channels: int
+    ctx: Context,
+    x: Tensor,
+    image: DramView,
+    k: int,
+    many: int,
+    span: tuple[int, int],
+    at: int,
+    dilation: int,
+    channels: int,
 ) -> None:
     """Kernel rows k .. k+many-1: partitions (k + j) * C + c from image rows span + j * dilation."""
     n_step, c_step, h_step, w_step = image.steps

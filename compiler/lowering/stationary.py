@@ -1,4 +1,5 @@
-"""Constant stationary matrices: packed in consumption order into DRAM, loaded in units large enough for the DMA engines."""
+"""Constant stationary matrices: packed in consumption order into DRAM, loaded in units large enough for the DMA."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

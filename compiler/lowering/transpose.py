@@ -49,7 +49,7 @@ def identity(ctx: Context, dtype: str) -> View:
         tile = ctx.program.sbuf((PARTITIONS, PARTITIONS), dtype, name=f"identity.{dtype}")
         ctx.program.dma(tile, ctx.constant(f"identity.{dtype}", eye), purpose="load")
         ctx.cache[key] = tile
-    return ctx.cache[key]  # type: ignore[return-value]
+    return ctx.cache[key]
 
 
 def transpose_pe(ctx: Context, src: Tensor, axis: int, dtype: str | None = None) -> Tensor:
