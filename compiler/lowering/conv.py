@@ -199,19 +199,36 @@ def _accumulate(
     p = ctx.program
     n_stride = _stride(x, 0)
     strides = [_stride(x, d + 2) for d in range(len(sizes))]
-    target = acc.ap(0, [1], [acc.sizes[0]], partition=strip.lo, partitions=strip.hi - strip.lo)
-    last = len(blocks) - 1
-    for k, (block, source, tap) in enumerate(blocks):
+    target = acc[strip.lo : strip.hi]
+    rows = acc.sizes[0] // sizes[-1]
+    reached = [_reached(x, phase, tap, base[-1], sizes[-1]) for _, _, tap in blocks]
+    live = [(b, span) for b, span in zip(blocks, reached, strict=True) if span[1] > span[0]]
+    for k, ((block, source, tap), (lo, hi)) in enumerate(live):
         at = (images[0] + shift) * n_stride
         dims = [(images[1] - images[0], n_stride)]
         for d, size in enumerate(sizes):
-            index = base[d] * phase.in_step[d] + tap.offset[d] - x.origin.get(d + 2, 0)
+            first = lo if d == len(sizes) - 1 else 0
+            index = (base[d] + first) * phase.in_step[d] + tap.offset[d] - x.origin.get(d + 2, 0)
             at += index * strides[d]
-            dims.append((size, strides[d] * phase.in_step[d]))
+            dims.append((hi - lo if d == len(sizes) - 1 else size, strides[d] * phase.in_step[d]))
+        if hi - lo < sizes[-1]:
+            part = acc.ap(lo, [sizes[-1], 1], [rows, hi - lo], partition=strip.lo, partitions=strip.hi - strip.lo)
+        else:
+            part = target
         s = ins[source]
         moving = x.view(Run(0, s.tile, s.lo, s.hi - s.lo), dims, at)
         p.load_stationary(stationary.view(block))
-        p.matmul(target, moving, start=k == 0, stop=k == last)
+        p.matmul(part, moving, start=k == 0, stop=k == len(live) - 1)
+
+
+def _reached(x: Tensor, phase: Phase, tap: Tap, base: int, size: int) -> tuple[int, int]:
+    """Which of the `size` output columns from `base` the tap reads inside the row (all, where the row has fill beside it)."""
+    axis = len(x.shape) - 1
+    before, after = x.pads.get(axis, (0, 0))
+    step, offset = phase.in_step[-1], tap.offset[-1] - x.origin.get(axis, 0)
+    lo = max(0, -(-(-before - offset) // step) - base)
+    hi = min(size, (x.shape[axis] + after - 1 - offset) // step + 1 - base)
+    return lo, hi
 
 
 def _finish(

@@ -13,7 +13,7 @@ import numpy as np
 from compiler.ir import Node
 from compiler.layout import Tensor
 from compiler.lowering.context import MOST_FREE, Context
-from compiler.lowering.conv_plan import Phase
+from compiler.lowering.conv_plan import Phase, Tap
 from compiler.lowering.dram import dram_value
 from isa.lang import DramView
 from isa.word import PARTITIONS
@@ -48,17 +48,31 @@ def pack(ctx: Context, node: Node, phase: Phase, weight: np.ndarray) -> tuple[Te
     first = o0 * stride - top  # input row under kernel row 0 of the first output row
     lanes = kernel * channels
     base = _lane(ctx.chunk, lanes)
-    left = max(0, -min(t.offset[1] for t in phase.taps))
-    right = max(0, (phase.count[1] - 1) * phase.in_step[1] + max(t.offset[1] for t in phase.taps) - (width - 1))
+    taps, pads = _taps(phase, width)
     x = ctx.alloc(
         (n1 - n0, lanes, rows, width), (1,), ctx.storage(source), pmap=np.arange(base, base + lanes, dtype=np.int32),
-        pads={3: (left, right)}, origin={0: n0, 2: o0 * stride}, name=f"{source}.packed",
+        pads={3: pads}, origin={0: n0, 2: o0 * stride}, name=f"{source}.packed",
     )
     _fill(ctx, x, dram_value(ctx, source)[n0:n1], first, dilation, kernel, channels, height)
-    taps = tuple(replace(t, kernel=(0, t.kernel[1]), offset=(0, t.offset[1])) for t in phase.taps if t.kernel[0] == 0)
     shape = weight.shape
     packed = weight.transpose(0, 2, 1, 3).reshape(shape[0], lanes, 1, shape[3])
     return x, replace(phase, taps=taps), packed
+
+
+def _taps(phase: Phase, width: int) -> tuple[tuple[Tap, ...], tuple[int, int]]:
+    """The taps of one kernel row, and the fill they need beside each image row.
+
+    No fill when some tap stays inside the row for every output: it comes first and covers all columns, the others then
+    add to the columns they reach. Image rows without fill between them are contiguous, which the DMA needs to be fast.
+    """
+    taps = [replace(t, kernel=(0, t.kernel[1]), offset=(0, t.offset[1])) for t in phase.taps if t.kernel[0] == 0]
+    span = (phase.count[1] - 1) * phase.in_step[1]
+    inside = [t for t in taps if 0 <= t.offset[1] <= width - 1 - span]
+    if inside:
+        return (inside[0], *(t for t in taps if t is not inside[0])), (0, 0)
+    left = max(0, -min(t.offset[1] for t in taps))
+    right = max(0, span + max(t.offset[1] for t in taps) - (width - 1))
+    return tuple(taps), (left, right)
 
 
 def _lane(chunk: int, lanes: int) -> int:
