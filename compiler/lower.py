@@ -47,10 +47,12 @@ def lower_graph(
         homes=Homes(places, positions),
     )
     for name in graph.inputs:
-        ctx.dram[name] = program.input(name, graph.shape(name) or (1,), precision.storage(name))
+        shape = graph.shape(name)
+        ctx.dram[name] = program.input(name, shape or (1,), precision.storage(name)).reshape(shape)
     for name in outputs:
         kind = STORAGE[graph.dtype(name)]
-        ctx.outputs[name] = program.output(_output_name(graph, name), graph.shape(name) or (1,), kind)
+        shape = graph.shape(name)
+        ctx.outputs[name] = program.output(_output_name(graph, name), shape or (1,), kind).reshape(shape)
     for chunk in Tiler(graph, target, precision, pads, places).plan():
         _lower_chunk(ctx, chunk)
     for name in outputs:

@@ -110,7 +110,9 @@ def _expected(graph: Graph, node: Node) -> tuple[int, ...] | None:
             return rule(graph, node)
         if node.op in _UNARY:
             return graph.shape(node.inputs[0])
-        return np.broadcast_shapes(*(graph.shape(i) for i in node.inputs[:2]))
+        # after the second input of the others come residuals of the epilogue
+        operands = node.inputs if node.op in ("Max", "Min") else node.inputs[:2]
+        return np.broadcast_shapes(*(graph.shape(i) for i in operands))
     except (ValueError, IndexError, KeyError) as error:
         raise VerifyError(f"node {node.name!r} ({node.op}) is malformed: {error!r}") from None
 

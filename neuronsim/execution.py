@@ -114,7 +114,8 @@ class Machine:
                 self._device(node, tensors, run, values, threads)
         if values:
             run.outputs = {
-                o.name: tensors[o.name].astype(host.numpy_dtype(o.dtype), copy=False) for o in self.program.outputs
+                o.name: tensors[o.name].reshape(o.shape).astype(host.numpy_dtype(o.dtype), copy=False)
+                for o in self.program.outputs
             }
         return run
 

@@ -21,7 +21,8 @@ def const_like(ctx: Context, name: str, array: np.ndarray, ref: Tensor, dtype: s
     shape = ref.shape
     array = np.asarray(array)
     array = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
-    key = ("const", name, shape, dtype, ref.positions().tobytes())
+    # a window of a value sees its own part of a constant, under one name
+    key = ("const", name, ref.axes, dtype, ref.positions().tobytes(), array.shape, array.tobytes())
     if key in ctx.cache:
         return ctx.cache[key]
     p_axes = ref.p_axes()
@@ -33,7 +34,7 @@ def const_like(ctx: Context, name: str, array: np.ndarray, ref: Tensor, dtype: s
     f_sizes, f_axes = _const_axes(ref, vary)
     rows = _const_rows(ref, array, f_sizes)
     pos = ref.positions()
-    tiles = len(ref.tiles)
+    tiles = int(pos.max()) // PARTITIONS + 1
     extent = max(1, prod(f_sizes))
     storage = dtype_of(dtype).numpy
     if not any(i in p_axes for i in vary) and not mixed:

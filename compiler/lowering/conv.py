@@ -52,9 +52,8 @@ def lower_conv(ctx: Context, node: Node) -> None:
     residuals = {i: _match(ctx, r, out) for i, r in residuals.items()}
     tail = Epilogue.of(ctx, node, out, 1, residuals)
     for number, phase in enumerate(phases):
-        if phase.taps:
-            convolve(ctx, f"{node.name}.{number}" if number else node.name, x, weight, out, phase,
-                     node.attrs.get("group", 1), transposed, tail)
+        key = f"{node.name}.{number}" if number else node.name
+        convolve(ctx, key, x, weight, out, phase, node.attrs.get("group", 1), transposed, tail)
     ctx.tensors[name] = out
 
 
@@ -203,6 +202,8 @@ def _accumulate(
     rows = acc.sizes[0] // sizes[-1]
     reached = [_reached(x, phase, tap, base[-1], sizes[-1]) for _, _, tap in blocks]
     live = [(b, span) for b, span in zip(blocks, reached, strict=True) if span[1] > span[0]]
+    if not live:  # a phase no tap belongs to: a transposed convolution whose stride exceeds its kernel
+        p.memset(target, 0.0, engine="vector")
     for k, ((block, source, tap), (lo, hi)) in enumerate(live):
         at = (images[0] + shift) * n_stride
         dims = [(images[1] - images[0], n_stride)]
@@ -222,7 +223,7 @@ def _accumulate(
 
 
 def _reached(x: Tensor, phase: Phase, tap: Tap, base: int, size: int) -> tuple[int, int]:
-    """Which of the `size` output columns from `base` the tap reads inside the row (all, where the row has fill beside it)."""
+    """Which of the `size` output columns from `base` the tap reads inside the row and the fill beside it."""
     axis = len(x.shape) - 1
     before, after = x.pads.get(axis, (0, 0))
     step, offset = phase.in_step[-1], tap.offset[-1] - x.origin.get(axis, 0)

@@ -1,61 +1,35 @@
 """Pointwise operators: arithmetic, comparison, logic, functions, casts, selection, per-channel affine maps."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import pi
 
 import numpy as np
 
 from compiler.errors import UnsupportedOp
-from compiler.ir import Node
-from compiler.layout import Tensor
+from compiler.ir import Node, numpy_dtype
+from compiler.layout import Run, Tensor
+from compiler.lowering.constants import const_like
 from compiler.lowering.context import Context
 from compiler.lowering.epilogue import Epilogue, residual_inputs
-from compiler.lowering.move import copy, like, move_dma, pointwise
+from compiler.lowering.move import Emit, copy, like, move_dma, pointwise
 from compiler.lowering.operand import as_column, operand_like, reference, result
 from isa.lang import View
 
 #: scalar-engine functions by operator
 FUNCTIONS = {
-    "Relu": "relu",
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
-    "Exp": "exp",
-    "Log": "log",
-    "Sqrt": "sqrt",
-    "Erf": "erf",
-    "Abs": "abs",
-    "Softplus": "softplus",
-    "Mish": "mish",
-    "Sin": "sin",
-    "Atan": "arctan",
-    "Sign": "sign",
-    "Silu": "silu",
-    "Swish": "silu",
+    "Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Exp": "exp", "Log": "log", "Sqrt": "sqrt", "Erf": "erf",
+    "Abs": "abs", "Softplus": "softplus", "Mish": "mish", "Sin": "sin", "Atan": "arctan", "Sign": "sign",
+    "Silu": "silu", "Swish": "silu",
 }
 BINARY = {
-    "Add": "add",
-    "Sub": "subtract",
-    "Mul": "mult",
-    "Max": "max",
-    "Min": "min",
-    "And": "logical_and",
-    "Or": "logical_or",
-    "Xor": "logical_xor",
-    "Equal": "is_equal",
-    "Greater": "is_gt",
-    "Less": "is_lt",
-    "GreaterOrEqual": "is_ge",
-    "LessOrEqual": "is_le",
-    "Pow": "power",
-    "Div": "divide",
+    "Add": "add", "Sub": "subtract", "Mul": "mult", "Max": "max", "Min": "min", "And": "logical_and",
+    "Or": "logical_or", "Xor": "logical_xor", "Equal": "is_equal", "Greater": "is_gt", "Less": "is_lt",
+    "GreaterOrEqual": "is_ge", "LessOrEqual": "is_le", "Pow": "power", "Div": "divide",
 }
 COMMUTES = {"add", "mult", "max", "min", "logical_and", "logical_or", "logical_xor", "is_equal"}
 
 
-def _finish(
-    ctx: Context, node: Node, out: Tensor, ins: list[Tensor], emit: Callable[[View, list[View], int], None]
-) -> None:
+def _finish(ctx: Context, node: Node, out: Tensor, ins: list[Tensor], emit: Emit) -> None:
     """Run `emit` over the result; operands at partitions an engine cannot combine are first moved next to it."""
     if not pointwise(ctx, out, ins, emit):
         moved = []
@@ -89,12 +63,12 @@ def lower_unary(ctx: Context, node: Node) -> None:
     _finish(ctx, node, out, [x], emit)
 
 
-def _unary(ctx: Context, node: Node) -> Callable[[View, list[View], int], None]:
+def _unary(ctx: Context, node: Node) -> Emit:
     p, op, attrs = ctx.program, node.op, node.attrs
 
     def act(
         func: str, scale: float = 1.0, bias: float = 0.0, param: float = 0.0
-    ) -> Callable[[View, list[View], int], None]:
+    ) -> Emit:
         def emit(dst: View, src: list[View], n: int) -> None:
             ctx.charge("scalar", n / ctx.target.engines["scalar"].clock_ghz)
             p.activation(dst, src[0], func, scale, bias, param=param)
@@ -103,7 +77,7 @@ def _unary(ctx: Context, node: Node) -> Callable[[View, list[View], int], None]:
 
     def vec(
         op0: str, a: float = 0.0, op1: str = "bypass", b: float = 0.0, swap: bool = False
-    ) -> Callable[[View, list[View], int], None]:
+    ) -> Emit:
         def emit(dst: View, src: list[View], n: int) -> None:
             p.tensor_scalar(dst, src[0], op0, a, op1, b, swap0=swap, engine=ctx.pick(("vector",), n))
 
@@ -139,8 +113,11 @@ def _unary(ctx: Context, node: Node) -> Callable[[View, list[View], int], None]:
     raise UnsupportedOp(f"operator {op} has no lowering", where=node.name)
 
 
-def _cast(ctx: Context, node: Node) -> Callable[[View, list[View], int], None]:
-    to_bool = ctx.graph.dtype(node.output) == "bool"
+def _cast(ctx: Context, node: Node) -> Emit:
+    after = numpy_dtype(ctx.graph.dtype(node.output))
+    to_bool = after.kind == "b"
+    if after.kind in "iu" and numpy_dtype(ctx.graph.dtype(node.inputs[0])).kind == "f":
+        return _truncate(ctx)
 
     def emit(dst: View, src: list[View], n: int) -> None:
         if to_bool:
@@ -151,7 +128,29 @@ def _cast(ctx: Context, node: Node) -> Callable[[View, list[View], int], None]:
     return emit
 
 
-def _hard_sigmoid(ctx: Context, alpha: float, beta: float) -> Callable[[View, list[View], int], None]:
+def _truncate(ctx: Context) -> Emit:
+    """Float to integer towards zero (an engine's own conversion rounds to even): round |x|, take back what went up."""
+    p = ctx.program
+
+    def emit(dst: View, src: list[View], n: int) -> None:
+        rows = dst.partition + dst.partitions
+
+        def temp(dtype: str) -> View:
+            return p.sbuf((rows, n), dtype, name="trunc").ap(0, [1], [n], dst.partition, dst.partitions)
+
+        size, near, up, sign = temp("fp32"), temp("int32"), temp("fp32"), temp("fp32")
+        ctx.charge("vector", 8 * n / ctx.target.engines["vector"].clock_ghz)
+        p.tensor_scalar(size, src[0], "abs", engine="vector")
+        p.tensor_copy(near, size, engine=ctx.pick(("scalar", "vector"), n))
+        p.tensor_tensor(up, near, size, "is_gt", engine="vector")
+        p.tensor_tensor(size, near, up, "subtract", engine="vector")
+        p.tensor_scalar(sign, src[0], "is_lt", 0.0, "mult", -2.0, engine="vector")
+        p.scalar_tensor_tensor(dst, sign, "add", 1.0, "mult", size)
+
+    return emit
+
+
+def _hard_sigmoid(ctx: Context, alpha: float, beta: float) -> Emit:
     def emit(dst: View, src: list[View], n: int) -> None:
         rows = dst.partition + dst.partitions
         tmp = ctx.program.sbuf((rows, n), "fp32", name="hard").ap(
@@ -248,8 +247,6 @@ def _apply_tail(ctx: Context, node: Node, out: Tensor) -> None:
     tail = Epilogue.of(ctx, node, out, 1, residuals)
     extra = [s.residual for s in tail.steps if s.residual is not None]
     places = [k for k, s in enumerate(tail.steps) if s.residual is not None]
-    from compiler.layout import Run
-
     def emit(dst: View, src: list[View], n: int) -> None:
         tile = next(k for k, t in enumerate(out.tiles) if t.tile is dst.tile)
         tail.apply(src[0], dst, Run(0, tile, dst.partition, dst.partitions), dict(zip(places, src[1:], strict=True)), n)
@@ -291,8 +288,6 @@ def lower_affine(ctx: Context, node: Node) -> None:
 
 def operand_from(ctx: Context, name: str, array: np.ndarray | None, shape: list[int], ref: Tensor) -> Tensor:
     """A constant given this shape (one -1 allowed) and broadcast to `ref`, at its partitions."""
-    from compiler.lowering.constants import const_like
-
     assert array is not None
     return const_like(ctx, name, array.reshape(shape), ref)
 

@@ -274,10 +274,7 @@ def _operand(ctx: Context, name: str, rank: int, contraction: int) -> Tensor:
         t = t.squeeze_insert(0)
     k = rank + contraction
     other = rank - 1 if contraction == -2 else rank - 2
-    reachable = t.space_of(k) in (P, "") and t.space_of(other) in (F, "") and _legal_slices(t, k)
-    if t.shape[k] == 1:
-        reachable = t.space_of(other) in (F, "")
-    if not reachable:
+    if t.space_of(k) not in (P, "") or t.space_of(other) not in (F, "") or not _legal_slices(t, k):
         t = relayout(ctx, t, (k,))
     return in_pe_type(ctx, t)
 

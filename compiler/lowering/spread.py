@@ -1,4 +1,4 @@
-"""One row of a constant on every partition: read many times by a DMA when short, repeated exactly by the PE when long."""
+"""One row of a constant on every partition: read many times by a DMA when short, else repeated exactly by the PE."""
 from __future__ import annotations
 
 import ml_dtypes
@@ -19,7 +19,8 @@ LARGEST = 2.0**127
 def row_everywhere(ctx: Context, name: str, row: np.ndarray, top: int, dtype: str) -> View:
     """[top, n] in SBUF holding `row` [1, n] (already of type `dtype`) on every partition."""
     tile = ctx.program.sbuf((top, row.shape[1]), dtype, name=name)
-    if dtype == "fp32" and row.shape[1] >= LONG_ROW and top > 1 and np.isfinite(row).all() and np.abs(row).max() < LARGEST:
+    splits = dtype == "fp32" and bool(np.isfinite(row).all()) and float(np.abs(row).max()) < LARGEST
+    if splits and row.shape[1] >= LONG_ROW and top > 1:
         _by_pe(ctx, name, row, tile)
     else:
         dram = ctx.constant(f"{name}.row", row)

@@ -42,7 +42,8 @@ class Stationary:
             top, used = self.units[-1]
             self.place.append((len(self.units) - 1, used))
             self.units[-1] = (max(top, rows), used + columns)
-        self._pack()
+        if blocks:
+            self._pack()
 
     def _pack(self) -> None:
         kind = dtype_of(self.dtype).numpy
