@@ -109,6 +109,14 @@ def test_prelu_slope() -> None:
     assert got.tolist() == [-0.5, 3.0]
 
 
+def test_prelu_keeps_zeros_and_nan_for_any_slope() -> None:
+    """Only x < 0 is multiplied: the sign of a zero stays, and an infinite slope makes no NaN of it."""
+    for slope in (-2.0, 0.0, 0.25, INF):
+        got = functions.apply(FUNCTIONS["prelu"], np.float32([0.0, -0.0, np.nan]), np.float32(slope))
+        assert got[:2].view(np.uint32).tolist() == [0, 0x80000000]
+        assert np.isnan(got[2])
+
+
 def test_power_as_c_defines_it() -> None:
     special = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 0.5, -0.5, INF, -INF, 1e-40, 16777217.0]
     x, y = (a.ravel().astype(np.float32) for a in np.meshgrid(special, special))
