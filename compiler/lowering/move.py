@@ -17,15 +17,9 @@ def pointwise(ctx: Context, out: Tensor, ins: Sequence[Tensor], emit: Emit, most
 
     Sources have `out`'s logical shape, broadcast axes as F atoms of stride 0, and the same P index space.
     """
-    positions = [t.positions() for t in ins]
-    if any(
-        len(p) not in (1, len(out.positions())) or (t.p_axes() != out.p_axes() and len(p) != 1)
-        for p, t in zip(positions, ins)
-    ):
+    if not all(same_partition_axes(out, t) for t in ins):
         return False
-    if any(len(p) == 1 and len(out.positions()) > 1 for p in positions):
-        return False
-    cut = runs_of(out.positions(), *positions, any_order=True)
+    cut = runs_of(out.positions(), *(t.positions() for t in ins), any_order=True)
     if cut is None:
         return False
     dims = align_dims([_free_dims(t) for t in (out, *ins)])
@@ -33,6 +27,19 @@ def pointwise(ctx: Context, out: Tensor, ins: Sequence[Tensor], emit: Emit, most
         for offsets, parts in blocks(dims, 4, most):
             views = [t.view(r, d, o) for t, r, d, o in zip((out, *ins), runs, parts, offsets, strict=True)]
             emit(views[0], views[1:], prod(s for s, _ in parts[0]))
+    return True
+
+
+def same_partition_axes(a: Tensor, b: Tensor) -> bool:
+    """Whether the P indices of two tensors of one logical shape (F broadcasts apart) mean the same elements in the same order."""
+    for one, other in zip(a.axes, b.axes, strict=True):
+        sizes = [[x.size for x in axis if x.space == P and x.size > 1] for axis in (one, other)]
+        if prod(sizes[0]) != prod(sizes[1]):
+            return False
+        mixed = [[(x.size, x.space) for x in axis if x.size > 1] for axis in (one, other)]
+        spaces = {space for axis in mixed for _, space in axis}
+        if len(spaces) > 1 and mixed[0] != mixed[1]:
+            return False
     return True
 
 
@@ -74,7 +81,7 @@ def move_dma(ctx: Context, dst: Tensor, src: Tensor) -> None:
     """dst = src between any two partition placements of one type, SBUF to SBUF by DMA."""
     if dst.dtype != src.dtype:
         src = cast(ctx, src, dst.dtype)
-    if dst.p_axes() != src.p_axes():
+    if not same_partition_axes(dst, src):
         scratch = ctx.scratch("relayout", src.shape, src.dtype)
         dma_tensor(ctx, src, scratch, store=True, purpose="relayout")
         dma_tensor(ctx, dst, scratch, store=False, purpose="relayout")

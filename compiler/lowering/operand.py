@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from compiler.layout import Atom, F, Tensor
+from compiler.layout import Atom, F, Tensor, runs_of
 from compiler.lowering.constants import const_like
 from compiler.lowering.context import Context
 from compiler.lowering.dma import dma_tensor
 from compiler.lowering.dram import dram_value, natural_axes
-from compiler.lowering.move import like
+from compiler.lowering.move import like, move_dma
 from compiler.lowering.transpose import relayout
 from isa.lang import View
 
@@ -32,11 +32,21 @@ def operand_like(ctx: Context, name: str, ref: Tensor, dtype: str | None = None)
     if _missing(t, ref):
         return _replicated(ctx, name, ref)
     wanted = tuple(a for a in ref.p_axes())
-    if t.p_axes() != wanted:
+    if t.p_axes() != wanted or not _plain(t):
         t = relayout(ctx, t, wanted)
+    if runs_of(ref.positions(), t.positions(), any_order=True) is None:
+        pmap = ref.pmap.reshape([ref.shape[a] for a in wanted])
+        near = ctx.alloc(t.shape, wanted, t.dtype, pmap=pmap, origin=t.origin, name=f"{name}.near")
+        move_dma(ctx, near, t)
+        t = near
     out = t.expand(ref.shape)
     assert out is not None
     return out
+
+
+def _plain(t: Tensor) -> bool:
+    """Whether no logical axis lies partly on partitions and partly on the free dimension."""
+    return all(t.space_of(a) != "PF" for a in range(len(t.shape)))
 
 
 def _in_window(array: np.ndarray, ref: Tensor) -> np.ndarray:
@@ -75,7 +85,7 @@ def reference(ctx: Context, inputs: Sequence[str], shape: tuple[int, ...], out_n
     for name in inputs:
         if name and ctx.graph.const(name) is None and ctx.shape(name) == ctx.shape(out_name):
             t = ctx.part(name, box)
-            if all(t.space_of(a) != "PF" for a in range(len(t.shape))):
+            if _plain(t) and runs_of(t.positions(), any_order=True) is not None:
                 return t
     pos_axes = natural_axes(ctx, out_name)
     from compiler.lowering.context import default_positions

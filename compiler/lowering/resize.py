@@ -22,7 +22,7 @@ def lower_resize(ctx: Context, node: Node) -> None:
     axes = [a for a in range(len(before)) if before[a] != after[a]]
     scales = ctx.graph.const(node.input(2))
     current = x
-    if any(x.space_of(a) != F for a in axes):
+    if any(x.space_of(a) not in (F, "") for a in axes):
         raise UnsupportedOp("Resize along the partition axis has no lowering", where=node.name)
     for k, axis in enumerate(axes):
         last = k == len(axes) - 1

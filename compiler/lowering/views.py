@@ -194,11 +194,16 @@ def _join_home(ctx: Context, node: Node, axis: int) -> None:
         piece = out.slice_axis(axis, at, at + size)
         assert piece is not None
         piece = replace(piece, origin=out.origin)
-        mine = ctx.homes.places.get(source)
-        if mine is None or mine.root != ctx.homes.root(name) or mine.first != ctx.homes.places[name].first + at:
+        if not _in_place(ctx, source, piece):
             copy(ctx, piece, ctx.part(source, box))
         at += size
     ctx.tensors[name] = out
+
+
+def _in_place(ctx: Context, source: str, piece: Tensor) -> bool:
+    """Whether a part of a concatenation was written where it belongs."""
+    part = ctx.tensors.get(source)
+    return part is not None and part.tiles == piece.tiles and np.array_equal(part.positions(), piece.positions())
 
 
 def lower_split(ctx: Context, node: Node) -> None:
