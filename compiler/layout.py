@@ -295,6 +295,14 @@ def merge_dims(dims: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return out or [(1, 1)]
 
 
+def linear_offsets(dims: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Element offset of every index over (size, stride) dims, row-major, [product of sizes] int64."""
+    out = np.zeros((), dtype=np.int64)
+    for size, stride in dims:
+        out = out[..., None] + np.arange(size, dtype=np.int64) * stride
+    return out.reshape(-1)
+
+
 def align_dims(dim_lists: Sequence[Sequence[tuple[int, int]]]) -> list[list[tuple[int, int]]]:
     """Refine several (size, stride) lists over the same index space to equal sizes, merging where all allow it."""
     stacks = [[d for d in dims if d[0] != 1] for dims in dim_lists]

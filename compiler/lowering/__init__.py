@@ -12,8 +12,9 @@ from compiler.lowering.lrn import lower_lrn
 from compiler.lowering.matmul import lower_matmul
 from compiler.lowering.pool import lower_pool
 from compiler.lowering.quantize import lower_dequantize, lower_quantize
-from compiler.lowering.reduce import lower_layer_norm, lower_reduce, lower_softmax
+from compiler.lowering.reduce import lower_layer_norm, lower_reduce
 from compiler.lowering.resize import lower_resize
+from compiler.lowering.softmax import lower_softmax
 from compiler.lowering.views import (
     lower_concat,
     lower_expand,
@@ -62,6 +63,7 @@ LOWERINGS: dict[str, Lowering] = {
     "Less": lower_binary,
     "LessOrEqual": lower_binary,
     "Log": lower_unary,
+    "LogSoftmax": lower_softmax,
     "MatMul": lower_matmul,
     "Max": lower_binary,
     "MaxPool": lower_pool,

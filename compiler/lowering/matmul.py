@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from compiler.ir import Node
-from compiler.layout import F, P, Run, Tensor, align_dims, blocks, runs_of
+from compiler.layout import F, P, Run, Tensor, align_dims, blocks, linear_offsets, runs_of
 from compiler.lowering.context import Context, default_positions
 from compiler.lowering.conv import _match
 from compiler.lowering.conv_plan import Strip, out_runs, strips
@@ -195,7 +195,7 @@ def _token_major(ctx: Context, node: Node, x: Tensor, weight: np.ndarray) -> Non
         for source, _, channels in parts
     ]
     moving = Stationary(ctx, node.name, made, x.dtype)
-    offsets = _linear(_lead_dims(x))
+    offsets = linear_offsets(_lead_dims(x))
     groups = _affine_groups(out.positions(), offsets)
     for c, (lo, hi) in enumerate(cuts):
         for first, partition, tile, count, step in groups:
@@ -214,13 +214,6 @@ def _token_major(ctx: Context, node: Node, x: Tensor, weight: np.ndarray) -> Non
                 places.append((lo * stride, [(n, stride)]))
             _write(out, tail, run, acc, [p for p, _ in places], [d for _, d in places], n)
     ctx.tensors[name] = out
-
-
-def _linear(dims: list[tuple[int, int]]) -> np.ndarray:
-    out = np.zeros((), dtype=np.int64)
-    for size, stride in dims:
-        out = out[..., None] + np.arange(size, dtype=np.int64) * stride
-    return out.reshape(-1)
 
 
 def _affine_groups(positions: np.ndarray, offsets: np.ndarray) -> list[tuple[int, int, int, int, int]]:
@@ -302,7 +295,7 @@ def _product(ctx: Context, held: Tensor, moving: Tensor, out: Tensor, tail: Epil
     m_dims = [(a.size, a.stride) for a in held.axes[1] if a.space == F] or [(1, 1)]
     n_stride = [(a.size, a.stride) for a in moving.axes[1] if a.space == F] or [(1, 1)]
     width = ctx.target.psum_bank_bytes // 4
-    m_offsets = _linear(m_dims)
+    m_offsets = linear_offsets(m_dims)
     lists = [n_stride]
     for t in _frees(out, tail):
         t_axis = t.transpose((1, 0)) if swapped and t is not out else t

@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 
 from compiler.ir import Node
-from compiler.layout import F, P, Run, Tensor, align_dims, blocks, merge_dims, runs_of
+from compiler.layout import F, P, Run, Tensor, align_dims, blocks, linear_offsets, merge_dims, runs_of
 from compiler.lowering.constants import const_like
 from compiler.lowering.context import MOST_FREE, Context
 from compiler.lowering.elementwise import _apply_tail
@@ -125,76 +125,6 @@ def _reduce_free(ctx: Context, x: Tensor, out: Tensor, axes: list[int], op: str,
                 p.tensor_scalar(dst, target, "mult", scale, engine=ctx.pick(("vector", "scalar"), n))
 
 
-def lower_softmax(ctx: Context, node: Node) -> None:
-    """Softmax over one axis: exp(x - max) with the sum in the same pass, then one multiplication by 1 / sum."""
-    name = node.output
-    rank = len(ctx.shape(name))
-    axis = node.attrs.get("axis", -1) % rank
-    x = free_last(ctx, ctx.tensor(node.inputs[0]), [axis])
-    out = result(ctx, name, x)
-    ones = [a for i in range(rank) if i != axis for a in x.axes[i] if a.space == F and a.size > 1]
-    outs = [a for i in range(rank) if i != axis for a in out.axes[i] if a.space == F and a.size > 1]
-    near = merge_dims([(a.size, a.stride) for a in x.axes[axis] if a.space == F])
-    far = merge_dims([(a.size, a.stride) for a in out.axes[axis] if a.space == F])
-    outer_in, outer_out = [(a.size, a.stride) for a in ones], [(a.size, a.stride) for a in outs]
-    for src_run, dst_run in runs_of(x.positions(), out.positions()) or []:
-        _softmax_rows(ctx, x, out, src_run, dst_run, near, far, outer_in, outer_out)
-    ctx.tensors[name] = out
-    if node.attrs.get("epilogue"):
-        _apply_tail(ctx, node, out)
-
-
-def _softmax_rows(
-    ctx: Context,
-    x: Tensor,
-    out: Tensor,
-    src_run: Run,
-    dst_run: Run,
-    near: list[tuple[int, int]],
-    far: list[tuple[int, int]],
-    outer_in: list[tuple[int, int]],
-    outer_out: list[tuple[int, int]],
-) -> None:
-    p = ctx.program
-    width = prod(s for s, _ in near)
-    rows = dst_run.partition + dst_run.count
-
-    def small(n: int, name: str) -> View:
-        return p.sbuf((rows, n), "fp32", name=name).ap(
-            0, [1], [n], partition=dst_run.partition, partitions=dst_run.count
-        )
-
-    for (at, to), (a_dims, b_dims) in blocks(
-        align_dims([outer_in, outer_out]), max(1, 4 - len(near)), MOST_FREE["sbuf"] // width
-    ):
-        a_dims, b_dims = [d for d in a_dims if d[0] > 1], [d for d in b_dims if d[0] > 1]
-        n = prod(s for s, _ in a_dims)
-        top, total = small(n, "max"), small(n, "sum")
-        ctx.charge("vector", 2 * n * width / ctx.target.engines["vector"].clock_ghz)
-        p.tensor_reduce(top, x.view_dims(src_run, [*(a_dims or [(1, 1)]), *near], at), "max", axes=len(near))
-        p.tensor_scalar(top, top, "mult", -1.0)
-        index = np.stack([_offsets(a_dims), _offsets(b_dims)], axis=1)
-        temp = p.sbuf((rows, n * width), "fp32", name="exp").ap(
-            0, [width, 1], [n, width], partition=dst_run.partition, partitions=dst_run.count)
-        for k, (a, _) in enumerate(index.tolist()):
-            ctx.charge("scalar", (width + 64) / ctx.target.engines["scalar"].clock_ghz)
-            p.activation_reduce(
-                temp[:, k], x.view(src_run, near, at + a), "exp", total[:, k : k + 1], 1.0, top[:, k : k + 1]
-            )
-        inverse = small(n, "inverse")
-        p.reciprocal(inverse, total)
-        for k, (_, b) in enumerate(index.tolist()):
-            engine = ctx.pick(("vector", "scalar"), width)
-            p.tensor_scalar(out.view(dst_run, far, to + b), temp[:, k], "mult", inverse[:, k : k + 1], engine=engine)
-
-
-def _offsets(dims: list[tuple[int, int]]) -> np.ndarray:
-    out = np.zeros((), dtype=np.int64)
-    for size, stride in dims:
-        out = out[..., None] + np.arange(size, dtype=np.int64) * stride
-    return out.reshape(-1)
-
-
 def lower_layer_norm(ctx: Context, node: Node) -> None:
     """LayerNormalization over the trailing axes: bn_stats and bn_aggr per row, then two fused passes."""
     name = node.output
@@ -212,7 +142,7 @@ def lower_layer_norm(ctx: Context, node: Node) -> None:
     inner = merge_dims([(a.size, a.stride) for i in axes for a in x.axes[i] if a.space == F])
     inner_w = merge_dims([(a.size, a.stride) for i in axes for a in wide.axes[i] if a.space == F])
     for src_run, mid_run in runs_of(x.positions(), wide.positions()) or []:
-        for a, b in np.stack([_offsets(outer), _offsets(outer_w)], axis=1).tolist():
+        for a, b in np.stack([linear_offsets(outer), linear_offsets(outer_w)], axis=1).tolist():
             _normalise_row(ctx, x.view(src_run, inner, a), wide.view(mid_run, inner_w, b), gamma, mid_run, eps)
     _scale_shift(ctx, out, wide, beta)
     ctx.tensors[name] = out
