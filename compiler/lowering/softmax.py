@@ -19,7 +19,7 @@ SHORT_ROW = 64
 
 @dataclass(frozen=True)
 class Rows:
-    """`count` rows of `width` elements: x and out views over (row dims, element dims), and how each row alone is reached."""
+    """`count` rows of `width` elements: views over (row dims, element dims), and views of each row alone."""
 
     x: View
     out: View
