@@ -33,6 +33,7 @@ from neuronsim.execution import Machine, Run
 
 if TYPE_CHECKING:
     from compiler.options import CompileOptions
+    from neuronsim.check import Finding
     from profiler.summary import Summary
 
 MODES: tuple[str, ...] = ("both", "values", "timing")
@@ -146,7 +147,7 @@ class Neff:
         arrays, missing = ({}, []) if mode == "timing" else host.complete_inputs(self.program.inputs, inputs, seed)
         if mode == "timing" and inputs:
             host.check_inputs(self.program.inputs, {k: np.asarray(v) for k, v in inputs.items()})
-        findings = machine.check() if check else []
+        findings = self.check(instance) if check else []
         last: Run | None = None
         for _ in range(iterations):
             last = machine.run(arrays, values=mode != "timing", threads=threads or os.cpu_count() or 1)
@@ -154,6 +155,10 @@ class Neff:
         for text in last.warnings:
             warnings.warn(text, RuntimeWarning, stacklevel=2)
         return Result(last.outputs, arrays, machine, last, iterations, mode, missing, findings)
+
+    def check(self, instance: str | Target | None = None) -> list[Finding]:
+        """Findings of the static checks (docs/checks.md): races, uninitialised reads, range, PSUM groups, deadlock."""
+        return self._machine(self._target(instance)).check()
 
     def _target(self, instance: str | Target | None) -> Target:
         target = targets.load(self.program.target if instance is None else instance)
@@ -193,7 +198,7 @@ class Result:
     iterations: int
     mode: str
     random_inputs: list[str] = field(default_factory=list)
-    findings: list[Any] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
     @cached_property
     def trace(self) -> Trace:

@@ -22,6 +22,7 @@ from neuronsim.host_cpu import CpuSegment
 from neuronsim.timing import Timeline, simulate
 
 if TYPE_CHECKING:
+    from neuronsim.check import Finding
     from neuronsim.values import Core
 
 
@@ -119,7 +120,7 @@ class Machine:
             }
         return run
 
-    def check(self) -> list[Any]:
+    def check(self) -> list[Finding]:
         """Findings of the static checks, over all stages."""
         from neuronsim.check import check
 

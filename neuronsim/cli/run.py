@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neuronsim.api import Neff, Result, RunError, load
 from neuronsim.cli.output import load_arrays, note, print_json, save_arrays, write_json
+from neuronsim.errors import SimulationError
 from neuronsim.host import non_finite
 from profiler.summary import seconds_text
 from profiler.table import show
+
+if TYPE_CHECKING:
+    from neuronsim.check import Finding
 
 EXIT_FINDINGS, EXIT_DIVERGED = 3, 4
 
@@ -38,10 +42,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run, write what was asked for, print the summary."""
+    """Check where asked, run, write what was asked for, print the summary."""
+    _refuse_contradictions(args)
     neff = load(args.neff, verify=args.verify)
     inputs = load_arrays(args.inputs) if args.inputs else None
-    result = _result(args, neff, inputs)
+    findings = neff.check(args.instance) if args.check else []
+    try:
+        result = _result(args, neff, inputs)
+    except SimulationError as error:  # what was found explains why it cannot run
+        if not findings:
+            raise
+        return _not_run(args, findings, error)
+    result.findings = findings
     if result.random_inputs:
         note(f"random inputs (seed {args.seed}) for: {', '.join(result.random_inputs)}")
     _write_files(args, result)
@@ -83,18 +95,30 @@ def print_summary(result: Result, top: int = 10) -> None:
     show(result.summary.tables(top), sys.stdout)
 
 
-def _result(args: argparse.Namespace, neff: Neff, inputs: dict[str, np.ndarray] | None) -> Result:
+def _not_run(args: argparse.Namespace, findings: list[Finding], error: SimulationError) -> int:
+    if args.json:
+        print_json({"findings": [str(f) for f in findings], "error": str(error)})
+    else:
+        sys.stdout.write("".join(f"{f}\n" for f in findings))
+    note(f"not run to its end: {error}")
+    return EXIT_FINDINGS
+
+
+def _refuse_contradictions(args: argparse.Namespace) -> None:
     if args.timing_only and args.values_only:
         raise RunError("--timing-only and --values-only exclude each other", help="leave both out for values and time")
     for flag in ("outputs", "compare"):
         if args.timing_only and getattr(args, flag):
             raise RunError(f"--{flag} needs values", where="--timing-only", help="leave --timing-only out")
+
+
+def _result(args: argparse.Namespace, neff: Neff, inputs: dict[str, np.ndarray] | None) -> Result:
     mode = "timing" if args.timing_only else "values" if args.values_only else "both"
     for name in non_finite(inputs or {}):
         note(f"input {name!r} holds NaN or infinities")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuntimeWarning)
-        result = neff.run(inputs, args.instance, args.iterations, mode, args.check, args.threads, args.seed)
+        result = neff.run(inputs, args.instance, args.iterations, mode, False, args.threads, args.seed)
     for warning in caught:
         note(str(warning.message))
     return result
