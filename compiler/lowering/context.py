@@ -141,6 +141,10 @@ class Context:
                 view = tile.ap(start + offsets[0], [d for _, d in cut], [s for s, _ in cut])
                 self.program.memset(view, fill, engine=engine)
 
+    def fill(self, tensor: Tensor, value: float) -> None:
+        """Write one value to all of a tensor's tiles."""
+        self._memset(tensor, [(tensor.tiles[0].sizes[0], 1)], 0, value)
+
     def zero_gaps(self, tensor: Tensor, extent: int) -> None:
         """Fill with zero the 32-partition groups of a tensor's tiles that hold unused partitions."""
         positions = tensor.positions()

@@ -60,8 +60,7 @@ def lower_conv(ctx: Context, node: Node) -> None:
 def conv_input(ctx: Context, node: Node, phases: Sequence[Phase]) -> Tensor:
     """The input on chip, channels on partitions, in the PE's type, with the zero fill the taps read."""
     x = ctx.tensor(node.inputs[0])
-    if x.p_axes() != (1,) and ctx.shape(node.inputs[0])[1] > 1:
-        x = relayout(ctx, x, (1,))
+    x = relayout(ctx, x, (1,))
     need = pads_needed(phases, ctx.shape(node.inputs[0])[2:])
     pe = ctx.precision.matmul(x.dtype)
     if pe != x.dtype:

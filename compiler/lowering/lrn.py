@@ -21,8 +21,7 @@ def lower_lrn(ctx: Context, node: Node) -> None:
     name = node.output
     box = ctx.windows.get(name, {})
     x = ctx.part(node.inputs[0], box)
-    if x.p_axes() != (1,):
-        x = relayout(ctx, x, (1,))
+    x = relayout(ctx, x, (1,))
     size, alpha = int(node.attrs["size"]), float(node.attrs.get("alpha", 1e-4))
     beta, bias = float(node.attrs.get("beta", 0.75)), float(node.attrs.get("bias", 1.0))
     pe = ctx.precision.matmul("fp32")

@@ -24,8 +24,7 @@ def lower_pool(ctx: Context, node: Node) -> None:
     whole = ctx.shape(name)
     phase = conv_phases(node, whole[2:])[0]
     x = ctx.tensor(node.inputs[0])
-    if x.p_axes() != (1,) and ctx.shape(node.inputs[0])[1] > 1:
-        x = relayout(ctx, x, (1,))
+    x = relayout(ctx, x, (1,))
     need = ctx.border(node.inputs[0], pads_needed([phase], ctx.shape(node.inputs[0])[2:]))
     x = padded(ctx, x, need, ctx.fills.get(node.inputs[0], 0.0) if maximum else 0.0)
     out = ctx.output(name, (1,), pmap=x.pmap)

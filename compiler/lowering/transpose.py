@@ -25,7 +25,7 @@ def relayout(ctx: Context, src: Tensor, p_axes: Sequence[int], dtype: str | None
     plain = src.dtype in ("fp32", "bf16", "fp16", "tf32")
     if single and plain and runs_of(src.positions()) is not None and len(have) > 0:
         return transpose_pe(ctx, src, want[0], dtype)
-    out = ctx.alloc(src.shape, want, dtype or src.dtype, name="relayout")
+    out = ctx.alloc(src.shape, want, dtype or src.dtype, origin=src.origin, name="relayout")
     move_dma(ctx, out, src)
     return out
 
@@ -67,7 +67,7 @@ def transpose_pe(ctx: Context, src: Tensor, axis: int, dtype: str | None = None)
     if pe != src.dtype:
         src = cast(ctx, src, pe)
     shape = src.shape
-    out = ctx.alloc(shape, (axis,), out_dtype, name="transposed")
+    out = ctx.alloc(shape, (axis,), out_dtype, origin=src.origin, name="transposed")
     eye = identity(ctx, pe)
     atom = next(a for a in src.axes[axis] if a.size > 1)
     others = [i for i in range(len(shape)) if i != axis and src.space_of(i) == F]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from compiler.errors import UnsupportedOp
 from compiler.ir import Node
 from compiler.layout import P, Tensor
 from compiler.lowering.context import Context, window
@@ -44,10 +45,9 @@ def lower_slice(ctx: Context, node: Node) -> None:
     """Slice with constant bounds; steps may be negative."""
     x = ctx.tensor(node.inputs[0])
     rank = len(x.shape)
-    starts, ends = (ctx.graph.const(node.inputs[i]).reshape(-1).tolist() for i in (1, 2))  # type: ignore[union-attr]
-    axes_const, steps_const = ctx.graph.const(node.input(3)), ctx.graph.const(node.input(4))
-    axes = axes_const.reshape(-1).tolist() if axes_const is not None else list(range(len(starts)))
-    steps = steps_const.reshape(-1).tolist() if steps_const is not None else [1] * len(starts)
+    starts, ends = constant_list(ctx, node, 1), constant_list(ctx, node, 2)
+    axes = constant_list(ctx, node, 3) if node.input(3) else list(range(len(starts)))
+    steps = constant_list(ctx, node, 4) if node.input(4) else [1] * len(starts)
     picks = [np.arange(n) for n in x.shape]
     for a, lo, hi, st in zip(axes, starts, ends, steps, strict=True):
         picks[a % rank] = np.arange(x.shape[a % rank])[
@@ -222,24 +222,60 @@ def lower_split(ctx: Context, node: Node) -> None:
 
 
 def lower_pad(ctx: Context, node: Node) -> None:
-    """Pad with a constant: a filled tensor with the input copied into its middle."""
-    name = node.output
-    pads = ctx.graph.const(node.inputs[1]).reshape(-1).tolist()  # type: ignore[union-attr]
-    value = ctx.graph.const(node.input(2))
+    """Pad, any mode; negative pads crop. Constant fill: a filled tensor with the operand copied into its middle."""
+    name, mode = node.output, node.attrs.get("mode", "constant")
     x = ctx.tensor(node.inputs[0])
-    rank = len(x.shape)
-    axes_const = ctx.graph.const(node.input(3))
-    axes = [a % rank for a in axes_const.reshape(-1).tolist()] if axes_const is not None else list(range(rank))
-    before = dict(zip(axes, pads[: len(axes)], strict=True))
+    before, after = _pad_widths(ctx, node, len(x.shape))
+    keep = [range(max(0, -b), n - max(0, -a)) for n, b, a in zip(x.shape, before, after, strict=True)]
+    grow = [(max(0, b), max(0, a)) for b, a in zip(before, after, strict=True)]
+    if mode != "constant":
+        picks = [np.pad(np.asarray(k), g, mode=mode) for k, g in zip(keep, grow, strict=True)]
+        ctx.tensors[name] = _pick(ctx, name, x, picks)
+        return
+    value = ctx.graph.const(node.input(2))
     out = result(ctx, name, reference(ctx, [], ctx.shape(name), name))
-    fill = float(value.reshape(-1)[0]) if value is not None and value.size else 0.0
-    for tile in out.tiles:
-        ctx.program.memset(tile, fill, engine=ctx.pick(("gpsimd", "vector"), tile.count))
-    inside: Tensor | None = out
-    for a in range(rank):
-        lo = before.get(a, 0)
-        assert inside is not None
-        inside = inside.slice_axis(a, lo, lo + x.shape[a])
-    assert inside is not None
-    copy(ctx, inside, x)
+    ctx.fill(out, float(value.reshape(-1)[0]) if value is not None and value.size else 0.0)
+    inside, core = out, x
+    for a, (kept, (lo, _)) in enumerate(zip(keep, grow, strict=True)):
+        inside = cut_axis(ctx, inside, a, lo, lo + len(kept))
+        core = cut_axis(ctx, core, a, kept.start, kept.stop)
+    copy(ctx, inside, core)
     ctx.tensors[name] = out
+
+
+def _pad_widths(ctx: Context, node: Node, rank: int) -> tuple[list[int], list[int]]:
+    """Elements added before and after every axis."""
+    pads = constant_list(ctx, node, 1)
+    axes = [a % rank for a in constant_list(ctx, node, 3)] if node.input(3) else list(range(rank))
+    before, after = [0] * rank, [0] * rank
+    for k, axis in enumerate(axes):
+        before[axis], after[axis] = pads[k], pads[k + len(axes)]
+    return before, after
+
+
+def constant_list(ctx: Context, node: Node, index: int) -> list[int]:
+    """A constant integer vector operand. Raises: UnsupportedOp when it is computed at run time."""
+    array = ctx.graph.const(node.inputs[index])
+    if array is None:
+        raise UnsupportedOp(f"{node.op} with operand {index} computed at run time has no lowering", where=node.name)
+    return [int(v) for v in array.reshape(-1)]
+
+
+def cut_axis(ctx: Context, t: Tensor, axis: int, start: int, stop: int) -> Tensor:
+    """Indices start .. stop-1 of an axis as a view; an axis of several atoms that a view cannot cut is laid out anew."""
+    if (start, stop) == (0, t.shape[axis]):
+        return t
+    cut = t.slice_axis(axis, start, stop)
+    if cut is None:
+        cut = plain(ctx, t).slice_axis(axis, start, stop)
+    assert cut is not None  # a plain axis is one atom
+    return cut
+
+
+def plain(ctx: Context, t: Tensor) -> Tensor:
+    """A copy in which every axis is one atom, channels or tokens on partitions."""
+    axis = 1 if len(t.shape) >= 4 else 0
+    wide = [a for a in range(len(t.shape)) if t.shape[a] > 1]
+    out = ctx.alloc(t.shape, (axis,) if axis in wide else tuple(wide[:1]), t.dtype, name="plain")
+    copy(ctx, out, t)
+    return out
