@@ -265,7 +265,8 @@ class Context:
     def scratch(self, name: str, shape: Sequence[int], dtype: str) -> DramView:
         """Temporary DRAM under a name made unique."""
         count = self.names[name] = self.names.get(name, 0) + 1
-        return self.program.scratch(name if count == 1 else f"{name}#{count}", shape or (1,), dtype)
+        view = self.program.scratch(name if count == 1 else f"{name}#{count}", shape or (1,), dtype)
+        return view.reshape(tuple(shape))
 
     # ---- values --------------------------------------------------------------------------------------------------
 

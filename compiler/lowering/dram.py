@@ -24,7 +24,7 @@ def load_value(ctx: Context, name: str) -> Tensor:
         origin={a: lo for a, (lo, _) in box.items()},
         name=name,
     )
-    source = dram_value(ctx, name)
+    source = dram_view(ctx, name)
     cut = tuple(slice(*box[a]) if a in box else slice(None) for a in range(len(source.shape)))
     dma_tensor(ctx, tensor, source[cut] if box else source, store=False, purpose="load")
     return tensor
@@ -39,26 +39,35 @@ def natural_axes(ctx: Context, name: str) -> tuple[int, ...]:
     return tuple(lead[-1:]) if len(shape) > 3 else tuple(lead)
 
 
+def dram_view(ctx: Context, name: str) -> DramView:
+    """The value in DRAM in its storage type, axes perhaps permuted in memory."""
+    return ctx.dram[name] if name in ctx.dram else dram_value(ctx, name)
+
+
 def dram_value(ctx: Context, name: str) -> DramView:
     """The value as a row-major DRAM view in its storage type, constants included; values on chip are written out."""
-    if name in ctx.dram:
-        return ctx.dram[name]
+    known = ctx.dram.get(name)
+    if known is not None and _row_major(known):
+        return known
     array = ctx.graph.const(name)
-    dtype = ctx.storage(name)
     if array is not None:
-        data = np.ascontiguousarray(to_storage(array, dtype))
-        view = ctx.constant(name, data.reshape(-1))
-        view = view.reshape(array.shape or (1,))
-        if not array.shape:
-            view = view.reshape(())
+        data = np.ascontiguousarray(to_storage(array, ctx.storage(name)))
+        view = ctx.constant(name, data.reshape(-1)).reshape(array.shape)
     else:
-        tensor = ctx.tensors[name]
-        view = ctx.scratch(f"{name}.dram", tensor.shape, tensor.dtype)
-        if not tensor.shape:
-            view = view.reshape(())
+        tensor = ctx.tensor(name)
+        view = ctx.scratch(f"{name}.dram", tensor.shape, tensor.dtype).reshape(tensor.shape)
         dma_tensor(ctx, rows_last(ctx, tensor), view, store=True, purpose="relayout")
     ctx.dram[name] = view
     return view
+
+
+def _row_major(view: DramView) -> bool:
+    inner = view.dtype.size
+    for size, step in zip(reversed(view.shape), reversed(view.steps), strict=True):
+        if size > 1 and step != inner:
+            return False
+        inner *= size
+    return True
 
 
 def to_storage(array: np.ndarray, dtype: str) -> np.ndarray:

@@ -34,13 +34,7 @@ def _finish(ctx: Context, node: Node, out: Tensor, ins: list[Tensor], emit: Emit
     if not pointwise(ctx, out, ins, emit):
         moved = []
         for t in ins:
-            near = ctx.alloc(
-                t.shape,
-                out.p_axes(),
-                t.dtype,
-                pmap=out.pmap.reshape([out.shape[a] for a in out.p_axes()]),
-                name="moved",
-            )
+            near = like(ctx, out, t.dtype, "moved")
             move_dma(ctx, near, t)
             moved.append(near)
         assert pointwise(ctx, out, moved, emit)

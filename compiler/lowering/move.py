@@ -31,7 +31,7 @@ def pointwise(ctx: Context, out: Tensor, ins: Sequence[Tensor], emit: Emit, most
 
 
 def same_partition_axes(a: Tensor, b: Tensor) -> bool:
-    """Whether the P indices of two tensors of one logical shape (F broadcasts apart) mean the same elements in the same order."""
+    """Whether the P indices of two tensors of one shape (F broadcasts apart) mean the same elements in the same order."""
     for one, other in zip(a.axes, b.axes, strict=True):
         sizes = [[x.size for x in axis if x.space == P and x.size > 1] for axis in (one, other)]
         if prod(sizes[0]) != prod(sizes[1]):

@@ -9,7 +9,7 @@ from compiler.layout import Atom, F, Tensor, runs_of
 from compiler.lowering.constants import const_like
 from compiler.lowering.context import Context
 from compiler.lowering.dma import dma_tensor
-from compiler.lowering.dram import dram_value, natural_axes
+from compiler.lowering.dram import dram_view, natural_axes
 from compiler.lowering.move import like, move_dma
 from compiler.lowering.transpose import relayout
 from isa.lang import View
@@ -65,7 +65,7 @@ def _missing(t: Tensor, ref: Tensor) -> bool:
 
 def _replicated(ctx: Context, name: str, ref: Tensor) -> Tensor:
     """The value repeated over partitions, through DRAM (a DMA may read one row many times)."""
-    view = dram_value(ctx, name)
+    view = dram_view(ctx, name)
     lead = len(ref.shape) - len(view.shape)
     shape = (1,) * lead + tuple(view.shape)
     steps = (0,) * lead + tuple(view.steps)

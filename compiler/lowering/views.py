@@ -1,6 +1,7 @@
 """Operators that only rename, select or join elements: free as changes of layout where possible, else one copy."""
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -27,7 +28,7 @@ def lower_reshape(ctx: Context, node: Node) -> None:
             ctx.tensors[name] = view
             return
     view_dram = dram_value(ctx, source)
-    ctx.dram[name] = view_dram.reshape(ctx.shape(name)) if ctx.shape(name) else view_dram.reshape(())
+    ctx.dram[name] = view_dram.reshape(ctx.shape(name))
     ctx.tensors[name] = load_value(ctx, name)
 
 
@@ -69,15 +70,37 @@ def _pick(ctx: Context, name: str, x: Tensor, picks: Sequence[np.ndarray]) -> Te
             out = out.slice_axis(axis, int(index[0]), int(index[-1]) + 1, step)
     if out is not None and out.shape == ctx.shape(name):
         return out
-    flat = np.arange(int(np.prod(x.shape))).reshape(x.shape)[np.ix_(*picks)]
-    return gathered(ctx, name, x, flat)
+    return _pick_dram(ctx, name, x, picks)
 
 
-def gathered(ctx: Context, name: str, x: Tensor, flat: np.ndarray) -> Tensor:
-    """out.flat[i] = x.flat[flat[i]] for constant indices, by DMA from a row-major copy, cut into affine boxes."""
+def _pick_dram(ctx: Context, name: str, x: Tensor, picks: Sequence[np.ndarray]) -> Tensor:
+    """out[i, j, ...] = x[picks[0][i], picks[1][j], ...] from a row-major copy in DRAM, by evenly spaced pieces."""
     scratch = ctx.scratch(f"{name}.rows", x.shape, x.dtype)
     dma_tensor(ctx, x, scratch, store=True, purpose="relayout")
-    return gather_dram(ctx, name, scratch, flat.reshape(ctx.shape(name)))
+    out = ctx.alloc([len(p) for p in picks], natural_axes(ctx, name), x.dtype, name=name)
+    for pieces in itertools.product(*(_pieces(p) for p in picks)):
+        cut, far = out, 0
+        for axis, (at, first, _, count) in enumerate(pieces):
+            part = cut.slice_axis(axis, at, at + count)
+            assert part is not None  # an axis of a new tensor is one atom
+            cut = part
+            far += first * scratch.steps[axis]
+        steps = [step * s for (_, _, step, _), s in zip(pieces, scratch.steps, strict=True)]
+        dma_tensor(ctx, cut, scratch.ap(far, steps, [c for *_, c in pieces]), store=False, purpose="load")
+    return out
+
+
+def _pieces(index: np.ndarray) -> list[tuple[int, int, int, int]]:
+    """(position, first index, step, count) of the longest evenly spaced stretches of an index list."""
+    out, at = [], 0
+    while at < len(index):
+        step = int(index[at + 1] - index[at]) if at + 1 < len(index) else 1
+        end = at + 1
+        while end < len(index) and index[end] - index[end - 1] == step:
+            end += 1
+        out.append((at, int(index[at]), step, end - at))
+        at = end
+    return out
 
 
 def gather_dram(ctx: Context, name: str, source: object, flat: np.ndarray) -> Tensor:
@@ -139,7 +162,8 @@ def lower_concat(ctx: Context, node: Node) -> None:
         return
     box = ctx.windows.get(name, {})
     parts = [ctx.part(i, {a: b for a, b in box.items()}) for i in node.inputs if i and ctx.shape(i)[axis] > 0]
-    if all(t.p_axes() == (axis,) for t in parts) and _same_free(parts) and len({t.dtype for t in parts}) == 1:
+    listed = all(t.p_axes() == (axis,) and t.space_of(axis) == P for t in parts)
+    if listed and _same_free(parts) and len({t.dtype for t in parts}) == 1:
         ctx.tensors[name] = _join_tiles(parts, axis)
         return
     ref = next((t for t in parts if t.p_axes() and axis not in t.p_axes()), None)
@@ -157,8 +181,7 @@ def lower_concat(ctx: Context, node: Node) -> None:
     for t in parts:
         piece = out.slice_axis(axis, at, at + t.shape[axis])
         assert piece is not None
-        near = relayout(ctx, t, piece.p_axes()) if t.p_axes() != piece.p_axes() else t
-        copy(ctx, piece, near)
+        copy(ctx, piece, relayout(ctx, t, piece.p_axes()))
         at += t.shape[axis]
     ctx.tensors[name] = out
 
@@ -262,7 +285,7 @@ def constant_list(ctx: Context, node: Node, index: int) -> list[int]:
 
 
 def cut_axis(ctx: Context, t: Tensor, axis: int, start: int, stop: int) -> Tensor:
-    """Indices start .. stop-1 of an axis as a view; an axis of several atoms that a view cannot cut is laid out anew."""
+    """Indices start .. stop-1 of an axis: a view, of a plain copy where the axis is several atoms that do not allow it."""
     if (start, stop) == (0, t.shape[axis]):
         return t
     cut = t.slice_axis(axis, start, stop)
