@@ -15,12 +15,13 @@ EXTENSIONS: dict[str, tuple[list[str], list[str], list[str]]] = {
     ),
     # -ffp-contract=off: a * b + c is rounded twice unless the code says fma, on every CPU
     "neuronsim._core.values": (
-        [f"{CORE}/{name}" for name in ("values.pyx", "view.c", "plan.c", "run.c", "nonfinite.c")]
+        [f"{CORE}/{name}" for name in ("values.pyx", "view.c", "access.c", "plan.c", "run.c", "nonfinite.c")]
         + [f"{CORE}/kernels/{name}.c" for name in ("baseline", "avx2", "avx512", "dispatch")],
-        [f"{CORE}/values.h", f"{CORE}/word.h"]
+        [f"{CORE}/access.h", f"{CORE}/values.h", f"{CORE}/word.h"]
         + [
             f"{CORE}/kernels/{name}.h"
-            for name in ("alu", "convert", "dma", "elementwise", "functions", "level", "matmul", "reduce", "view")
+            for name in ("alu", "convert", "dma", "elementwise", "functions", "level", "matmul", "pack", "reduce", "tile",
+                         "view")
         ],
         ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
     ),

@@ -18,9 +18,9 @@ static int finite_view(const executor_t *e, const view_t *v) {
 
 static int finite_stationary(const executor_t *e, int slot) {
     const stationary_t *s = (const stationary_t *)(e->slots + (int64_t)slot * STATIONARY_BYTES);
-    int64_t n = (int64_t)(s->m + s->rows - 1) / s->rows * s->rows * s->k;
-    for (int64_t i = 0; i < n; i++)
-        if (!isfinite(s->panels[i])) return 0;
+    for (int k = 0; k < s->k; k++)
+        for (int m = 0; m < s->m; m++)
+            if (!isfinite(s->rows[k * STATIONARY_PITCH + m])) return 0;
     return 1;
 }
 

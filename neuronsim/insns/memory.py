@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +14,7 @@ from isa.word import PARTITIONS, PSUM, SBUF, SBUF_PARTITION_STRIDE
 from neuronsim.insns import rounding
 
 SPACE_MASK = 3
+CACHE_LINE, HUGE_PAGE = 64, 2 << 20
 REDUCING = (0x13, 0x31)  # their src1 slot is the second destination
 
 
@@ -57,10 +60,22 @@ def new_memory(target_sbuf_bytes: int, target_psum_bytes: int) -> Memory:
     """Zeroed SBUF and PSUM of that many bytes per partition."""
 
     def rows(size: int) -> np.ndarray:
-        pitch = -(-size // 64) * 64 + 64
-        return np.zeros((PARTITIONS, pitch), np.uint8)
+        pitch = (-(-size // CACHE_LINE) | 1) * CACHE_LINE
+        return _aligned_zeros(PARTITIONS * pitch).reshape(PARTITIONS, pitch)
 
     return Memory(rows(target_sbuf_bytes), rows(target_psum_bytes))
+
+
+def _aligned_zeros(size: int) -> np.ndarray:
+    """[size] uint8 in huge pages where the host has them: a column of a tile touches 128 rows far apart."""
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.zeros(size, np.uint8)
+    room = mmap.mmap(-1, -(-size // HUGE_PAGE) * HUGE_PAGE + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a kernel without huge pages
+        room.madvise(mmap.MADV_HUGEPAGE)
+    array = np.frombuffer(room, np.uint8)
+    first = -array.ctypes.data % HUGE_PAGE
+    return array[first : first + size]
 
 
 class Tiles:

@@ -15,6 +15,15 @@ typedef __m512 vec_t;
 #define VSTORE(p, v) _mm512_storeu_ps(p, v)
 #define VSET(x) _mm512_set1_ps(x)
 #define VFMA(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define VADD(a, b) _mm512_add_ps(a, b)
+#define VCANONICAL(v) \
+    _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000)))
+typedef __mmask16 mask_t;
+#define VMASK(n) ((mask_t)((1u << (n)) - 1)) /* the first n lanes */
+#define VLOADM(p, m) _mm512_maskz_loadu_ps(m, p)
+#define VSTOREM(p, m, v) _mm512_mask_storeu_ps(p, m, v)
+#define TILE_VECTORS 3 /* 24 accumulators, 3 columns and a broadcast in 32 registers */
+#define COLUMNS_AT_MOST 8
 
 #include "level.h"
 #endif

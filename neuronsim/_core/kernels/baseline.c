@@ -4,5 +4,7 @@
 #define LEVEL baseline
 #define ROWS 8
 #define HAVE_FMA 0
+#define TILE_VECTORS 1
+#define COLUMNS_AT_MOST 0
 
 #include "level.h"

@@ -2,6 +2,8 @@
 #include "convert.h"
 #include "functions.h"
 #include "alu.h"
+#include "pack.h"
+#include "tile.h"
 #include "matmul.h"
 #include "elementwise.h"
 #include "reduce.h"

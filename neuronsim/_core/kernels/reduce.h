@@ -12,11 +12,42 @@ static float reduce_range(int op, const view_t *v, int p, int64_t start, int64_t
     return lanes_fold(op, lanes);
 }
 
+/* n reductions of `inner` <= CHUNK / n neighbouring elements of x, all at once in the lane order: lanes [LANES][n].
+ * Lanes without elements hold the identity, which changes nothing, and are left out. */
+static float *reduce_groups(int op, const float *restrict x, int64_t inner, int64_t n, float *restrict lanes, float *restrict column) {
+    int64_t used = 1;
+    while (used < inner && used < LANES) used *= 2;
+    for (int64_t i = 0; i < inner; i++) {
+        float *to = i < LANES ? lanes + i * n : column;
+        for (int64_t c = 0; c < n; c++) to[c] = x[c * inner + i];
+        if (i >= LANES) alu_rows(op, 0, n, lanes + i % LANES * n, column);
+    }
+    for (int64_t i = inner * n; i < used * n; i++) lanes[i] = lane_identity(op);
+    for (int64_t h = used / 2; h; h /= 2) alu_rows(op, 0, h * n, lanes, lanes + h * n);
+    return lanes;
+}
+
+static void tensor_reduce_groups(const word_t *w, const args_t *a, int64_t inner, float *x) {
+    int64_t outer = a->src0.count / inner, group = CHUNK / (inner > LANES ? inner : LANES);
+    for (int p = 0; p < a->dst.partitions; p++)
+        for (int64_t o = 0; o < outer; o += group) {
+            int64_t n = outer - o < group ? outer - o : group;
+            load_row(&a->src0, p, o * inner, n * inner, x);
+            float *out = reduce_groups(w->op0, x, inner, n, x + CHUNK, x + 2 * CHUNK);
+            if (w->flags & 1) for (int64_t i = 0; i < n; i++) out[i] = -out[i];
+            store_row(&a->dst, p, o, n, out);
+        }
+}
+
 static void tensor_reduce(const word_t *w, const args_t *a, float *x) {
     int64_t inner = 1;
     for (int i = 0; i < w->axes && i < 4; i++) inner *= w->src0.size[3 - i];
     int64_t outer = a->src0.count / inner;
     float *out = x + CHUNK;
+    if (outer > 1 && inner <= 4 * LANES) {
+        tensor_reduce_groups(w, a, inner, x);
+        return;
+    }
     for (int p = 0; p < a->dst.partitions; p++)
         for (int64_t o = 0; o < outer; o += CHUNK) {
             int64_t n = outer - o < CHUNK ? outer - o : CHUNK;

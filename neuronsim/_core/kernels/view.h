@@ -41,17 +41,19 @@ typedef struct {
     uint8_t *const *variables; /* by id - 1 */
 } memory_t;
 
-/* A packed stationary matrix: header, then panels [ceil(M / rows)][K][rows] of fp32 (int32 for int8). */
+/* A stationary matrix as fp32 [K][STATIONARY_PITCH]; columns past M, to a whole tile, are zero. */
 typedef struct {
-    int32_t k, m, dtype, rows;
-    uint8_t pad[48];
-    float panels[];
+    int32_t k, m, dtype;
+    uint8_t pad[52];
+    float rows[];
 } stationary_t;
 
-enum { MATMUL_N = 512, STATIONARY_BYTES = 64 + 4 * 128 * 136, CHUNK = 1024 };
+/* pitches in floats: an odd number of cache lines, so that the rows of a column do not share cache sets */
+enum { MATMUL_N = 512, STATIONARY_PITCH = 144, MOVING_PITCH = MATMUL_N + 16, BARE_COLUMNS = 48, CHUNK = 1024 };
+enum { STATIONARY_BYTES = 64 + 4 * 128 * STATIONARY_PITCH };
 enum { DMA_OP_COPY, DMA_OP_CAST, DMA_OP_TRANSPOSE, DMA_OP_GATHER, DMA_OP_SCATTER, DMA_OP_ADD };
-/* scratch of one thread: packed moving operand and one output tile */
-enum { SCRATCH_BYTES = 4 * 128 * MATMUL_N + 4 * 16 * 64 + 4 * 4 * CHUNK };
+/* scratch of one thread: packed moving operand, or chunks of rows */
+enum { SCRATCH_BYTES = 4 * 128 * MOVING_PITCH + 4 * 4 * CHUNK };
 
 typedef struct {
     const char *name;
