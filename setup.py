@@ -18,11 +18,8 @@ EXTENSIONS: dict[str, tuple[list[str], list[str], list[str]]] = {
         [f"{CORE}/{name}" for name in ("values.pyx", "view.c", "access.c", "plan.c", "run.c", "nonfinite.c")]
         + [f"{CORE}/kernels/{name}.c" for name in ("baseline", "avx2", "avx512", "dispatch")],
         [f"{CORE}/access.h", f"{CORE}/values.h", f"{CORE}/word.h"]
-        + [
-            f"{CORE}/kernels/{name}.h"
-            for name in ("alu", "convert", "dma", "elementwise", "functions", "level", "matmul", "pack", "reduce", "tile",
-                         "view")
-        ],
+        + [f"{CORE}/kernels/{name}.h" for name in ("alu", "convert", "dma", "elementwise", "functions", "level")]
+        + [f"{CORE}/kernels/{name}.h" for name in ("matmul", "pack", "reduce", "tile", "view")],
         ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
     ),
     **{
