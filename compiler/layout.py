@@ -80,6 +80,13 @@ def runs_of(*positions: np.ndarray, legal: bool = True, any_order: bool = False)
     return out
 
 
+def engine_runs(*positions: np.ndarray) -> list[tuple[Run, ...]]:
+    """`runs_of` in any order for positions that engines are known to reach."""
+    found = runs_of(*positions, any_order=True)
+    assert found is not None, "positions that no engine access may start at"
+    return found
+
+
 @dataclass(frozen=True)
 class Tensor:
     """A logical tensor on chip.
@@ -184,7 +191,32 @@ class Tensor:
         if any(a.size != 1 for a in queue):
             return None
         p_sizes = [a.size for axis in out for a in axis if a.space == P]
-        return self._rebuild(out, self.pmap.reshape(p_sizes), pads=self._kept_pads(shape))
+        return self._rebuild(out, self.pmap.reshape(p_sizes), pads=self._kept_pads(shape)).merged()
+
+    def merged(self) -> Tensor:
+        """Neighbouring atoms of one axis that are one atom joined."""
+        axes: list[list[Atom]] = []
+        for axis in self.axes:
+            joined: list[Atom] = []
+            for a in (a for a in axis if a.size > 1):
+                last = joined[-1] if joined else None
+                if last and last.space == a.space and (a.space == P or last.stride == a.size * a.stride):
+                    joined[-1] = Atom(last.size * a.size, a.space, a.stride)
+                else:
+                    joined.append(a)
+            axes.append(joined)
+        p_sizes = [a.size for axis in axes for a in axis if a.space == P]
+        return replace(self, axes=tuple(tuple(a) for a in axes), pmap=self.pmap.reshape(p_sizes))
+
+    @property
+    def plain(self) -> bool:
+        """Whether every axis is one atom, hence on one side and evenly spaced there."""
+        return all(sum(a.size > 1 for a in axis) <= 1 for axis in self.axes)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether every position is in a run that an engine access may start at."""
+        return runs_of(self.positions(), any_order=True) is not None
 
     def _kept_pads(self, shape: Sequence[int]) -> dict[int, tuple[int, int]]:
         """Pads of the trailing axes that a new shape leaves alone (a channel shuffle regroups the leading ones)."""

@@ -47,6 +47,7 @@ class Context:
         tensors: values on chip now. dram: values (also) in DRAM, as a row-major view of the value's shape.
         outputs: where model outputs go, so that a lowering that works in DRAM can write there at once.
         pads: per value, fill wanted around its spatial axes: axis -> (before, after).
+        images: values with channels on partitions (see `Tiler`).
         homes: places of values that are parts of a channel-wise concatenation.
         whole: values computed chunk by chunk into one tensor that outlives the chunks.
         load_ns: estimated busy time per engine so far, to balance work between engines.
@@ -63,6 +64,7 @@ class Context:
     outputs: dict[str, DramView] = field(default_factory=dict)
     pads: Mapping[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
     fills: Mapping[str, float] = field(default_factory=dict)
+    images: set[str] = field(default_factory=set)
     homes: Homes = field(default_factory=lambda: Homes({}, {}))
     whole: dict[str, Tensor] = field(default_factory=dict)
     cache: dict[object, Any] = field(default_factory=dict)
@@ -142,8 +144,8 @@ class Context:
                 self.program.memset(view, fill, engine=engine)
 
     def fill(self, tensor: Tensor, value: float) -> None:
-        """Write one value to all of a tensor's tiles."""
-        self._memset(tensor, [(tensor.tiles[0].sizes[0], 1)], 0, value)
+        """Write one value to every element of a tensor (and to unused partitions), not to its pads."""
+        self._memset(tensor, [(a.size, a.stride) for a in tensor.free_atoms()], tensor.offset, value)
 
     def zero_gaps(self, tensor: Tensor, extent: int) -> None:
         """Fill with zero the 32-partition groups of a tensor's tiles that hold unused partitions."""
@@ -222,6 +224,10 @@ class Context:
 
     def part(self, name: str, box: Mapping[int, tuple[int, int]]) -> Tensor:
         """The value on chip, cut to a box of whole-tensor index ranges."""
+        from compiler.lowering.transpose import relayout
+
+        if box and not self.tensor(name).plain:
+            self.tensors[name] = relayout(self, self.tensor(name), (1,))
         return window(self.tensor(name), box)
 
     # ---- engines -------------------------------------------------------------------------------------------------

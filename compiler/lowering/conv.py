@@ -11,6 +11,7 @@ from math import prod
 
 import numpy as np
 
+from compiler.errors import UnsupportedOp
 from compiler.ir import Node
 from compiler.layout import F, Run, Tensor, merge_dims
 from compiler.lowering.context import Context
@@ -41,7 +42,8 @@ def lower_conv(ctx: Context, node: Node) -> None:
     whole = ctx.shape(name)
     phases = (transposed_phases if transposed else conv_phases)(node, whole[2:])
     weight = ctx.graph.const(node.inputs[1])
-    assert weight is not None
+    if weight is None:
+        raise UnsupportedOp(f"{node.op} with a kernel computed at run time has no lowering", where=node.name)
     if packable(ctx, node):
         x, phases[0], weight = pack(ctx, node, phases[0], weight)
     else:
@@ -77,11 +79,11 @@ def _positions(
 ) -> np.ndarray | None:
     """Where output channels go: with the residual, else (depthwise) with the input, else dense."""
     for residual in residuals.values():
-        if residual.p_axes() == (1,):
+        if residual.p_axes() == (1,) and residual.plain and residual.reachable:
             return residual.pmap
     group = node.attrs.get("group", 1)
     cout = weight.shape[1] * group if transposed else weight.shape[0]
-    if group > 1 and cout == x.shape[1] and x.pmap.ndim == 1:
+    if group > 1 and cout == x.shape[1] and x.pmap.ndim == 1 and x.reachable:
         return x.pmap
     return None
 

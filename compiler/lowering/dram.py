@@ -31,12 +31,14 @@ def load_value(ctx: Context, name: str) -> Tensor:
 
 
 def natural_axes(ctx: Context, name: str) -> tuple[int, ...]:
-    """Channels on partitions for images, tokens (all leading axes) for everything else."""
+    """Channels on partitions for images, tokens (all leading axes) up to rank 3, else the largest leading axis."""
     shape = ctx.shape(name)
-    if len(shape) >= 4 and ctx.graph.const(name) is None:
+    if name in ctx.images:
         return (1,)
     lead = [i for i in range(len(shape) - 1) if shape[i] > 1]
-    return tuple(lead[-1:]) if len(shape) > 3 else tuple(lead)
+    if len(shape) > 3 and lead:
+        return (max(lead, key=lambda i: (shape[i], i)),)
+    return tuple(lead)
 
 
 def dram_view(ctx: Context, name: str) -> DramView:
@@ -53,6 +55,10 @@ def dram_value(ctx: Context, name: str) -> DramView:
     if array is not None:
         data = np.ascontiguousarray(to_storage(array, ctx.storage(name)))
         view = ctx.constant(name, data.reshape(-1)).reshape(array.shape)
+    elif known is not None and known.count * known.dtype.size > ctx.target.sbuf_partition_bytes:
+        # too large to pass through SBUF: reordered from DRAM to DRAM
+        view = ctx.scratch(f"{name}.dram", known.shape, known.dtype.name)
+        ctx.program.dma(view, known, purpose="relayout")
     else:
         tensor = ctx.tensor(name)
         view = ctx.scratch(f"{name}.dram", tensor.shape, tensor.dtype).reshape(tensor.shape)

@@ -11,7 +11,7 @@ from compiler.layout import Run, Tensor
 from compiler.lowering.constants import const_like
 from compiler.lowering.context import Context
 from compiler.lowering.epilogue import Epilogue, residual_inputs
-from compiler.lowering.move import Emit, copy, like, move_dma, pointwise
+from compiler.lowering.move import Emit, apply, copy, like
 from compiler.lowering.operand import as_column, operand_like, reference, result
 from isa.lang import View
 
@@ -30,14 +30,8 @@ COMMUTES = {"add", "mult", "max", "min", "logical_and", "logical_or", "logical_x
 
 
 def _finish(ctx: Context, node: Node, out: Tensor, ins: list[Tensor], emit: Emit) -> None:
-    """Run `emit` over the result; operands at partitions an engine cannot combine are first moved next to it."""
-    if not pointwise(ctx, out, ins, emit):
-        moved = []
-        for t in ins:
-            near = like(ctx, out, t.dtype, "moved")
-            move_dma(ctx, near, t)
-            moved.append(near)
-        assert pointwise(ctx, out, moved, emit)
+    """Run `emit` over the result."""
+    apply(ctx, out, ins, emit)
     ctx.tensors[node.output] = out
 
 
@@ -224,7 +218,7 @@ def _inverted(ctx: Context, t: Tensor) -> Tensor:
         ctx.charge("vector", 8 * n / ctx.target.engines["vector"].clock_ghz)
         ctx.program.reciprocal(dst, src[0])
 
-    assert pointwise(ctx, out, [t], emit)
+    apply(ctx, out, [t], emit)
     return out
 
 
@@ -245,7 +239,7 @@ def _apply_tail(ctx: Context, node: Node, out: Tensor) -> None:
         tile = next(k for k, t in enumerate(out.tiles) if t.tile is dst.tile)
         tail.apply(src[0], dst, Run(0, tile, dst.partition, dst.partitions), dict(zip(places, src[1:], strict=True)), n)
 
-    assert pointwise(ctx, out, [out, *extra], emit)
+    apply(ctx, out, [out, *extra], emit)
 
 
 def lower_affine(ctx: Context, node: Node) -> None:

@@ -9,7 +9,7 @@ from compiler.ir import Node
 from compiler.layout import F, Run, align_dims, blocks
 from compiler.lowering.context import Context
 from compiler.lowering.conv_plan import out_runs, strips
-from compiler.lowering.move import like, pointwise, psum_view
+from compiler.lowering.move import addressable, apply, like, psum_view
 from compiler.lowering.operand import result
 from compiler.lowering.stationary import Block, Stationary
 from compiler.lowering.transpose import relayout
@@ -21,7 +21,7 @@ def lower_lrn(ctx: Context, node: Node) -> None:
     name = node.output
     box = ctx.windows.get(name, {})
     x = ctx.part(node.inputs[0], box)
-    x = relayout(ctx, x, (1,))
+    x = addressable(ctx, relayout(ctx, x, (1,)))
     size, alpha = int(node.attrs["size"]), float(node.attrs.get("alpha", 1e-4))
     beta, bias = float(node.attrs.get("beta", 0.75)), float(node.attrs.get("bias", 1.0))
     pe = ctx.precision.matmul("fp32")
@@ -32,7 +32,7 @@ def lower_lrn(ctx: Context, node: Node) -> None:
         ctx.charge("scalar", n / ctx.target.engines["scalar"].clock_ghz)
         p.activation(dst, src[0], "square")
 
-    assert pointwise(ctx, squares, [x], square)
+    apply(ctx, squares, [x], square)
     out = result(ctx, name, x)
     channels = x.shape[1]
     before, after = (size - 1) // 2, size // 2

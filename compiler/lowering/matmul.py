@@ -125,7 +125,8 @@ def _feature_major(ctx: Context, node: Node, x: Tensor, weight: np.ndarray, toke
     name = node.output
     last = len(x.shape) - 1
     residuals = {i: ctx.tensor(node.inputs[i]) for i in residual_inputs(node)}
-    pmap = next((r.pmap for r in residuals.values() if r.p_axes() == (last,) and r.pmap.ndim == 1), None)
+    beside = (r.pmap for r in residuals.values() if r.p_axes() == (last,) and r.plain and r.reachable)
+    pmap = next(beside, None)
     out = ctx.output(name, (last,), pmap=pmap)
     residuals = {i: _match(ctx, operand_like(ctx, node.inputs[i], out), out) for i in residuals}
     tail = Epilogue.of(ctx, node, out, last, residuals)
@@ -181,7 +182,7 @@ def _token_major(ctx: Context, node: Node, x: Tensor, weight: np.ndarray) -> Non
     pmap = None
     for i in residuals:
         t = ctx.tensor(node.inputs[i])
-        if t.p_axes() == lead:
+        if t.p_axes() == lead and t.plain and runs_of(t.positions()) is not None:
             pmap = t.pmap.reshape([t.shape[a] for a in lead])
             break
     out = ctx.output(name, lead, pmap=pmap)

@@ -4,6 +4,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
+import numpy as np
+
 from compiler.layout import P, Tensor, align_dims, blocks, runs_of
 from compiler.lowering.context import MOST_FREE, Context
 from compiler.lowering.dma import dma_tensor
@@ -30,8 +32,35 @@ def pointwise(ctx: Context, out: Tensor, ins: Sequence[Tensor], emit: Emit, most
     return True
 
 
+def apply(ctx: Context, out: Tensor, ins: Sequence[Tensor], emit: Emit, most: int = MOST_FREE["sbuf"]) -> None:
+    """`pointwise`, with the operands whose layout does not meet that of `out` first moved next to it."""
+    if not pointwise(ctx, out, ins, emit, most):
+        near = [t if _beside(out, t) else _moved(ctx, out, t) for t in ins]
+        done = pointwise(ctx, out, near, emit, most)
+        assert done, "results are at positions that engines reach"
+
+
+def _beside(out: Tensor, t: Tensor) -> bool:
+    return same_partition_axes(out, t) and np.array_equal(out.positions(), t.positions())
+
+
+def _moved(ctx: Context, out: Tensor, t: Tensor) -> Tensor:
+    near = like(ctx, out, t.dtype, "moved")
+    move_dma(ctx, near, t)
+    return near
+
+
+def addressable(ctx: Context, t: Tensor) -> Tensor:
+    """`t`, moved when it holds positions that no engine access may start at (a slice of channels)."""
+    if t.reachable:
+        return t
+    near = ctx.alloc(t.shape, t.p_axes(), t.dtype, origin=t.origin, name="reachable")
+    move_dma(ctx, near, t)
+    return near
+
+
 def same_partition_axes(a: Tensor, b: Tensor) -> bool:
-    """Whether the P indices of two tensors of one shape (F broadcasts apart) mean the same elements in the same order."""
+    """Whether the P indices of two tensors of one shape (F broadcasts apart) mean the same elements in order."""
     for one, other in zip(a.axes, b.axes, strict=True):
         sizes = [[x.size for x in axis if x.space == P and x.size > 1] for axis in (one, other)]
         if prod(sizes[0]) != prod(sizes[1]):

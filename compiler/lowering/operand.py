@@ -98,7 +98,8 @@ def reference(ctx: Context, inputs: Sequence[str], shape: tuple[int, ...], out_n
 
 def result(ctx: Context, name: str, ref: Tensor) -> Tensor:
     """A tensor for the result at `ref`'s partitions."""
-    return ctx.output(name, ref.p_axes(), pmap=ref.pmap.reshape([ref.shape[a] for a in ref.p_axes()]))
+    pmap = ref.pmap.reshape([ref.shape[a] for a in ref.p_axes()]) if ref.reachable else None
+    return ctx.output(name, ref.p_axes(), pmap=pmap)
 
 
 def as_column(view: View) -> View | None:

@@ -3,16 +3,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 
 from compiler.ir import Node
-from compiler.layout import F, Tensor, merge_dims, runs_of
+from compiler.layout import F, Tensor, engine_runs, merge_dims, runs_of
 from compiler.lowering.constants import const_like
 from compiler.lowering.context import Context
 from compiler.lowering.conv_plan import Phase, conv_phases, pads_needed
-from compiler.lowering.move import like, padded, pointwise
+from compiler.lowering.move import addressable, like, move_dma, padded, pointwise
 from compiler.lowering.transpose import relayout
 from isa.lang import View
 
@@ -23,8 +24,7 @@ def lower_pool(ctx: Context, node: Node) -> None:
     name = node.output
     whole = ctx.shape(name)
     phase = conv_phases(node, whole[2:])[0]
-    x = ctx.tensor(node.inputs[0])
-    x = relayout(ctx, x, (1,))
+    x = addressable(ctx, relayout(ctx, ctx.tensor(node.inputs[0]), (1,)))
     need = ctx.border(node.inputs[0], pads_needed([phase], ctx.shape(node.inputs[0])[2:]))
     x = padded(ctx, x, need, ctx.fills.get(node.inputs[0], 0.0) if maximum else 0.0)
     out = ctx.output(name, (1,), pmap=x.pmap)
@@ -34,16 +34,12 @@ def lower_pool(ctx: Context, node: Node) -> None:
     if not maximum:
         _average(ctx, node, target, phase)
     if target is not out:
-        from compiler.lowering.move import move_dma
-
         move_dma(ctx, out, target)
     ctx.tensors[name] = out
 
 
 def x_window(x: Tensor, out: Tensor) -> Tensor:
     """A description with x's positions and out's logical shape, for allocation."""
-    from dataclasses import replace
-
     return replace(out, pmap=x.pmap, tiles=x.tiles)
 
 
@@ -64,7 +60,7 @@ def _reduce_windows(ctx: Context, node: Node, x: Tensor, out: Tensor, phase: Pha
     grid_in = [(out.shape[0], n_in)] + [(spans[d], steps[d] * phase.in_step[d]) for d in range(len(kernel))]
     grid_out = [(out.shape[0], n_out)] + [(spans[d], out_steps[d]) for d in range(len(kernel))]
     outer_window, inner_window = _split_window(window)
-    for (source, dest) in runs_of(x.positions(), out.positions(), any_order=True) or []:
+    for (source, dest) in engine_runs(x.positions(), out.positions()):
         for at, to, near, far in _grid_blocks(grid_in, grid_out, 4 - len(inner_window), prod(kernel), ctx):
             for k, extra in enumerate(outer_window):
                 src = x.view_dims(source, [*near, *inner_window], base + shift * n_in + at + extra)

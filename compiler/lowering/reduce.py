@@ -6,11 +6,11 @@ from math import prod
 import numpy as np
 
 from compiler.ir import Node
-from compiler.layout import F, P, Run, Tensor, align_dims, blocks, linear_offsets, merge_dims, runs_of
+from compiler.layout import F, P, Run, Tensor, align_dims, blocks, engine_runs, linear_offsets, merge_dims
 from compiler.lowering.constants import const_like
 from compiler.lowering.context import MOST_FREE, Context
 from compiler.lowering.elementwise import _apply_tail
-from compiler.lowering.move import cast, like, pointwise, psum_view
+from compiler.lowering.move import addressable, apply, cast, like, psum_view
 from compiler.lowering.operand import result
 from compiler.lowering.transpose import relayout
 from isa.lang import View
@@ -21,8 +21,8 @@ REDUCE = {"ReduceSum": "add", "ReduceMean": "add", "ReduceMax": "max", "ReduceMi
 
 def free_last(ctx: Context, t: Tensor, axes: list[int]) -> Tensor:
     """`t` with these logical axes on the free dimension; another axis takes the partitions."""
-    if all(t.space_of(a) in (F, "") for a in axes):
-        return t
+    if t.plain and all(t.space_of(a) in (F, "") for a in axes):
+        return addressable(ctx, t)
     rest = [a for a in range(len(t.shape)) if a not in axes and t.shape[a] > 1]
     want = (max(rest, key=lambda a: t.shape[a]),) if rest else ()
     return relayout(ctx, t, want)
@@ -36,7 +36,7 @@ def lower_reduce(ctx: Context, node: Node) -> None:
     op = REDUCE[node.op]
     mean = node.op in ("ReduceMean", "GlobalAveragePool")
     on_p = [a for a in axes if P in x.space_of(a)]
-    if on_p and op == "add" and x.dtype != "int32" and set(on_p) == set(x.p_axes()):
+    if on_p and op == "add" and x.dtype != "int32" and set(on_p) == set(x.p_axes()) and x.plain and x.reachable:
         x = _sum_partitions(ctx, x, on_p)
         axes_free = [a for a in axes if a not in on_p]
     else:
@@ -74,7 +74,7 @@ def _sum_partitions(ctx: Context, x: Tensor, axes: list[int]) -> Tensor:
     dims = [[(a.size, a.stride) for a in t.free_atoms()] for t in (src, out)]
     dims[1] = [d for a, d in ((a, (a.size, a.stride)) for i, ax in enumerate(out.axes) if i not in axes for a in ax)]
     dims[0] = [(a.size, a.stride) for i, ax in enumerate(src.axes) if i not in axes for a in ax if a.space == F]
-    runs = [r for (r,) in runs_of(src.positions()) or []]
+    runs = [r for (r,) in engine_runs(src.positions())]
     for (at, to), (near, far) in blocks(align_dims(dims), 4, ctx.target.psum_bank_bytes // 4):
         n = prod(s for s, _ in near)
         acc = psum_view(ctx, 1, n, "sum")
@@ -107,7 +107,7 @@ def _reduce_free(ctx: Context, x: Tensor, out: Tensor, axes: list[int], op: str,
     p = ctx.program
     window = prod(s for s, _ in inner)
     room = max(1, MOST_FREE["sbuf"] // window)
-    for src_run, dst_run in runs_of(x.positions(), out.positions()) or []:
+    for src_run, dst_run in engine_runs(x.positions(), out.positions()):
         for (at, to), (near, far) in blocks(align_dims([outer_in, outer_out]), max(1, 4 - len(inner)), room):
             near = [d for d in near if d[0] > 1]
             n = prod(s for s, _ in near)
@@ -132,6 +132,8 @@ def lower_layer_norm(ctx: Context, node: Node) -> None:
     axis = node.attrs.get("axis", -1) % rank
     axes = list(range(axis, rank))
     x = free_last(ctx, ctx.tensor(node.inputs[0]), axes)
+    if len(merge_dims([(a.size, a.stride) for i in axes for a in x.axes[i] if a.space == F])) > 1:
+        x = cast(ctx, x, x.dtype)  # the statistics read a row as one run
     out = result(ctx, name, x)
     gamma = _row(ctx, node, 1, x, axes)
     beta = _row(ctx, node, 2, x, axes)
@@ -141,7 +143,7 @@ def lower_layer_norm(ctx: Context, node: Node) -> None:
     eps = float(node.attrs.get("epsilon", 1e-5))
     inner = merge_dims([(a.size, a.stride) for i in axes for a in x.axes[i] if a.space == F])
     inner_w = merge_dims([(a.size, a.stride) for i in axes for a in wide.axes[i] if a.space == F])
-    for src_run, mid_run in runs_of(x.positions(), wide.positions()) or []:
+    for src_run, mid_run in engine_runs(x.positions(), wide.positions()):
         for a, b in np.stack([linear_offsets(outer), linear_offsets(outer_w)], axis=1).tolist():
             _normalise_row(ctx, x.view(src_run, inner, a), wide.view(mid_run, inner_w, b), gamma, mid_run, eps)
     _scale_shift(ctx, out, wide, beta)
@@ -194,4 +196,4 @@ def _scale_shift(ctx: Context, out: Tensor, wide: Tensor, beta: Tensor | None) -
         else:
             p.tensor_tensor(dst, src[0], src[1], "add", engine=ctx.pick(("vector",), 2 * n))
 
-    assert pointwise(ctx, out, [wide] if beta is None else [wide, beta], emit)
+    apply(ctx, out, [wide] if beta is None else [wide, beta], emit)

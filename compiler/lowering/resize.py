@@ -9,7 +9,7 @@ from compiler.errors import UnsupportedOp
 from compiler.ir import Node
 from compiler.layout import F, Tensor
 from compiler.lowering.context import Context
-from compiler.lowering.move import like, pointwise
+from compiler.lowering.move import apply, like
 from compiler.lowering.operand import result
 from isa.lang import View
 
@@ -168,7 +168,7 @@ def _resample(ctx: Context, x: Tensor, out: Tensor, axis: int, taps: list[list[t
                 target = view if k == len(src) - 1 else acc
                 p.scalar_tensor_tensor(target, src[k], "mult", weights[k], "add", acc)
 
-        assert pointwise(ctx, dst, sources, emit)
+        apply(ctx, dst, sources, emit)
 
 
 def _strided(x: Tensor, axis: int, first: int, count: int, advance: int) -> Tensor:

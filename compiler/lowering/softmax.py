@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 
 from compiler.ir import Node
-from compiler.layout import F, Run, Tensor, align_dims, blocks, linear_offsets, merge_dims, runs_of
+from compiler.layout import F, Run, Tensor, align_dims, blocks, engine_runs, linear_offsets, merge_dims
 from compiler.lowering.context import MOST_FREE, Context
 from compiler.lowering.elementwise import _apply_tail
 from compiler.lowering.operand import result
@@ -52,7 +52,7 @@ def _all_rows(x: Tensor, out: Tensor, axis: int) -> list[Rows]:
     ]
     width = prod(s for s, _ in near)
     found = []
-    for src, dst in runs_of(x.positions(), out.positions(), any_order=True) or []:
+    for src, dst in engine_runs(x.positions(), out.positions()):
         for (at, to), (a, b) in blocks(align_dims(outer), max(1, 4 - len(near)), MOST_FREE["sbuf"] // width):
             a, b = [d for d in a if d[0] > 1], [d for d in b if d[0] > 1]
             found.append(_rows(x, out, (src, dst), (at, to), (a, b), (near, far), width))

@@ -18,12 +18,12 @@ def relayout(ctx: Context, src: Tensor, p_axes: Sequence[int], dtype: str | None
     """The tensor with exactly these logical axes on partitions (size-1 axes do not count)."""
     want = tuple(a for a in p_axes if src.shape[a] > 1)
     have = src.p_axes()
-    clean = all(src.space_of(a) in (P, F, "") for a in range(len(src.shape)))
-    if have == want and clean:
+    if have == want and src.plain:
         return src if dtype in (None, src.dtype) else cast(ctx, src, dtype or src.dtype)
-    single = len(want) == 1 and clean and want[0] not in have and len([a for a in src.axes[want[0]] if a.size > 1]) == 1
-    plain = src.dtype in ("fp32", "bf16", "fp16", "tf32")
-    if single and plain and runs_of(src.positions()) is not None and len(have) > 0:
+    pure = all(src.space_of(a) in (P, F, "") for a in range(len(src.shape)))
+    single = len(want) == 1 and want[0] not in have and sum(a.size > 1 for a in src.axes[want[0]]) == 1
+    exact = src.dtype in ("fp32", "bf16", "fp16", "tf32")
+    if pure and single and exact and runs_of(src.positions()) is not None and len(have) > 0:
         return transpose_pe(ctx, src, want[0], dtype)
     out = ctx.alloc(src.shape, want, dtype or src.dtype, origin=src.origin, name="relayout")
     move_dma(ctx, out, src)

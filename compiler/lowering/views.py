@@ -12,7 +12,7 @@ from compiler.ir import Node
 from compiler.layout import P, Tensor
 from compiler.lowering.context import Context, window
 from compiler.lowering.dma import dma_tensor
-from compiler.lowering.dram import dram_value, load_value, natural_axes
+from compiler.lowering.dram import dram_value, natural_axes
 from compiler.lowering.move import copy
 from compiler.lowering.operand import reference, result
 from compiler.lowering.transpose import relayout
@@ -28,8 +28,7 @@ def lower_reshape(ctx: Context, node: Node) -> None:
             ctx.tensors[name] = view
             return
     view_dram = dram_value(ctx, source)
-    ctx.dram[name] = view_dram.reshape(ctx.shape(name))
-    ctx.tensors[name] = load_value(ctx, name)
+    ctx.dram[name] = view_dram.reshape(ctx.shape(name))  # brought on chip when, and as far as, somebody reads it
 
 
 def lower_transpose(ctx: Context, node: Node) -> None:
@@ -166,7 +165,7 @@ def lower_concat(ctx: Context, node: Node) -> None:
     if listed and _same_free(parts) and len({t.dtype for t in parts}) == 1:
         ctx.tensors[name] = _join_tiles(parts, axis)
         return
-    ref = next((t for t in parts if t.p_axes() and axis not in t.p_axes()), None)
+    ref = next((t for t in parts if t.p_axes() and axis not in t.p_axes() and t.plain and t.reachable), None)
     if ref is None:
         ref = reference(ctx, [], ctx.window_shape(name), name)
         if axis in ref.p_axes():
@@ -188,8 +187,8 @@ def lower_concat(ctx: Context, node: Node) -> None:
 
 def _same_free(parts: Sequence[Tensor]) -> bool:
     first = parts[0]
-    key = [(a.size, a.stride) for a in first.free_atoms()], first.offset, first.pads, first.origin
-    return all(([(a.size, a.stride) for a in t.free_atoms()], t.offset, t.pads, t.origin) == key for t in parts)
+    key = [(a.size, a.stride) for a in first.free_atoms()], first.offset, first.pads, first.fill, first.origin
+    return all(([(a.size, a.stride) for a in t.free_atoms()], t.offset, t.pads, t.fill, t.origin) == key for t in parts)
 
 
 def _join_tiles(parts: Sequence[Tensor], axis: int) -> Tensor:
@@ -238,9 +237,7 @@ def lower_split(ctx: Context, node: Node) -> None:
         if not name:
             continue
         size = ctx.shape(name)[axis]
-        part = x.slice_axis(axis, at, at + size)
-        assert part is not None
-        ctx.tensors[name] = part
+        ctx.tensors[name] = cut_axis(ctx, x, axis, at, at + size)
         at += size
 
 
@@ -285,7 +282,7 @@ def constant_list(ctx: Context, node: Node, index: int) -> list[int]:
 
 
 def cut_axis(ctx: Context, t: Tensor, axis: int, start: int, stop: int) -> Tensor:
-    """Indices start .. stop-1 of an axis: a view, of a plain copy where the axis is several atoms that do not allow it."""
+    """Indices start .. stop-1 of an axis: a view, of a plain copy where the axis is several atoms that forbid it."""
     if (start, stop) == (0, t.shape[axis]):
         return t
     cut = t.slice_axis(axis, start, stop)
