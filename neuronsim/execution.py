@@ -19,7 +19,7 @@ from isa.trace import Trace
 from isa.word import ENGINES
 from neuronsim import host
 from neuronsim.host_cpu import CpuSegment
-from neuronsim.timing import Timeline, simulate
+from neuronsim.timing import Loaded, Timeline, simulate
 
 if TYPE_CHECKING:
     from neuronsim.check import Finding
@@ -92,6 +92,7 @@ class Machine:
     def __init__(self, program: Program, target: Target) -> None:
         self.program = program
         self.target = target
+        self._timing: dict[int, Loaded] = {}
         self._cores: dict[int, Core] = {}
         self._segments = {name: CpuSegment(name, model) for name, model in program.cpu_models.items()}
 
@@ -105,8 +106,7 @@ class Machine:
         Raises: SimulationError, CpuSegmentError.
         """
         run = Run()
-        if values:
-            self._load()
+        self._load(values)
         tensors = dict(inputs)
         for node in self.program.nodes:
             if node.kind == "cpu":
@@ -131,20 +131,25 @@ class Machine:
         stages = (self.program.stages[n.stage] for n in self.program.nodes if n.kind != "cpu")
         return sum(simulate(stage, target).total_ticks for stage in stages) / target.tick_hz
 
-    def _load(self) -> None:
-        """Give every stage its memory. Only values need it: a time-only run touches no data."""
-        from neuronsim.values import Core
-
+    def _load(self, values: bool) -> None:
+        """Price every stage, once; and give it its memory where `values`: a time-only run touches no data."""
         for node in self.program.nodes:
-            if node.kind != "cpu" and node.stage not in self._cores:
-                self._cores[node.stage] = Core(self.program.stages[node.stage], self.target)
+            if node.kind == "cpu":
+                continue
+            stage = self.program.stages[node.stage]
+            if node.stage not in self._timing:
+                self._timing[node.stage] = Loaded([stage], self.target)
+            if values and node.stage not in self._cores:
+                from neuronsim.values import Core
+
+                self._cores[node.stage] = Core(stage, self.target)
 
     def _device(self, node: Node, tensors: dict[str, np.ndarray], run: Run, values: bool, threads: int) -> None:
         stage = self.program.stages[node.stage]
         started = time.perf_counter()
         variables_in = [v for v in stage.variables if v.kind == INPUT]
         variables_out = [v for v in stage.variables if v.kind == OUTPUT]
-        timeline = simulate(stage, self.target)
+        timeline = self._timing[node.stage].run()[0]
         run.stages.append(StageRun(node, stage, timeline))
         if not values:
             run.wall_seconds += time.perf_counter() - started

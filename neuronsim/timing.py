@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -117,11 +118,26 @@ def simulate_cores(stages: Sequence[Stage], target: Target) -> list[Timeline]:
 
     Raises: as `simulate`.
     """
-    problem = prepare(stages, target)
-    solution = event_loop()(problem)
-    if solution.deadlock:
-        raise DeadlockError(_blocked(problem, solution))
-    return [_timeline(stage, target, problem, solution, core) for core, stage in enumerate(stages)]
+    return Loaded(stages, target).run()
+
+
+class Loaded:
+    """One stage per core, ready to be timed any number of times: what does not change between runs is worked out here.
+
+    That is the price of every word and descriptor and the constant columns of the timelines. Raises: as `prepare`.
+    """
+
+    def __init__(self, stages: Sequence[Stage], target: Target) -> None:
+        self._problem = prepare(stages, target)
+        self._tick_hz = target.tick_hz
+        self._constants = [_constants(stage, self._problem, core) for core, stage in enumerate(stages)]
+
+    def run(self) -> list[Timeline]:
+        """Run all cores from a reset machine. Raises: DeadlockError."""
+        solution = event_loop()(self._problem)
+        if solution.deadlock:
+            raise DeadlockError(_blocked(self._problem, solution))
+        return [_timeline(c, solution, core, self._tick_hz) for core, c in enumerate(self._constants)]
 
 
 def event_loop() -> Callable[[Problem], Solution]:
@@ -132,28 +148,47 @@ def event_loop() -> Callable[[Problem], Solution]:
 
 
 # ---- from arrays to answers
-def _timeline(stage: Stage, target: Target, problem: Problem, solution: Solution, core: int) -> Timeline:
+@dataclass(frozen=True)
+class _Constants:
+    """What the timelines of one core have in common: its rows of the solution, and columns of `Timeline`."""
+
+    words: slice
+    rows: slice
+    columns: dict[str, Any]
+
+
+def _constants(stage: Stage, problem: Problem, core: int) -> _Constants:
     begin = problem.begin[core * len(ENGINES):(core + 1) * len(ENGINES) + 1]
-    words = slice(begin[0], begin[-1])
     rows = slice(*np.searchsorted(problem.trigger, begin[[0, -1]]))
-    counts, base = np.diff(begin), np.int32(begin[0])
+    counts = np.diff(begin)
     engine = np.repeat(np.arange(len(ENGINES), dtype=np.uint8), counts)
     index = (np.arange(len(engine)) - np.repeat(begin[:-1] - begin[0], counts)).astype(np.int32)
-    cause, cause_id, cause_op = solution.cause[words], solution.cause_id[words], solution.cause_op[words]
-    op = problem.trigger[rows] - base
+    op = problem.trigger[rows] - np.int32(begin[0])
     trigger = _rows(problem.words[core * len(ENGINES):(core + 1) * len(ENGINES)], op)
     read, written, delivered = _sums(trigger, stage)
+    shared = {
+        "engine": engine, "index": index, "transfer_op": op, "transfer_queue": trigger["op0"].copy(),
+        "transfer_bytes": delivered,
+    }
+    for column in shared.values():
+        column.setflags(write=False)
+    sums = {"dram_read_bytes": int(read.sum()), "dram_written_bytes": int(written.sum())}
+    return _Constants(slice(int(begin[0]), int(begin[-1])), rows, {**shared, **sums})
+
+
+def _timeline(constants: _Constants, solution: Solution, core: int, tick_hz: int) -> Timeline:
+    words, rows, base = constants.words, constants.rows, np.int32(constants.words.start)
+    cause, cause_id, cause_op = solution.cause[words], solution.cause_id[words], solution.cause_op[words]
+    if base:
+        cause_id = np.where(np.isin(cause, _NAMES_WORD), cause_id - base, cause_id)
+        cause_op = np.where(cause != Cause.NONE, cause_op - base, cause_op)
     return Timeline(
-        engine=engine, index=index, wait_start=solution.wait_start[words], start=solution.start[words],
-        end=solution.end[words], retire=solution.retire[words], cause=cause,
-        cause_id=np.where(np.isin(cause, _NAMES_WORD), cause_id - base, cause_id),
-        cause_op=np.where(cause != Cause.NONE, cause_op - base, cause_op),
-        transfer_op=op, transfer_queue=trigger["op0"].copy(), transfer_enqueue=solution.enqueued[rows],
-        transfer_start=solution.first[rows], transfer_end=solution.last[rows], transfer_bytes=delivered,
-        engine_busy=solution.engine_busy[core], dma_busy=solution.dma_busy[core],
-        dram_read_bytes=int(read.sum()), dram_written_bytes=int(written.sum()),
+        wait_start=solution.wait_start[words], start=solution.start[words], end=solution.end[words],
+        retire=solution.retire[words], cause=cause, cause_id=cause_id, cause_op=cause_op,
+        transfer_enqueue=solution.enqueued[rows], transfer_start=solution.first[rows],
+        transfer_end=solution.last[rows], engine_busy=solution.engine_busy[core], dma_busy=solution.dma_busy[core],
         total_ticks=int(max(solution.retire[words].max(initial=0), solution.last[rows].max(initial=0))),
-        tick_hz=target.tick_hz,
+        tick_hz=tick_hz, **constants.columns,
     )
 
 
