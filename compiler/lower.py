@@ -11,11 +11,13 @@ from compiler.ir import Graph, Node
 from compiler.lowering import LOWERINGS
 from compiler.lowering.context import Context, node_label
 from compiler.lowering.conv_plan import conv_phases, pads_needed, transposed_phases
+from compiler.lowering.dma import dma_tensor
 from compiler.lowering.dram import store_output
 from compiler.lowering.homes import Homes, plan_homes
 from compiler.options import CompileOptions
 from compiler.precision import STORAGE, Precision
-from compiler.tiling import WINDOWED, Chunk, Tiler
+from compiler.tiling import Chunk, Tiler
+from compiler.windows import WINDOWED
 from isa import lang
 from isa.errors import ErrorList
 from isa.target import Target
@@ -36,15 +38,11 @@ def lower_graph(
     pads, fills = plan_pads(graph)
     for root in positions:
         merge_pads(pads, root, [n for n, p in places.items() if p.root == root])
+    tiler = Tiler(graph, target, precision, pads, places)
+    chunks = tiler.plan()
+    homes = Homes(tiler.in_place(), positions)
     ctx = Context(
-        program,
-        graph,
-        target,
-        precision,
-        packing=options.packing,
-        pads=pads,
-        fills=fills,
-        homes=Homes(places, positions),
+        program, graph, target, precision, packing=options.packing, pads=pads, fills=fills, homes=homes, images=tiler.images
     )
     for name in graph.inputs:
         shape = graph.shape(name)
@@ -53,7 +51,7 @@ def lower_graph(
         kind = STORAGE[graph.dtype(name)]
         shape = graph.shape(name)
         ctx.outputs[name] = program.output(_output_name(graph, name), shape or (1,), kind).reshape(shape)
-    for chunk in Tiler(graph, target, precision, pads, places).plan():
+    for chunk in chunks:
         _lower_chunk(ctx, chunk)
     for name in outputs:
         with program.layer(f"output {name}", op_type="Output", source=name):
@@ -87,10 +85,25 @@ def _lower_chunk(ctx: Context, chunk: Chunk) -> None:
         work = macs(ctx.graph, node) if chunk.counts else 0
         with ctx.program.layer(node.output, op_type=node_label(node), source=",".join(node.sources), macs=work):
             LOWERINGS[node.op](ctx, node)
+    for name in chunk.streamed:
+        _stream(ctx, name)
     for name in chunk.finished:
         ctx.tensors[name] = ctx.whole.pop(name)
     for name in chunk.dead:
         ctx.tensors.pop(name, None)
+
+
+def _stream(ctx: Context, name: str) -> None:
+    """Write the window of a value that is too large for SBUF to its place in DRAM."""
+    if name not in ctx.dram:
+        face = ctx.outputs.get(name)
+        fits = face is not None and face.dtype.name == ctx.storage(name)
+        ctx.dram[name] = face if face is not None and fits else ctx.scratch(name, ctx.shape(name), ctx.storage(name))
+    tensor = ctx.tensors.pop(name)
+    box = ctx.windows[name]
+    part = ctx.dram[name][tuple(slice(*box[a]) if a in box else slice(None) for a in range(len(tensor.shape)))]
+    with ctx.program.layer(name, op_type="Stream", source=name):
+        dma_tensor(ctx, tensor, part, store=True, purpose="store" if name in ctx.outputs else "spill")
 
 
 def macs(graph: Graph, node: Node) -> int:

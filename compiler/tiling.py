@@ -6,28 +6,16 @@ that neighbouring chunks share computed twice). Everything else is lowered once,
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
 
 from compiler.ir import Graph, Node
-from compiler.lowering.conv_plan import Phase, conv_phases, transposed_phases
 from compiler.lowering.homes import Place
 from compiler.precision import Precision
+from compiler.windows import BATCH, ROWS, WINDOWED, Box, area, full, hull, image_part, needs, row_part, tileable
 from isa.dtypes import dtype as dtype_of
 from isa.target import Target
 from isa.word import PARTITIONS
-
-Box = dict[int, tuple[int, int]]
-
-WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
-#: operators whose result at a row depends on the same row of operands of the same height only
-POINTWISE = (
-    "Abs", "Add", "Affine", "And", "Cast", "Clip", "Concat", "DequantizeLinear", "Div", "Equal", "Erf", "Exp",
-    "Gelu", "Greater", "HardSigmoid", "LRN", "LeakyRelu", "Less", "Log", "Max", "Min", "Mul", "Neg", "Not", "Or",
-    "Pow", "QuantizeLinear", "Reciprocal", "Relu", "Sigmoid", "Silu", "Softplus", "Sqrt", "Sub", "Tanh", "Where",
-)
-BATCH, ROWS = 0, 2  # the axes that chunks cut
 
 # Shares of SBUF, tuned on the networks of docs/results.md: whole activations beyond the first make a stretch worth
 # cutting (the rest is for weights in flight); a chunk within the second leaves room for its neighbour: two overlap.
@@ -37,6 +25,11 @@ LIVE_SHARE = 0.70
 #: stretches with at most this many untroubled nodes between them are joined
 GAP = 8
 MOST_PARTS = 256
+#: while the values that leave a stretch exceed this together, it grows towards something smaller; if that does not help, the
+#: largest of them go to DRAM
+HOME_SHARE = 0.40
+#: work done twice on shared rows, as a multiple of all work, beyond which a stretch is computed in two
+MOST_OVERHEAD = 1.35
 
 
 @dataclass
@@ -46,6 +39,7 @@ class Chunk:
     Attributes:
         nodes: to lower, in order. windows: the part of each value to compute (absent: all of it).
         assembled: values written piece by piece over several visits, and the box of the tensor that collects them.
+        streamed: values whose window is written to DRAM after the visit.
         fresh: values recomputed by this visit. finished: assembled values complete after it.
         dead: values not needed after it.
         counts: whether the nodes' useful work is booked on this visit (once over all visits).
@@ -54,6 +48,7 @@ class Chunk:
     nodes: list[Node]
     windows: dict[str, Box] = field(default_factory=dict)
     assembled: dict[str, Box] = field(default_factory=dict)
+    streamed: list[str] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
     dead: list[str] = field(default_factory=list)
@@ -62,7 +57,7 @@ class Chunk:
 
 
 class Tiler:
-    """Plans the chunks of one graph."""
+    """Plans the chunks of one graph. `streamed`: values that live in DRAM because they are too large."""
 
     def __init__(
         self,
@@ -77,6 +72,9 @@ class Tiler:
         for name in graph.outputs:
             self.last_use[name] = len(graph.nodes)
         self.room = target.sbuf_partition_bytes
+        self.streamed: set[str] = set()
+        self.stretch: dict[str, int] = {}  # values computed in visits -> first node of their stretch
+        self.images = self._images()
 
     def plan(self) -> list[Chunk]:
         """All nodes as chunks, in order."""
@@ -89,6 +87,16 @@ class Tiler:
         chunks += [self._plain(k) for k in range(at, len(self.graph.nodes))]
         return chunks
 
+    def in_place(self) -> dict[str, Place]:
+        """The places that still make sense after planning: a part must be computed in the visits that compute the whole,
+        and a value in DRAM is not part of a tensor in SBUF."""
+        return {
+            name: place
+            for name, place in self.places.items()
+            if name == place.root
+            or (name not in self.streamed and self.stretch.get(name) == self.stretch.get(place.root))
+        }
+
     def _plain(self, k: int) -> Chunk:
         return Chunk([self.graph.nodes[k]], dead=self._dead(k, k + 1))
 
@@ -98,6 +106,17 @@ class Tiler:
 
     # ---- where to cut --------------------------------------------------------------------------------------------
 
+    def _images(self) -> set[str]:
+        """Values with channels on partitions: around convolutions and pools, and what is pointwise to those."""
+        found = {n for node in self.graph.nodes if node.op in WINDOWED for n in (node.inputs[0], node.output)}
+        for node in self.graph.nodes:
+            if tileable(self.graph, node) and any(i in found for i in node.inputs):
+                found.add(node.output)
+        for node in reversed(self.graph.nodes):
+            if node.op not in WINDOWED and node.output in found and tileable(self.graph, node):
+                found.update(i for i in node.inputs if i and self.graph.shape(i) == self.graph.shape(node.output))
+        return found
+
     def bytes_of(self, name: str, box: Box | None = None) -> int:
         """SBUF bytes per partition of a value or of a window of it, fill included."""
         shape = self.graph.shape(name)
@@ -105,15 +124,30 @@ class Tiler:
             return 0
         sizes = [box[a][1] - box[a][0] if box and a in box else n for a, n in enumerate(shape)]
         width = dtype_of(self.precision.storage(name)).size
-        if len(shape) < 4:
-            rows = prod(sizes[:-1]) if len(sizes) > 1 else 1
-            return -(-rows // PARTITIONS) * sizes[-1] * width
+        if name not in self.images and box is None:
+            rows = max(sizes[:-1], default=1) if len(sizes) > 3 else prod(sizes[:-1])  # as `natural_axes` lays it out
+            return -(-rows // PARTITIONS) * prod(sizes) // rows * width
         pads = self.pads.get(name, {})
         free = prod(n + sum(pads.get(a, (0, 0))) for a, n in enumerate(sizes) if a != 1)
         return -(-sizes[1] // PARTITIONS) * free * width
 
+    def _tileable(self, node: Node) -> bool:
+        if not tileable(self.graph, node):
+            return False
+        return node.output in self.images or self.bytes_of(node.output) > HOME_SHARE * self.room
+
     def _stretches(self) -> list[tuple[int, int]]:
         """Ranges of nodes whose whole activations exceed their share of SBUF, joined over small gaps."""
+        out: list[tuple[int, int]] = []
+        for k in self._over():
+            if out and k < out[-1][1]:
+                continue
+            joins = out and k - out[-1][1] <= GAP and all(self._tileable(n) for n in self.graph.nodes[out[-1][1] : k])
+            begin = out.pop()[0] if joins else k
+            out.append((begin, self._grown(begin, k + 1)))
+        return out
+
+    def _over(self) -> list[int]:
         live: dict[str, int] = {}
         over: list[int] = []
         for k, node in enumerate(self.graph.nodes):
@@ -124,26 +158,20 @@ class Tiler:
                 over.append(k)
             for name in [n for n in live if self.last_use.get(n, -1) <= k]:
                 del live[name]
-        out: list[tuple[int, int]] = []
-        for k in over:
-            joins = out and k - out[-1][1] <= GAP and all(self._tileable(n) for n in self.graph.nodes[out[-1][1] : k])
-            if joins:
-                out[-1] = (out[-1][0], k + 1)
-            else:
-                out.append((k, k + 1))
-        return out
+        return over
 
-    def _tileable(self, node: Node) -> bool:
-        shape = self.graph.shape(node.output)
-        if len(node.outputs) != 1 or len(shape) < 4:
-            return False
-        if node.op in WINDOWED:
-            return True
-        if node.op == "Concat":
-            return bool(node.attrs["axis"] % len(shape) == 1)
-        return node.op in POINTWISE and all(
-            self.graph.is_const(i) or self.graph.shape(i) == shape for i in node.inputs if i
-        )
+    def _grown(self, begin: int, end: int) -> int:
+        """The end moved on, over a few nodes, to where the values that leave the stretch fit."""
+        nodes = self.graph.nodes
+        for stop in range(end, min(end + GAP, len(nodes)) + 1):
+            if stop > end and not self._tileable(nodes[stop - 1]):
+                break
+            if sum(self.bytes_of(n) for n in self._leaving(begin, stop)) <= HOME_SHARE * self.room:
+                return stop
+        return end
+
+    def _leaving(self, begin: int, end: int) -> list[str]:
+        return [n.output for n in self.graph.nodes[begin:end] if self.last_use.get(n.output, -1) >= end]
 
     # ---- what each chunk computes --------------------------------------------------------------------------------
 
@@ -151,43 +179,86 @@ class Tiler:
         """A stretch as visits: per group of images, and inside one by rows where even a single image is too large."""
         nodes = self.graph.nodes[begin:end]
         made = {n.output for n in nodes}
-        whole = [n.output for n in nodes if self.last_use.get(n.output, -1) >= end]
+        leaving = self._leaving(begin, end)
+        whole = self._kept(leaving)
+        results = {n: full(self.graph.shape(n)) for n in leaving}
         outer = sum(self.bytes_of(n) for n in whole)
-        outer += sum(self.bytes_of(n) for n in self._inputs(nodes, made) if n not in self.graph.inputs)
+        outer += sum(self.bytes_of(n) for n in self._inputs(nodes, made) if not self._in_dram(n))
         limit = min(CHUNK_SHARE, max(CHUNK_SHARE / 2, LIVE_SHARE - outer / self.room)) * self.room
-        batch = max(self.graph.shape(n)[BATCH] for n in whole)
-        finest = self._runs(
-            nodes, whole, self._windows(nodes, {n: self._part(n, 0, batch) for n in whole}, made), limit
-        )
-        for groups in (g for g in range(1, batch + 1) if batch % g == 0):
-            windows = [self._windows(nodes, {n: self._part(n, k, groups) for n in whole}, made) for k in range(groups)]
-            runs = self._runs(nodes, whole, windows[0], limit)
-            if groups == batch or sum(hi - lo for lo, hi in runs) <= sum(hi - lo for lo, hi in finest):
-                break
-        boxes = {n: _full(self.graph.shape(n)) for n in whole}
+        windows, runs = self._groups(nodes, leaving, whole, limit)
+        boxes = {n: results[n] for n in whole}
         chunks: list[Chunk] = []
         for k, own in enumerate(windows):
             at = 0
             for lo, hi in runs:
                 chunks += self._visit(nodes[at:lo], own, boxes, k == 0)
-                chunks += self._rows(nodes[lo:hi], own, boxes, limit, made, k == 0)
+                chunks += self._rows(nodes[lo:hi], own, boxes, leaving, limit, k == 0)
                 at = hi
             chunks += self._visit(nodes[at:], own, boxes, k == 0)
+        if len(nodes) > 1 and self._overhead(nodes, chunks) > MOST_OVERHEAD:
+            self.streamed -= set(leaving)
+            middle = begin + self._waist(begin, end)
+            return self._cut(begin, middle) + self._cut(middle, end)
+        self.stretch.update(dict.fromkeys(made, begin))
         for number, chunk in enumerate(chunks):
             chunk.number = number
+            chunk.streamed = [n.output for n in chunk.nodes if n.output in leaving and n.output not in whole]
         chunks[-1].finished = [*chunks[-1].finished, *whole]
         chunks[-1].dead = self._dead(begin, end)
         return chunks
+
+    def _kept(self, leaving: list[str]) -> list[str]:
+        """The values that leave a stretch and stay in SBUF; the largest go to DRAM until the rest has its share."""
+        kept = sorted(leaving, key=self.bytes_of)
+        while kept and sum(self.bytes_of(n) for n in kept) > HOME_SHARE * self.room:
+            self.streamed.add(kept.pop())
+        return [n for n in leaving if n in kept]
+
+    def _in_dram(self, name: str) -> bool:
+        return name in self.graph.inputs or name in self.streamed
+
+    def _groups(
+        self, nodes: list[Node], leaving: list[str], whole: list[str], limit: float
+    ) -> tuple[list[dict[str, Box]], list[tuple[int, int]]]:
+        """Windows per group of images, as large as possible, and the ranges of nodes that need rows even so."""
+        shapes = {n: self.graph.shape(n) for n in leaving}
+        batch = max(shape[BATCH] for shape in shapes.values())
+
+        def parts(groups: int) -> list[dict[str, Box]]:
+            return [
+                self._windows(nodes, {n: image_part(s, k, groups) for n, s in shapes.items()}) for k in range(groups)
+            ]
+
+        finest = sum(hi - lo for lo, hi in self._runs(nodes, whole, parts(batch)[0], limit))
+        for groups in (g for g in range(1, batch + 1) if batch % g == 0):
+            windows = parts(groups)
+            runs = self._runs(nodes, whole, windows[0], limit)
+            if groups == batch or sum(hi - lo for lo, hi in runs) <= finest:
+                break
+        return windows, runs
+
+    def _overhead(self, nodes: list[Node], chunks: list[Chunk]) -> float:
+        """Elements computed over all visits as a multiple of those of the results."""
+        done = sum(
+            area(self.graph.shape(n.output), c.windows[n.output]) for c in chunks for n in c.nodes if n.op in WINDOWED
+        )
+        return done / max(1, sum(prod(self.graph.shape(n.output)) for n in nodes if n.op in WINDOWED))
+
+    def _waist(self, begin: int, end: int) -> int:
+        """Number of nodes before the cut nearest the middle that the fewest bytes cross."""
+        count = end - begin
+        crossing = {k: sum(self.bytes_of(n) for n in self._leaving(begin, begin + k)) for k in range(1, count)}
+        return min(crossing, key=lambda k: (crossing[k] * (1 + abs(2 * k - count) / count), k))
 
     def _visit(self, nodes: list[Node], windows: dict[str, Box], boxes: dict[str, Box], counts: bool) -> list[Chunk]:
         if not nodes:
             return []
         made = {n.output for n in nodes}
-        return [Chunk(nodes, windows, boxes, self._fresh(nodes, made - set(boxes)), counts=counts)]
+        return [Chunk(nodes, windows, boxes, fresh=self._fresh(nodes, made - set(boxes)), counts=counts)]
 
     def _fresh(self, nodes: list[Node], made: set[str]) -> list[str]:
         roots = sorted({p.root for n, p in self.places.items() if n in made and p.root in made})
-        inputs = [n for n in self._inputs(nodes, made) if n in self.graph.inputs]
+        inputs = [n for n in self._inputs(nodes, {n.output for n in nodes}) if self._in_dram(n)]
         return [*sorted(made), *roots, *inputs]
 
     def _rows(
@@ -195,31 +266,27 @@ class Tiler:
         nodes: list[Node],
         outer: dict[str, Box],
         boxes: dict[str, Box],
+        leaving: list[str],
         limit: float,
-        stretch: set[str],
         counts: bool,
     ) -> list[Chunk]:
         """Nodes too large for one image at once, by rows of their results; results of this image are assembled."""
         made = {n.output for n in nodes}
         inside = {i for n in nodes for i in n.inputs}
         used = {i for n in self.graph.nodes for i in n.inputs if n not in nodes}
-        results = [n.output for n in nodes if n.output in boxes or n.output in used or n.output not in inside]
-        assembled = {**boxes, **{n: outer[n] for n in results if n not in boxes}}
+        results = [n.output for n in nodes if n.output in leaving or n.output in used or n.output not in inside]
+        kept = [n for n in results if n in boxes or n not in leaving]
+        assembled = {**boxes, **{n: outer[n] for n in kept if n not in boxes}}
         rows = max(outer[n][ROWS][1] - outer[n][ROWS][0] for n in results)
+        pieces = [outer]
         for parts in range(2, min(rows, MOST_PARTS) + 1):
-            pieces = [
-                self._windows(nodes, {n: _row_part(outer[n], k, parts) for n in results}, made) for k in range(parts)
-            ]
-            if max(self._peak(nodes, results, w) for w in pieces) <= limit / 2:
+            pieces = [self._windows(nodes, {n: row_part(outer[n], k, parts) for n in results}) for k in range(parts)]
+            if max(max(self._levels(nodes, kept, w)) for w in pieces) <= limit / 2:
                 break
-        fresh = self._fresh(nodes, made - set(results))
-        chunks = [Chunk(nodes, w, assembled, fresh, counts=counts and k == 0) for k, w in enumerate(pieces)]
-        chunks[-1].finished = [n for n in results if n not in boxes]
+        fresh = self._fresh(nodes, made - set(kept))
+        chunks = [Chunk(nodes, w, assembled, fresh=fresh, counts=counts and k == 0) for k, w in enumerate(pieces)]
+        chunks[-1].finished = [n for n in kept if n not in boxes]
         return chunks
-
-    def _part(self, name: str, k: int, groups: int) -> Box:
-        shape = self.graph.shape(name)
-        return {BATCH: (shape[BATCH] * k // groups, shape[BATCH] * (k + 1) // groups), ROWS: (0, shape[ROWS])}
 
     def _runs(
         self, nodes: list[Node], whole: list[str], windows: dict[str, Box], limit: float
@@ -238,33 +305,17 @@ class Tiler:
         names = dict.fromkeys(i for n in nodes for i in n.inputs if i)
         return [i for i in names if i not in made and not self.graph.is_const(i)]
 
-    def _windows(self, nodes: list[Node], results: dict[str, Box], made: set[str]) -> dict[str, Box]:
+    def _windows(self, nodes: list[Node], results: dict[str, Box]) -> dict[str, Box]:
         """What each value must hold for these parts of the results, from the last node back."""
+        made = {n.output for n in nodes}
         windows = dict(results)
         for node in reversed(nodes):
             box = windows[node.output]
             for name in node.inputs:
-                if not name or self.graph.is_const(name) or (name not in made and name not in self.graph.inputs):
+                if not name or self.graph.is_const(name) or (name not in made and not self._in_dram(name)):
                     continue
-                windows[name] = _hull(windows.get(name), self._needs(node, name, box))
+                windows[name] = hull(windows.get(name), needs(self.graph, node, name, box))
         return windows
-
-    def _needs(self, node: Node, name: str, box: Box) -> Box:
-        """The window of an operand that a window of the result depends on."""
-        rows = self.graph.shape(name)[ROWS]
-        if node.op not in WINDOWED or name != node.inputs[0]:
-            return dict(box)
-        spatial = self.graph.shape(node.output)[2:]
-        phases = (transposed_phases if node.op == "ConvTranspose" else conv_phases)(node, spatial)
-        lo, hi = rows, 0
-        for phase in phases:
-            for first, last in _reach(phase, box[ROWS]):
-                lo, hi = min(lo, first), max(hi, last + 1)
-        lo, hi = max(0, min(lo, rows - 1)), min(rows, max(hi, 1))
-        return {BATCH: box[BATCH], ROWS: (lo, max(hi, lo + 1))}
-
-    def _peak(self, nodes: list[Node], whole: list[str], windows: dict[str, Box]) -> int:
-        return max(self._levels(nodes, whole, windows))
 
     def _levels(self, nodes: list[Node], whole: list[str], windows: dict[str, Box]) -> list[int]:
         """Bytes per partition live at each node of a visit, not counting the assembled values."""
@@ -279,28 +330,3 @@ class Tiler:
             for name in [n for n in live if last.get(n, -1) <= k]:
                 del live[name]
         return levels
-
-
-def _full(shape: tuple[int, ...]) -> Box:
-    return {BATCH: (0, shape[BATCH]), ROWS: (0, shape[ROWS])}
-
-
-def _row_part(box: Box, k: int, parts: int) -> Box:
-    lo, hi = box[ROWS]
-    return {**box, ROWS: (lo + (hi - lo) * k // parts, lo + (hi - lo) * (k + 1) // parts)}
-
-
-def _reach(phase: Phase, rows: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """(first, last) input rows that the phase's outputs within `rows` read."""
-    a, s = phase.start[0], phase.step[0]
-    j0, j1 = max(0, -(-(rows[0] - a) // s)), min(phase.count[0], -(-(rows[1] - a) // s))
-    if j1 <= j0 or not phase.taps:
-        return
-    offsets = [t.offset[0] for t in phase.taps]
-    yield j0 * phase.in_step[0] + min(offsets), (j1 - 1) * phase.in_step[0] + max(offsets)
-
-
-def _hull(a: Box | None, b: Box) -> Box:
-    if a is None:
-        return b
-    return {axis: (min(a[axis][0], b[axis][0]), max(a[axis][1], b[axis][1])) for axis in a}
