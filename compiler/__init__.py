@@ -37,10 +37,12 @@ def compile_graph(
     from compiler.pipeline import optimise
     from compiler.precision import Precision
     from compiler.report import program_of
+    from compiler.sizes import check_sizes
     from isa import target as targets
 
     began = time.perf_counter() if started is None else started
     target = targets.load(options.target)
+    check_sizes(graph, target)
     faces = [graph.value(n) for n in graph.inputs], [graph.value(n) for n in graph.outputs]
     total = len({s for node in graph.nodes for s in (node.sources or [node.name])})
     optimise(graph, level=options.opt_level, fusion=options.fusion, print_after=options.print_after)

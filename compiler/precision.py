@@ -37,6 +37,9 @@ class Precision:
         self.cast_type = cast_type
         self._memo: dict[str, bool] = {}
         self._storage: dict[str, str] = {}
+        for node in reversed(graph.nodes):  # readers first, so that no question goes deep
+            for name in filter(None, node.outputs):
+                self._only_operands(name)
 
     def storage(self, name: str) -> str:
         """isa data type in which a value is kept on chip."""

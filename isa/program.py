@@ -1,6 +1,7 @@
 """The program of one pipeline stage as flat arrays: what the compiler emits, the NEFF stores and the machine runs."""
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -35,7 +36,7 @@ class Variable:
 
     @property
     def size_bytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.size
+        return math.prod(self.shape) * self.dtype.size
 
 
 @dataclass(frozen=True)

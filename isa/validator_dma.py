@@ -46,6 +46,9 @@ def _operation(found: Violations, place: Place, d: np.ndarray, stage: Stage, tar
                 d["debug"])
     found.check((d["size"] == 0).any(axis=1), place, "FREE_SIZE", "a dimension has size 0", 1, d["size"])
     src, dst = SIZES[d["src_dtype"]], SIZES[d["dst_dtype"]]
+    moved = d["size"].astype(np.float64).prod(axis=1) * np.maximum(src, dst)
+    found.check(moved > target.dram_bytes_per_chip, place, "FREE_SIZE", "moves more bytes than the device memory has",
+                target.dram_bytes_per_chip, moved)
     found.check((src == 0) | (dst == 0), place, "DTYPE", "unknown data type")
     found.check((src != dst) & (d["op"] != _CAST), place, "DTYPE", "only a cast changes the element size", src, dst)
     transpose = (d["op"] == DMA_TRANSPOSE) & (src != 2) & (src != 4)

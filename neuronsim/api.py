@@ -28,7 +28,7 @@ from isa.errors import NeuronError
 from isa.program import Program, Stage, TensorInfo
 from isa.target import Target
 from isa.trace import Trace
-from neuronsim import host
+from neuronsim import host, interface
 from neuronsim.execution import Machine, Run
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ class RunError(NeuronError):
     """A run that was asked for in a way that cannot be meant."""
 
     code = "RUN"
+
+
+class NonFiniteWarning(RuntimeWarning):
+    """NaNs or infinities among inputs or outputs, and the layer they come from."""
 
 
 def compile(
@@ -106,6 +110,7 @@ class Neff:
         compiled_for = targets.load(program.generation)
         for stage in program.stages:
             validator.validate(stage, compiled_for)
+        interface.check_tensors(program)
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -144,6 +149,8 @@ class Neff:
         if iterations < 1:
             raise RunError("at least one iteration has to run", limit=">= 1", actual=iterations)
         machine = self._machine(self._target(instance))
+        if mode != "timing":
+            interface.check_host_memory(self.program)
         arrays, missing = ({}, []) if mode == "timing" else host.complete_inputs(self.program.inputs, inputs, seed)
         if mode == "timing" and inputs:
             host.check_inputs(self.program.inputs, {k: np.asarray(v) for k, v in inputs.items()})
@@ -153,7 +160,7 @@ class Neff:
             last = machine.run(arrays, values=mode != "timing", threads=threads or os.cpu_count() or 1)
         assert last is not None
         for text in last.warnings:
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
+            warnings.warn(text, NonFiniteWarning, stacklevel=2)
         return Result(last.outputs, arrays, machine, last, iterations, mode, missing, findings)
 
     def check(self, instance: str | Target | None = None) -> list[Finding]:
@@ -175,6 +182,7 @@ class Neff:
     def _machine(self, target: Target) -> Machine:
         found = self._machines.get(target.name)
         if found is None or found.target is not target:
+            interface.check_device_memory(self.program, target)
             found = self._machines[target.name] = Machine(self.program, target)
         return found
 

@@ -1,6 +1,7 @@
 """From a path to an ONNX ModelProto, and its tensors to numpy arrays, trusting nothing on the way."""
 from __future__ import annotations
 
+import math
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
@@ -13,6 +14,8 @@ from compiler.errors import ModelError
 
 #: First byte of nearly every ONNX file: field 1 (ir_version), varint.
 _IR_VERSION_TAG = 0x08
+#: No array of the host can be larger.
+MOST_BYTES = 1 << 48
 
 
 def read_model(path: str | Path) -> onnx.ModelProto:
@@ -80,11 +83,14 @@ def to_array(tensor: onnx.TensorProto, base: Path | None, where: str = "") -> np
     shape = tuple(tensor.dims)
     if any(d < 0 for d in shape):
         raise ModelError("a tensor has a negative dimension", code="TENSOR_DATA", where=place, actual=list(shape))
+    if math.prod(max(d, 1) for d in shape) * max(dtype.itemsize, 1) > MOST_BYTES:
+        raise ModelError("a tensor is too large to be addressed", code="TENSOR_DATA", where=place, limit=MOST_BYTES,
+                         actual=list(shape))
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         return _external(tensor, dtype, shape, base, place)
     if tensor.HasField("raw_data") and dtype.itemsize > 0 and tensor.data_type not in _PACKED:
         raw = tensor.raw_data
-        need = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        need = math.prod(shape) * dtype.itemsize
         if len(raw) != need:
             raise ModelError("a tensor has not as many bytes as its shape needs", code="TENSOR_DATA", where=place,
                              limit=need, actual=len(raw), help="the file is damaged: export it again")
@@ -112,7 +118,7 @@ def _external(tensor: onnx.TensorProto, dtype: np.dtype, shape: tuple[int, ...],
     except ValueError:
         raise ModelError("offset or length of external data is not a number", code="EXTERNAL_DATA",
                          where=place) from None
-    need = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    need = math.prod(shape) * dtype.itemsize
     if offset < 0 or length < 0 or offset + length > size:
         raise ModelError("external data reaches beyond the end of its file", code="EXTERNAL_DATA", where=place,
                          limit=f"{size} bytes", actual=f"{offset} + {length}", help=f"copy {path.name} again")

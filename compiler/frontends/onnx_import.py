@@ -1,6 +1,7 @@
 """One walk over an ONNX model's nodes: fold what is constant, infer the rest, build the graph."""
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -13,13 +14,16 @@ from onnx import AttributeProto, defs, helper
 from compiler.errors import CompileError, ModelError, UnsupportedOp
 from compiler.frontends import onnx_infer
 from compiler.frontends.onnx_check import CONTROL_FLOW, domain_of, raise_all
-from compiler.frontends.onnx_file import to_array
+from compiler.frontends.onnx_file import MOST_BYTES, to_array
 from compiler.frontends.onnx_normalise import normalise
-from compiler.ir import Graph, Node
+from compiler.ir import Graph, Node, numpy_dtype
 from compiler.passes.folding import fold
 
 #: More bytes are not worth folding into the program: the node stays.
 _FOLD_LIMIT = 1 << 30
+#: Results of operands up to this size are small, but for these operators, which make much of little.
+_SMALL = 4096
+_GROWING = frozenset({"ConstantOfShape", "Expand", "EyeLike", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample"})
 
 
 class Importer:
@@ -133,12 +137,24 @@ class Importer:
             return fold(node, [shape])
         if any(v is not None and v.const is None for v in values):
             return None
-        if sum(v.nbytes for v in values if v is not None) > _FOLD_LIMIT:
+        given = sum(v.nbytes for v in values if v is not None)
+        limit = MOST_BYTES if node.op == "ConstantOfShape" else _FOLD_LIMIT  # a fill is one element, repeated by a view
+        if given > _FOLD_LIMIT or ((given > _SMALL or node.op in _GROWING) and self._result_bytes(node) > limit):
             return None
         try:
             return fold(node, [None if v is None else v.const for v in values], self.versions[""])
-        except (ValueError, IndexError, TypeError, ZeroDivisionError):
+        except (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError):
             return None  # inference then says what does not fit
+
+    def _result_bytes(self, node: Node) -> int:
+        """Bytes of a node's results, 0 where inference cannot tell (folding then says what is wrong)."""
+        proto = onnx_infer.to_proto(node)
+        try:
+            facts = onnx_infer.infer_outputs(proto, self.versions[node.domain], self.versions, self.graph.values,
+                                             node.attrs)
+        except CompileError:
+            return 0
+        return sum(math.prod(shape) * max(numpy_dtype(dtype).itemsize, 1) for shape, dtype in facts if dtype)
 
     def _branch(self, proto: onnx.NodeProto, inputs: list[str], scope: dict[str, str]) -> None:
         """Take the known branch of an If in place of the node. Raises: UnsupportedOp CONTROL_FLOW otherwise."""
@@ -211,6 +227,9 @@ def _constant_value(proto: onnx.NodeProto, base: Path | None, where: str) -> np.
 
 def _dense(sparse: onnx.SparseTensorProto, base: Path | None, where: str) -> np.ndarray:
     values, indices = to_array(sparse.values, base, where), to_array(sparse.indices, base, where)
+    if any(d < 0 for d in sparse.dims) or math.prod(sparse.dims) * values.dtype.itemsize > _FOLD_LIMIT:
+        raise ModelError("a sparse tensor is too large to be made dense", code="TENSOR_DATA", where=where,
+                         limit=f"{_FOLD_LIMIT} bytes", actual=list(sparse.dims))
     dense = np.zeros(tuple(sparse.dims), values.dtype)
     try:
         if indices.ndim == 1:

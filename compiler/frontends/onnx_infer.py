@@ -1,6 +1,7 @@
 """Shapes and element types of one node's outputs, from onnx's own schemas and what is known of its inputs."""
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,12 +44,25 @@ def infer_outputs(proto: onnx.NodeProto, version: int, versions: Mapping[str, in
         raise ShapeError(f"{proto.op_type} does not fit its inputs: {_reason(error)}", code="SHAPE_MISMATCH",
                          where=where, actual=shapes, help="check --batch and --input-shape") from None
     try:
-        return [_static(found.get(o), o, where) if o else ((), "") for o in proto.output]
-    except ShapeError:
-        facts = documented(proto.op_type, proto.domain, known, attrs)
-        if facts is None:
+        facts = [_static(found.get(o), o, where) if o else ((), "") for o in proto.output]
+        if proto.op_type == "Reshape" and not proto.domain:
+            _same_elements(known[0].shape, facts[0][0], where)
+        return facts
+    except ShapeError as error:
+        stated = documented(proto.op_type, proto.domain, known, attrs) if error.code == "SHAPE_DYNAMIC" else None
+        if stated is None:
             raise
-        return facts[:len(proto.output)]
+        return stated[:len(proto.output)]
+
+
+def _same_elements(before: tuple[int, ...], after: tuple[int, ...], where: str) -> None:
+    """onnx infers a Reshape to a constant shape without counting. Raises: ShapeError SHAPE_MISMATCH."""
+    if math.prod(before) != math.prod(after):
+        raise ShapeError(
+            f"Reshape of {list(before)} cannot give {list(after)}", code="SHAPE_MISMATCH", where=where,
+            limit=f"{math.prod(before)} elements", actual=f"{math.prod(after)} elements",
+            help="check --batch and --input-shape; a target shape that fixes the batch has to be exported with 0 or -1 "
+                 "in its place")
 
 
 def to_proto(node: Node) -> onnx.NodeProto:

@@ -74,6 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"\n  where: {error.filename}" if error.filename else ""
         return _fail(f"error[IO]: {error.strerror or error}{where}", args.verbose, EXIT_BAD_INPUT)
+    except MemoryError as error:
+        hint = "\n  help: use smaller inputs, or --timing-only, which touches no data"
+        return _fail(f"error[MEMORY]: the host has not enough memory: {error}{hint}", args.verbose, EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         return _fail("error[INTERRUPTED]: stopped by the user", False, EXIT_INTERRUPTED)
     except Exception as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neuronsim.api import Neff, Result, RunError, load
+from neuronsim.api import Neff, NonFiniteWarning, Result, RunError, load
 from neuronsim.cli.output import load_arrays, note, print_json, save_arrays, write_json
 from neuronsim.errors import SimulationError
 from neuronsim.host import non_finite
@@ -88,8 +88,10 @@ def print_summary(result: Result, top: int = 10) -> None:
     ]
     if last.cpu_seconds:
         parts.insert(2, f"CPU nodes {seconds_text(last.cpu_seconds)}")
+    rate = stats["throughput_per_s"]
     sys.stdout.write(
-        f"latency {seconds_text(last.latency_seconds)} ({', '.join(parts)}), {stats['throughput_per_s']:.1f} runs/s\n"
+        f"latency {seconds_text(last.latency_seconds)} ({', '.join(parts)})"
+        f"{'' if rate is None else f', {rate:.1f} runs/s'}\n"
         f"simulated {stats['simulated_instructions']} instructions in {last.wall_seconds:.3g} s of host time\n\n"
     )
     show(result.summary.tables(top), sys.stdout)
@@ -117,7 +119,8 @@ def _result(args: argparse.Namespace, neff: Neff, inputs: dict[str, np.ndarray] 
     for name in non_finite(inputs or {}):
         note(f"input {name!r} holds NaN or infinities")
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", RuntimeWarning)
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", NonFiniteWarning)
         result = neff.run(inputs, args.instance, args.iterations, mode, False, args.threads, args.seed)
     for warning in caught:
         note(str(warning.message))

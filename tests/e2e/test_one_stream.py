@@ -73,7 +73,7 @@ PROGRAM = """.target trn1.2xlarge
     dma_trigger first=2 count=1 queue=1 wait(3>=1) post(17+1)
 .engine scalar
     activation dst=sbuf[0:4]@0x100:fp32[8] src0=sbuf[0:4]@0:fp32[8] scale=2 bias=sbuf[0]@0x200:fp32 wait(16>=16) post(3+1)
-"""
+"""  # noqa: E501
 BIAS = np.float32([0.5, 0.25, -1, 4])[:, None]
 
 

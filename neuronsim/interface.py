@@ -1,0 +1,100 @@
+"""What must hold between a program's nodes, tensors and a machine before anything is allocated for a run.
+
+The container guarantees the parts one by one; a listing, or a file made by other hands, can still promise tensors that
+nobody makes, of sizes that nobody has.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from math import prod
+
+from isa.errors import ErrorList, NeuronError
+from isa.program import INPUT, OUTPUT, WEIGHT, Program
+from isa.target import Target
+from neuronsim.errors import ConfigError
+from neuronsim.host import numpy_dtype
+
+UNKNOWN = -1  # elements of a tensor that a CPU segment makes
+
+
+def check_tensors(program: Program) -> None:
+    """Check that every tensor a node or the model names exists, in the size it is used in, before anybody reads it.
+
+    Raises: ErrorList of ConfigError (INTERFACE), everything wrong at once.
+    """
+    errors: list[NeuronError] = list(_problems(program))
+    if errors:
+        raise ErrorList(errors)
+
+
+def check_device_memory(program: Program, target: Target) -> None:
+    """Raise ConfigError (DRAM) when the DRAM variables of a stage do not fit the memory of a chip."""
+    for number, stage in enumerate(program.stages):
+        needed = sum(v.size_bytes for v in stage.variables)
+        if needed > target.dram_bytes_per_chip:
+            raise ConfigError(
+                f"the tensors of stage {number} do not fit the device memory of {target.name}",
+                code="DRAM",
+                where=f"stage {number}",
+                limit=f"{target.dram_bytes_per_chip} bytes",
+                actual=f"{needed} bytes",
+                help="compile for a smaller batch or another instance",
+            )
+
+
+def check_host_memory(program: Program) -> None:
+    """Raise ConfigError (HOST_MEMORY) when values need more memory than this host has (weights stay in their file)."""
+    needed = sum(v.size_bytes for s in program.stages for v in s.variables if v.kind != WEIGHT)
+    needed += sum(prod(i.shape) * numpy_dtype(i.dtype).itemsize for i in program.inputs)
+    have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > have:
+        raise ConfigError(
+            "the values of this program do not fit the host's memory",
+            code="HOST_MEMORY",
+            limit=f"{have} bytes",
+            actual=f"{needed} bytes",
+            help="--timing-only touches no data",
+        )
+
+
+def _problems(program: Program) -> Iterator[ConfigError]:
+    known: dict[str, int] = {}
+    for info in program.inputs:
+        numpy_dtype(info.dtype)
+        known[info.name] = prod(info.shape)
+    for node in program.nodes:
+        if node.kind == "cpu":
+            yield from (_absent(name, f"node {node.name!r}") for name in node.inputs if name not in known)
+            known.update(dict.fromkeys(node.outputs, UNKNOWN))
+            continue
+        variables = program.stages[node.stage].variables
+        for v in (v for v in variables if v.kind == INPUT):
+            yield from _compare(v.name, v.shape, known, f"node {node.name!r}")
+        known.update({v.name: prod(v.shape) for v in variables if v.kind == OUTPUT})
+    for info in program.outputs:
+        numpy_dtype(info.dtype)
+        yield from _compare(info.name, info.shape, known, f"output {info.name!r}")
+
+
+def _compare(name: str, shape: tuple[int, ...], known: dict[str, int], where: str) -> Iterator[ConfigError]:
+    if name not in known:
+        yield _absent(name, where)
+    elif known[name] not in (UNKNOWN, prod(shape)):
+        yield ConfigError(
+            f"tensor {name!r} has two sizes in this program",
+            code="INTERFACE",
+            where=where,
+            limit=f"{known[name]} elements",
+            actual=f"{prod(shape)} elements {list(shape)}",
+        )
+
+
+def _absent(name: str, where: str) -> ConfigError:
+    return ConfigError(
+        f"tensor {name!r} is read before anything makes it",
+        code="INTERFACE",
+        where=where,
+        help="name it as a model input, or as the output of an earlier node",
+    )
