@@ -41,9 +41,8 @@ def lower_graph(
     tiler = Tiler(graph, target, precision, pads, places)
     chunks = tiler.plan()
     homes = Homes(tiler.in_place(), positions)
-    ctx = Context(
-        program, graph, target, precision, packing=options.packing, pads=pads, fills=fills, homes=homes, images=tiler.images
-    )
+    ctx = Context(program, graph, target, precision, packing=options.packing, pads=pads, fills=fills, homes=homes)
+    ctx.images = tiler.images
     for name in graph.inputs:
         shape = graph.shape(name)
         ctx.dram[name] = program.input(name, shape or (1,), precision.storage(name)).reshape(shape)

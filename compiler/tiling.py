@@ -25,8 +25,8 @@ LIVE_SHARE = 0.70
 #: stretches with at most this many untroubled nodes between them are joined
 GAP = 8
 MOST_PARTS = 256
-#: while the values that leave a stretch exceed this together, it grows towards something smaller; if that does not help, the
-#: largest of them go to DRAM
+#: while the values that leave a stretch exceed this together, it grows towards something smaller; if that does not
+#: help, the largest of them go to DRAM
 HOME_SHARE = 0.40
 #: work done twice on shared rows, as a multiple of all work, beyond which a stretch is computed in two
 MOST_OVERHEAD = 1.35
@@ -88,8 +88,10 @@ class Tiler:
         return chunks
 
     def in_place(self) -> dict[str, Place]:
-        """The places that still make sense after planning: a part must be computed in the visits that compute the whole,
-        and a value in DRAM is not part of a tensor in SBUF."""
+        """The places that still make sense after planning.
+
+        A part is computed in the visits that compute the whole, and a value in DRAM is no part of a tensor in SBUF.
+        """
         return {
             name: place
             for name, place in self.places.items()
@@ -233,9 +235,18 @@ class Tiler:
         for groups in (g for g in range(1, batch + 1) if batch % g == 0):
             windows = parts(groups)
             runs = self._runs(nodes, whole, windows[0], limit)
-            if groups == batch or sum(hi - lo for lo, hi in runs) <= finest:
+            narrow = all(self._one_row(nodes[lo:hi], windows[0], whole) <= limit for lo, hi in runs)
+            if groups == batch or (narrow and sum(hi - lo for lo, hi in runs) <= finest):
                 break
         return windows, runs
+
+    def _one_row(self, nodes: list[Node], outer: dict[str, Box], whole: list[str]) -> int:
+        """Most bytes live when these nodes compute a single row, in the middle, of what later nodes read."""
+        inside = {i for n in nodes for i in n.inputs}
+        results = [n.output for n in nodes if n.output in whole or n.output not in inside]
+        rows = max(outer[n][ROWS][1] - outer[n][ROWS][0] for n in results)
+        windows = self._windows(nodes, {n: row_part(outer[n], rows // 2, rows) for n in results})
+        return max(self._levels(nodes, whole, windows))
 
     def _overhead(self, nodes: list[Node], chunks: list[Chunk]) -> float:
         """Elements computed over all visits as a multiple of those of the results."""
