@@ -1,7 +1,7 @@
 """The graph the compiler works on between a frontend and lowering: values, nodes, and an index kept consistent.
 
 Operators mean what ONNX operators mean at `OPSET`; the fused forms that passes add (`Affine`, `attrs["epilogue"]`)
-are described in docs/contracts.md. Every shape is a tuple of known integers, constants are values with an array and
+are described in docs/architecture.md. Every shape is a tuple of known integers, constants are values with an array and
 never nodes. Nodes are edited through the graph's methods, which keep the index of producers and consumers true;
 `compiler.verify` checks it after every pass.
 """

@@ -57,7 +57,7 @@ class Prices:
 class Clock:
     """When instructions start and end if issued one after the other: engines in order, transfers served in order.
 
-    The tensor engine loads the next stationary matrix while the present one is in use (docs/contracts.md, "Timing").
+    The tensor engine loads the next stationary matrix while the present one is in use (docs/architecture.md, "Time").
     `free[e]` is the tick at which engine e can issue.
     """
 

@@ -18,7 +18,7 @@ from compiler.backend.estimate import Clock, Prices
 from isa.lang import Instr, Tile
 from isa.word import PSUM, SBUF
 
-ALIGN = 64  # bytes; SBUF tiles start on multiples, as the container aligns weights (docs/contracts.md)
+ALIGN = 64  # bytes; SBUF tiles start on multiples, as the container aligns weights (docs/architecture.md)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Hazards are found on physical addresses: a tile inherits the last accesses of the tiles whose bytes it reuses. What each
 engine already knows is kept as a vector clock, so a wait that follows from an earlier one is never emitted.
 
-Law (docs/contracts.md): an engine starts words in order and retires them in order; a wait for the post of word j of
+Law (docs/architecture.md): an engine starts words in order and retires them in order; a wait for the post of word j of
 another engine therefore implies all its earlier words, and all that word j had waited for. A transfer starts when
 its trigger
 does; it implies what the trigger had waited for, not the trigger's earlier words. Words of one engine are interlocked.
@@ -22,7 +22,7 @@ from compiler.backend.regions import Region
 from isa.lang import Instr, Tile
 from isa.word import ENGINES
 
-FIRST_DMA_SEMAPHORE = 16  # 1..5 are the engines'; docs/contracts.md
+FIRST_DMA_SEMAPHORE = 16  # 1..5 are the engines'; docs/architecture.md
 DMA_INCREMENT = 16  # one for each DMA engine; nki/get-started/about/nki-dma-overview.rst
 _ENGINES = len(ENGINES)
 

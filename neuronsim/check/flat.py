@@ -8,7 +8,7 @@ import numpy as np
 from isa.program import Stage
 from isa.word import ENGINES, WORD
 
-DMA_TRIGGER = 0x41  # opcode; source: instruction table, docs/contracts.md
+DMA_TRIGGER = 0x41  # opcode; source: instruction table, docs/architecture.md
 
 
 @dataclass(frozen=True)

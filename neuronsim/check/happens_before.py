@@ -1,6 +1,6 @@
 """Which events of a core's program come before which in every execution.
 
-Rules of the machine (docs/contracts.md, "Timing" and "Semaphores"):
+Rules of the machine (docs/architecture.md, "Time" and "Synchronisation"):
 
 - An engine starts its words in order and retires them in order; a word's post is visible after it and every earlier
   word of the engine has retired. A word's waits hold at its start.
