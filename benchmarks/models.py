@@ -1,8 +1,9 @@
-"""Models the quality tables need beyond the light networks: other batches, a BERT-base-shaped encoder, a square product."""
+"""Models of the quality tables beyond the light networks: other batches, a BERT-base-shaped encoder, a product."""
 
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -59,8 +60,6 @@ def _make_bert() -> ModuleType:
     spec = importlib.util.spec_from_file_location("make_bert", ROOT / "examples" / "make_bert.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    import sys
-
     sys.modules["make_bert"] = module
     spec.loader.exec_module(module)
     return module
