@@ -1,4 +1,4 @@
-"""Quality of the generated code, in simulated time: utilisation of the PE, what bounds it, what each technique is worth.
+"""Quality of the generated code, in simulated time: utilisation of the PE, its bounds, what each technique is worth.
 
 Run alone it prints the tables; `make results` puts them into docs/results.md. Nothing here depends on the host.
 """

@@ -103,7 +103,7 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     _set("sync/reserved", {0x10: "loop"}),
     _set("sync/reserved", {0xF0: "matmul"}),
     lambda tables: tables["vector"]["memset"].pop("source"),
-], ids=str)
+])
 def test_contradictions_are_refused(change: Callable[[dict[str, Any]], None]) -> None:
     tables = copy.deepcopy(spec.read_tables())
     spec.build(tables)
