@@ -44,7 +44,8 @@ class NeuronError(Exception):
         if self.where:
             lines.append(f"  where: {self.where}")
         if self.limit is not None or self.actual is not None:
-            lines.append(f"  limit: {self.limit}   actual: {self.actual}")
+            sides = (("limit", self.limit), ("actual", self.actual))
+            lines.append("  " + "   ".join(f"{name}: {value}" for name, value in sides if value is not None))
         if self.help:
             lines.append(f"  help: {self.help}")
         return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -38,8 +39,8 @@ class Table:
 
 
 def show(tables: Sequence[Table], stream: TextIO) -> None:
-    """Print tables to `stream`: rich when it is a terminal (NO_COLOR is respected), plain otherwise."""
-    if not stream.isatty():
+    """Print tables to `stream`: rich when it is a terminal and NO_COLOR is not set, plain otherwise."""
+    if not stream.isatty() or os.environ.get("NO_COLOR"):
         stream.write("\n\n".join(t.plain() for t in tables) + "\n")
         return
     from rich.console import Console

@@ -59,7 +59,7 @@ def parse_model(data: bytes, where: str = "") -> onnx.ModelProto:
 
 def _not_onnx(data: bytes, where: str) -> ModelError:
     hint = "a Git LFS pointer: run git lfs pull" if data.startswith(b"version https://git-lfs") else \
-        "export the model to ONNX first, or name its format with --framework"
+        "export the model to ONNX first"
     return ModelError("the file is not an ONNX model", code="MODEL_FORMAT", where=where,
                       actual=f"starts with {data[:8]!r}", help=hint)
 

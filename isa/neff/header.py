@@ -100,9 +100,12 @@ def parse(raw: bytes, file_size: int) -> Header:
     """
     _check_size(file_size, HEADER_BYTES)
     record = np.frombuffer(raw, dtype=HEADER, count=1)[0]
+    if int(record["pkg_version"]) != PKG_VERSION:
+        raise ContainerError("not a NEFF, or one of another version", code="NEFF_VERSION", section="pkg_version",
+                             offset=0, limit=PKG_VERSION, actual=int(record["pkg_version"]),
+                             help="`neuronsim compile MODEL -o out.neff` makes one of this version")
     values: dict[str, Any] = {name: _value(record, name) for name in Header.__dataclass_fields__}
     header = Header(**values)
-    _require(header.pkg_version == PKG_VERSION, "NEFF_VERSION", "pkg_version", PKG_VERSION, header.pkg_version)
     _require(header.header_size == HEADER_BYTES, "NEFF_HEADER", "header_size", HEADER_BYTES, header.header_size)
     _require(header.neff_version_major == VERSION_MAJOR, "NEFF_VERSION", "neff_version_major", VERSION_MAJOR,
              header.neff_version_major)

@@ -39,6 +39,9 @@ def archive_bytes(members: encode.Members) -> int:
 
 def replace_file(path: Path, header: bytes, members: encode.Members) -> None:
     """Write header and archive to a temporary file beside `path` and rename it into place."""
+    path = Path(os.path.realpath(path))  # through links: what they name is replaced, not the link
+    if path.exists() and not path.is_file():
+        raise ContainerError("the output is not a regular file", code="NEFF_OPEN", where=str(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:

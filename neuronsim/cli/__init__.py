@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from isa.errors import NeuronError
 
 COMMANDS: Mapping[str, str] = {
-    "asm": "listing to binary: a directory with the streams of one stage",
+    "asm": "turn a listing into a NEFF, or a directory with its members",
     "compile": "compile a model to a NEFF",
     "demo": "compile ResNet-50, run it with values and time, compare it with ONNX Runtime",
     "disasm": "show the instructions of a NEFF",

@@ -9,7 +9,9 @@ from pathlib import Path
 from isa import neff
 from isa import target as targets
 from isa.assembler import assemble, missing_weights, write_members
+from isa.errors import NeuronError
 from isa.validator import validate
+from neuronsim.cli.arguments import check_output
 from neuronsim.cli.output import note, print_json
 
 
@@ -22,9 +24,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="FROM", help="NEFF or unpacked directory that holds the weights it names")
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise NeuronError("the listing is not UTF-8 text", code="ASSEMBLY", where=f"{path}, byte {error.start}",
+                          help="`neuronsim disasm` prints listings") from None
+
+
 def run(args: argparse.Namespace) -> int:
     """Assemble, validate, write."""
-    program = assemble(Path(args.listing).read_text(encoding="utf-8"), args.weights)
+    if args.output.endswith(".neff"):
+        check_output(args.output, args.listing, *([args.weights] if args.weights else []))
+    program = assemble(_text(Path(args.listing)), args.weights)
     machine = targets.load(program.generation)
     for stage in program.stages:
         validate(stage, machine)

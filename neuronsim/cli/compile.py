@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from neuronsim.cli.arguments import check_output
 from neuronsim.cli.output import note, print_json, write_json
 
 
@@ -68,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
     import neuronsim
 
     output = Path(args.output or Path(args.model).with_suffix(".neff").name)
+    check_output(output, args.model)
+    check_output(args.report, args.model, output)
     neff = neuronsim.compile(args.model, output, **option_values(args))
     for text in neff.report.get("notes", []):
         note(text)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from neuronsim.cli.arguments import natural
 from neuronsim.cli.output import print_json
 
 
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--network", default="resnet50", metavar="NAME", help="a light model of the onnx package (default: resnet50)"
     )
     parser.add_argument("--keep", metavar="DIR", help="keep model and NEFF here")
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="layers to list (default: 10)")
+    parser.add_argument("--top", type=natural, default=10, metavar="N", help="layers to list (default: 10)")
 
 
 def run(args: argparse.Namespace) -> int:

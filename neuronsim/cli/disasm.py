@@ -8,6 +8,7 @@ import sys
 from isa import neff
 from isa.disassembler import disassemble
 from isa.word import ENGINES
+from neuronsim.cli.arguments import check_output
 from neuronsim.cli.output import print_json, write_text
 
 
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print or write the listing."""
+    check_output(args.output, args.neff)
     listing = disassemble(neff.read(args.neff), args.engine, args.stage)
     if args.output:
         write_text(args.output, listing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -44,7 +45,9 @@ def json_text(value: Any) -> str:
 
 def write_atomic(path: str | Path, write: Callable[[IO[bytes]], None]) -> None:
     """Write a file through a temporary one beside it, so that `path` is either complete or untouched."""
-    target = Path(path)
+    target = Path(os.path.realpath(path))  # through links: what they name is replaced, not the link
+    if target.exists() and not target.is_file():
+        raise FileExistsError(errno.EEXIST, "not a regular file", str(path))
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as stream:

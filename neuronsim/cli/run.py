@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neuronsim.api import Neff, NonFiniteWarning, Result, RunError, load
+from neuronsim.cli.arguments import check_output, natural, positive
 from neuronsim.cli.output import load_arrays, note, print_json, save_arrays, write_json
 from neuronsim.errors import SimulationError
 from neuronsim.host import non_finite
@@ -30,20 +31,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stats", metavar="FILE", help="write the statistics as JSON")
     parser.add_argument("--trace", metavar="FILE", help="write every instruction and transfer with its times as npz")
     parser.add_argument("--instance", metavar="T", help="machine to run on (default: what it was compiled for)")
-    parser.add_argument("--iterations", type=int, default=1, metavar="N")
+    parser.add_argument("--iterations", type=positive, default=1, metavar="N")
     parser.add_argument("--timing-only", action="store_true", help="time without values: no data touched")
     parser.add_argument("--values-only", action="store_true", help="values without statistics")
     parser.add_argument("--check", action="store_true", help="look for races, uninitialised reads, deadlock; exit 3")
     parser.add_argument("--compare", metavar="MODEL", help="compare each layer with ONNX Runtime; exit 4 on divergence")
-    parser.add_argument("--seed", type=int, default=0, help="of random inputs (default: 0)")
-    parser.add_argument("--threads", type=int, metavar="N", help="host threads (default: all)")
+    parser.add_argument("--seed", type=natural, default=0, help="of random inputs (default: 0)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="host threads (default: all)")
     parser.add_argument("--verify", action="store_true", help="hash every byte of the NEFF before running")
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="layers to list (default: 10)")
+    parser.add_argument("--top", type=natural, default=10, metavar="N", help="layers to list (default: 10)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check where asked, run, write what was asked for, print the summary."""
     _refuse_contradictions(args)
+    given = [path for path in (args.neff, args.inputs, args.compare) if path]
+    for path in (args.outputs, args.stats, args.trace):
+        check_output(path, *given)
     neff = load(args.neff, verify=args.verify)
     inputs = load_arrays(args.inputs) if args.inputs else None
     findings = neff.check(args.instance) if args.check else []
@@ -56,12 +60,12 @@ def run(args: argparse.Namespace) -> int:
     result.findings = findings
     if result.random_inputs:
         note(f"random inputs (seed {args.seed}) for: {', '.join(result.random_inputs)}")
-    _write_files(args, result)
     comparison = None
     if args.compare:
         from neuronsim.cli.compare import compare
 
         comparison = compare(neff, args.compare, inputs, args.seed, args.threads)
+    _write_files(args, result)
     document: dict[str, Any] = {"stats": result.stats, "outputs": _described(result)}
     if args.check:
         document["findings"] = [str(f) for f in result.findings]

@@ -1,199 +1,28 @@
-"""Bad input on the command line: an error of its own, a non-zero exit, nothing left on disk, and never a crash."""
+"""Bad programs and inputs on the command line: an error of its own each, nothing left on disk, never a crash."""
 
 from __future__ import annotations
 
 import io
-import re
+import os
+import signal
+import subprocess
+import sys
 import tarfile
-import tempfile
-from collections.abc import Callable, Sequence
+import time
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from isa import neff
-from isa.assembler import assemble_to_neff
-from isa.neff import archive
-from neuronsim.cli import EXIT_BAD_INPUT, main
+from isa.errors import ContainerError
+from isa.neff import archive, writer
+from neuronsim.cli import EXIT_BAD_INPUT, EXIT_INTERRUPTED
+from neuronsim.cli.output import write_text
+from tests.e2e.refusal import SMALL, Run, refused
 
-Run = Callable[..., tuple[int, set[str], str]]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in an own folder; returns exit code, error codes and stderr, after looking for left-overs."""
-    work, temporary = tmp_path / "work", tmp_path / "tmp"
-    work.mkdir()
-    temporary.mkdir()
-    monkeypatch.chdir(work)
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-
-    def invoke(*arguments: str) -> tuple[int, set[str], str]:
-        before = {p: p.read_bytes() for p in work.rglob("*") if p.is_file()}
-        capsys.readouterr()
-        code = main([str(a) for a in arguments])
-        err = capsys.readouterr().err
-        if code:
-            assert {p: p.read_bytes() for p in work.rglob("*") if p.is_file()} == before
-        assert not list(temporary.iterdir())
-        return code, set(re.findall(r"^error\[([A-Z0-9_]+)\]: ", err, re.MULTILINE)), err
-
-    return invoke
-
-
-def model(
-    nodes: Sequence[onnx.NodeProto], inputs: dict[str, Sequence[int | str]], outputs: Sequence[str],
-    constants: dict[str, np.ndarray] | None = None, opset: int = 17,
-) -> onnx.ModelProto:  # fmt: skip
-    graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in outputs],
-        [numpy_helper.from_array(np.asarray(a), n) for n, a in (constants or {}).items()],
-    )  # fmt: skip
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-
-
-node = helper.make_node
-RELU = node("Relu", ["x"], ["y"], "r")
-SMALL = model([RELU], {"x": [2, 3]}, ["y"])
-
-
-def refused(result: tuple[int, set[str], str], code: str) -> str:
-    exit_code, codes, err = result
-    assert (exit_code, codes) == (EXIT_BAD_INPUT, {code}), err
-    return err
-
-
-# ---- model files
-@pytest.mark.parametrize(
-    "content, code",
-    [
-        (None, "MODEL_MISSING"),
-        (b"", "MODEL_EMPTY"),
-        (SMALL.SerializeToString()[:-9], "MODEL_TRUNCATED"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(99), "MODEL_FORMAT"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "MODEL_FORMAT"),
-    ],
-)
-def test_files_that_are_no_model(run: Run, content: bytes | None, code: str) -> None:
-    if content is not None:
-        Path("m.onnx").write_bytes(content)
-    assert "m.onnx" in refused(run("compile", "m.onnx", "-o", "out.neff", "--report", "r.json"), code)
-
-
-def test_a_directory_is_no_model(run: Run) -> None:
-    Path("folder").mkdir()
-    refused(run("compile", "folder"), "MODEL_MISSING")
-
-
-MODELS: dict[str, tuple[onnx.ModelProto, str, str]] = {
-    "failing checker": (model([node("Add", ["x"], ["y"], "a")], {"x": [2]}, ["y"]), "MODEL_INVALID", ""),
-    "undefined input": (model([node("Relu", ["z"], ["y"], "a")], {"x": [2]}, ["y"]), "MODEL_INVALID", ""),
-    "unknown operator": (model([node("Frob", ["x"], ["y"], "f1")], {"x": [2]}, ["y"]), "UNSUPPORTED_OP", "f1"),
-    "unknown attribute": (model([node("Relu", ["x"], ["y"], "r", slope=2.0)], {"x": [2]}, ["y"]), "UNKNOWN_ATTRIBUTE",
-                          "slope"),
-    "symbolic shape": (model([RELU], {"x": ["N", 3, "h"]}, ["y"]), "INPUT_SYMBOLIC", "--input-shape x:1x3xN"),
-    "shape of data": (model([node("NonZero", ["x"], ["y"], "nz")], {"x": [2]}, ["y"]), "SHAPE_DYNAMIC", "nz"),
-    "shapes that do not fit": (model([node("MatMul", ["x", "w"], ["y"], "mm")], {"x": [2, 3]}, ["y"],
-                                     {"w": np.ones((4, 5), np.float32)}), "SHAPE_MISMATCH", "mm"),
-    "newer opset": (model([RELU], {"x": [2]}, ["y"], opset=999), "MODEL_OPSET", "999"),
-    "no elements": (model([RELU], {"x": [0, 3]}, ["y"]), "TENSOR_EMPTY", "0x3"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_models_that_cannot_be_compiled(run: Run, name: str) -> None:
-    proto, code, words = MODELS[name]
-    Path("m.onnx").write_bytes(proto.SerializeToString())
-    assert words in refused(run("compile", "m.onnx", "-o", "out.neff"), code)
-
-
-def test_all_unknown_operators_are_reported_at_once(run: Run) -> None:
-    nodes = [node("Frob", ["x"], ["a"], "f1"), node("Warp", ["a"], ["y"], "w1")]
-    onnx.save(model(nodes, {"x": [2]}, ["y"]), "m.onnx")
-    err = refused(run("compile", "m.onnx"), "UNSUPPORTED_OP")
-    assert err.count("error[") == 2
-
-
-def test_reshape_that_fixes_the_batch_names_node_and_shapes(run: Run) -> None:
-    nodes = [node("Reshape", ["x", "s"], ["y"], "flat")]
-    onnx.save(model(nodes, {"x": [1, 2048, 1, 1]}, ["y"], {"s": np.array([1, 2048])}), "m.onnx")
-    err = refused(run("compile", "m.onnx", "--input-shape", "x:8x2048x1x1"), "SHAPE_MISMATCH")
-    for words in ("'flat'", "[8, 2048, 1, 1]", "[1, 2048]"):
-        assert words in err
-
-
-@pytest.mark.parametrize(
-    "flags, code",
-    [
-        (["--input-shape", "z:2x3"], "INPUT_NAME"),
-        (["--input-shape", "x:2x3x4"], "INPUT_SHAPE"),
-        (["--input-shape", "x:2xthree"], "OPTION"),
-        (["--input-shape", "x:2x3", "--input-shape", "x:2x3"], "OPTION"),
-        (["--batch", "0"], "OPTION"),
-        (["--target", "trn9.huge"], "TARGET_UNKNOWN"),
-        (["--print-after", "no-such-pass"], "PASS_NAME"),
-    ],
-)
-def test_options_that_cannot_be_meant(run: Run, flags: list[str], code: str) -> None:
-    onnx.save(SMALL, "m.onnx")
-    refused(run("compile", "m.onnx", "-o", "out.neff", *flags), code)
-
-
-# ---- little files that promise much
-def tensor(dims: Sequence[int], values: Sequence[float] = ()) -> onnx.TensorProto:
-    made = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=dims)
-    if values:
-        made.float_data.extend(values)
-    else:
-        made.raw_data = b""
-    return made
-
-
-def with_weight(weight: onnx.TensorProto) -> onnx.ModelProto:
-    made = model([node("Add", ["x", "w"], ["y"], "a")], {"x": [1]}, ["y"])
-    made.graph.initializer.append(weight)
-    return made
-
-
-HUGE = 10**6
-BOMBS: dict[str, tuple[onnx.ModelProto, str]] = {
-    "input": (model([RELU], {"x": [1, 3, HUGE, HUGE]}, ["y"]), "TENSOR_TOO_LARGE"),
-    "input past 64 bits": (model([RELU], {"x": [2**32, 2**32]}, ["y"]), "TENSOR_TOO_LARGE"),
-    "constant fill": (model([node("ConstantOfShape", ["s"], ["c"]), node("Add", ["x", "c"], ["y"])], {"x": [1]}, ["y"],
-                            {"s": np.array([HUGE, HUGE])}), "TENSOR_TOO_LARGE"),
-    "constant expand": (model([node("Expand", ["c", "s"], ["e"]), node("Add", ["x", "e"], ["y"])], {"x": [1]}, ["y"],
-                              {"s": np.array([HUGE, HUGE]), "c": np.float32([1])}), "TENSOR_TOO_LARGE"),
-    "constant outer product": (model([node("Mul", ["a", "b"], ["e"]), node("Add", ["x", "e"], ["y"])], {"x": [1]},
-                                     ["y"], {"a": np.ones((HUGE, 1), np.float32), "b": np.ones((1, HUGE), np.float32)}),
-                               "TENSOR_TOO_LARGE"),
-    "range": (model([node("Range", ["a", "b", "c"], ["e"]), node("Add", ["x", "e"], ["y"])], {"x": [1]}, ["y"],
-                    {"a": np.float32(0), "b": np.float32(1e12), "c": np.float32(1)}), "TENSOR_TOO_LARGE"),
-    "pad": (model([node("Pad", ["x", "p"], ["y"])], {"x": [1, 4]}, ["y"], {"p": np.array([0, 0, 0, 10**12])}),
-            "TENSOR_TOO_LARGE"),
-    "tile": (model([node("Tile", ["x", "t"], ["y"])], {"x": [4]}, ["y"], {"t": np.array([10**12])}),
-             "TENSOR_TOO_LARGE"),
-    "convolution padding": (model([node("Conv", ["x", "w"], ["y"], pads=[HUGE] * 4)], {"x": [1, 1, 4, 4]}, ["y"],
-                                  {"w": np.ones((1, 1, 3, 3), np.float32)}), "TENSOR_TOO_LARGE"),
-    "resize": (model([node("Resize", ["x", "", "s"], ["y"])], {"x": [1, 1, 4, 4]}, ["y"],
-                     {"s": np.float32([1, 1, 1e6, 1e6])}), "TENSOR_TOO_LARGE"),
-    "weight without data": (with_weight(tensor([2**32, 2**32])), "TENSOR_DATA"),
-    "weight with little data": (with_weight(tensor([HUGE, HUGE], [1.0])), "TENSOR_DATA"),
-    "empty weight with a huge side": (with_weight(tensor([0, 2**62])), "TENSOR_DATA"),
-    "all of the memory together": (model([node("Concat", ["x"] * 4, ["y"], axis=0)], {"x": [2**29]}, ["y"]),
-                                   "TENSOR_TOO_LARGE"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", BOMBS)
-def test_huge_shapes_in_a_small_model(run: Run, name: str) -> None:
-    """Refused by arithmetic: nothing of that size is ever allocated (some of these exceed any address space)."""
-    proto, code = BOMBS[name]
-    Path("m.onnx").write_bytes(proto.SerializeToString())
-    refused(run("compile", "m.onnx", "-o", "out.neff"), code)
+ROOT = Path(__file__).parents[2]
 
 
 LISTINGS = {
@@ -230,28 +59,6 @@ def test_listings_that_promise_what_nobody_has(run: Run, name: str) -> None:
 
 
 # ---- NEFF files
-@pytest.fixture
-def small(tmp_path: Path) -> bytes:
-    """A NEFF of a few kilobytes with every kind of member: y = 2 x + b through DRAM, SBUF and the scalar engine."""
-    text = """.variable x input fp32 4x8
-.variable y output fp32 4x8
-.variable b file fp32 4x1 file=sg00/weights/00003.bin
-.debug 1 affine Mul+Add mul,add compute 32
-.dma
-    copy size=[4,8] src=x@0:fp32 dst=sbuf[0]@0:fp32
-    copy size=[4,1] src=b@0:fp32 dst=sbuf[0]@0x200:fp32
-    copy size=[4,8] src=sbuf[0]@0x100:fp32 dst=y@0:fp32
-.engine sync
-    dma_trigger first=0 count=2 post(16+1)
-    dma_trigger first=2 count=1 queue=1 wait(3>=1) post(17+1)
-.engine scalar
-    activation dst=sbuf[0:4]@0x100:fp32[8] src0=sbuf[0:4]@0:fp32[8] scale=2 bias=sbuf[0]@0x200:fp32 wait(16>=16) post(3+1) dbg=1
-"""  # noqa: E501
-    path = tmp_path / "small.neff"
-    assemble_to_neff(text, path, {"sg00/weights/00003.bin": np.arange(4, dtype=np.float32).tobytes()})
-    return path.read_bytes()
-
-
 RUN = ("run", "bad.neff", "--outputs", "o.npz", "--stats", "s.json", "--trace", "t.npz")
 
 
@@ -383,8 +190,52 @@ def test_nan_inputs_are_reported_where_they_first_matter(run: Run, small: bytes)
 def test_output_that_cannot_be_written(run: Run, small: bytes) -> None:
     Path("bad.neff").write_bytes(small)
     onnx.save(SMALL, "m.onnx")
-    refused(run("run", "bad.neff", "--outputs", "no/such/folder/o.npz"), "IO")
-    refused(run("compile", "m.onnx", "-o", "no/such/folder/m.neff"), "IO")
+    os.mkfifo("pipe")
+    for path in ("no/such/folder/o", ".", "pipe"):
+        refused(run("run", "bad.neff", "--outputs", path), "OUTPUT")
+        refused(run("run", "bad.neff", "--outputs", "o.npz", "--stats", path), "OUTPUT")
+        refused(run("compile", "m.onnx", "-o", path), "OUTPUT")
+        refused(run("compile", "m.onnx", "-o", "m.neff", "--report", path), "OUTPUT")
+        refused(run("disasm", "bad.neff", "-o", path), "OUTPUT")
+    assert Path("pipe").is_fifo()
+
+
+def test_files_are_written_through_links_and_never_over_a_device(tmp_path: Path, small: bytes) -> None:
+    """The writers themselves: a device would be replaced by a file where the user may do that."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "a.neff").write_bytes(small)
+    program = neff.read(tmp_path / "a.neff")
+    with pytest.raises(ContainerError):
+        neff.write(program, tmp_path / "pipe")
+    with pytest.raises(OSError, match="regular"):
+        write_text(tmp_path / "pipe", "text")
+    (tmp_path / "link").symlink_to("b.neff")
+    neff.write(program, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "b.neff").read_bytes() == small
+    assert {p.name for p in tmp_path.iterdir()} >= {"pipe", "a.neff", "b.neff", "link"}
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_outputs_that_are_inputs(run: Run, small: bytes) -> None:
+    Path("bad.neff").write_bytes(small)
+    Path("link.neff").symlink_to("bad.neff")
+    onnx.save(SMALL, "m.onnx")
+    refused(run("compile", "m.onnx", "-o", "m.onnx"), "OUTPUT")
+    refused(run("disasm", "bad.neff", "-o", "bad.neff"), "OUTPUT")
+    refused(run("run", "bad.neff", "--stats", "link.neff"), "OUTPUT")
+
+
+def test_a_failed_comparison_leaves_no_outputs(run: Run, small: bytes) -> None:
+    Path("bad.neff").write_bytes(small)
+    refused(run("run", "bad.neff", "--outputs", "o.npz", "--compare", "absent.onnx"), "MODEL_MISSING")
+
+
+@pytest.mark.parametrize("flag", ["--threads=0", "--iterations=0", "--seed=-1", "--top=-1", "--threads=two"])
+def test_numbers_out_of_range(run: Run, small: bytes, flag: str) -> None:
+    Path("bad.neff").write_bytes(small)
+    code, codes, err = run("run", "bad.neff", flag)
+    assert (code, codes) == (2, {"USAGE"}), err
 
 
 def test_good_input_leaves_only_what_was_asked_for(run: Run) -> None:
@@ -393,3 +244,38 @@ def test_good_input_leaves_only_what_was_asked_for(run: Run) -> None:
     assert code == 0, err
     assert {p.name for p in Path().iterdir()} == {"m.onnx", "m.neff"}
     assert neff.read("m.neff").inputs[0].name == "x"
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_interrupted_writes_leave_nothing(run: Run, stop: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx.save(SMALL, "m.onnx")
+
+    def interrupted(*_: object) -> None:
+        raise stop
+
+    monkeypatch.setattr(writer, "_write_archive", interrupted)
+    code, codes, _ = run("compile", "m.onnx", "-o", "m.neff")
+    expected = (EXIT_INTERRUPTED, {"INTERRUPTED"}) if stop is KeyboardInterrupt else (EXIT_BAD_INPUT, {"IO"})
+    assert (code, codes) == expected
+
+
+def test_control_c_ends_a_long_run_without_outputs(tmp_path: Path, small: bytes) -> None:
+    (tmp_path / "m.neff").write_bytes(small)
+    arguments = ["run", "m.neff", "--iterations", "100000000", "--outputs", "o.npz", "--stats", "s.json"]
+    code = "import sys; from neuronsim.cli import main; print('begun', flush=True); sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == EXIT_INTERRUPTED
+    assert err.endswith("error[INTERRUPTED]: stopped by the user\n")
+    assert "Traceback" not in err
+    assert not {p.name for p in tmp_path.iterdir()} - {"m.neff", "small.neff"}
