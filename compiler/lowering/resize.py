@@ -7,10 +7,11 @@ import numpy as np
 
 from compiler.errors import UnsupportedOp
 from compiler.ir import Node
-from compiler.layout import F, Tensor
+from compiler.layout import Tensor
 from compiler.lowering.context import Context
-from compiler.lowering.move import apply, like
+from compiler.lowering.move import apply, copy, like
 from compiler.lowering.operand import result
+from compiler.lowering.reduce import free_last
 from isa.lang import View
 
 
@@ -19,11 +20,10 @@ def lower_resize(ctx: Context, node: Node) -> None:
     name = node.output
     x = ctx.tensor(node.inputs[0])
     before, after = x.shape, ctx.shape(name)
-    axes = [a for a in range(len(before)) if before[a] != after[a]]
-    scales = ctx.graph.const(node.input(2))
-    current = x
-    if any(x.space_of(a) not in (F, "") for a in axes):
-        raise UnsupportedOp("Resize along the partition axis has no lowering", where=node.name)
+    _check(node)
+    scales = _scales(ctx, node, len(before))
+    axes = [a for a in range(len(before)) if before[a] != after[a] or scales.get(a, 1.0) != 1.0]
+    x = current = free_last(ctx, x, axes)
     for k, axis in enumerate(axes):
         last = k == len(axes) - 1
         shape = list(current.shape)
@@ -33,25 +33,45 @@ def lower_resize(ctx: Context, node: Node) -> None:
         else:
             pmap = current.pmap.reshape([current.shape[a] for a in current.p_axes()])
             out = ctx.alloc(shape, current.p_axes(), "fp32", pmap=pmap, name="resized")
-        scale = float(scales[axis]) if scales is not None and scales.size else after[axis] / before[axis]
+        scale = scales.get(axis, after[axis] / before[axis])
         taps = axis_taps(node, before[axis], after[axis], scale)
         _resample(ctx, current, out, axis, taps)
         current = out
     if not axes:
         current = like(ctx, x, ctx.storage(name))
-        from compiler.lowering.move import copy
-
         copy(ctx, current, x)
     ctx.tensors[name] = current
+
+
+def _check(node: Node) -> None:
+    """Raises: UnsupportedOp for the forms of Resize that this lowering would compute wrongly."""
+    refused = {"coordinate_transformation_mode": "tf_crop_and_resize", "antialias": 1}
+    for name, value in refused.items():
+        if node.attrs.get(name) == value:
+            raise UnsupportedOp(f"Resize with {name}={value} has no lowering", where=node.name)
+    policy = node.attrs.get("keep_aspect_ratio_policy", "stretch")
+    if policy != "stretch":
+        raise UnsupportedOp(f"Resize with keep_aspect_ratio_policy={policy} has no lowering", where=node.name)
+
+
+def _scales(ctx: Context, node: Node, rank: int) -> dict[int, float]:
+    """The scales the node states, by axis; empty when it states sizes."""
+    stated = ctx.graph.const(node.input(2))
+    if stated is None or not stated.size:
+        return {}
+    axes = node.attrs.get("axes") or range(rank)
+    return {a % rank: float(s) for a, s in zip(axes, stated.reshape(-1), strict=True)}
 
 
 def axis_taps(node: Node, size: int, out: int, scale: float) -> list[list[tuple[int, float]]]:
     """Per output index the (input index, weight) pairs, by the ONNX Resize definition."""
     mode = node.attrs.get("mode", "nearest")
     where = node.attrs.get("coordinate_transformation_mode", "half_pixel")
+    # float32 as in ONNX Runtime, so that ties fall the same way; weights do without its noise
+    kind = np.float32 if mode == "nearest" else np.float64
     taps = []
     for o in range(out):
-        x = _coordinate(where, o, size, out, scale)
+        x = float(_coordinate(where, *(kind(v) for v in (o, size, out, scale))))
         if mode == "nearest":
             pairs = [(_nearest(node.attrs.get("nearest_mode", "round_prefer_floor"), x), 1.0)]
         elif mode == "linear":
@@ -69,13 +89,14 @@ def axis_taps(node: Node, size: int, out: int, scale: float) -> list[list[tuple[
     return taps
 
 
-def _coordinate(mode: str, o: int, size: int, out: int, scale: float) -> float:
+def _coordinate(mode: str, o: np.floating, size: np.floating, out: np.floating, scale: np.floating) -> np.floating:
+    """Input coordinate of output index `o`, computed in the type of the arguments."""
     if mode == "asymmetric":
         return o / scale
     if mode == "align_corners":
-        return 0.0 if out == 1 else o * (size - 1) / (out - 1)
+        return o * 0 if out == 1 else o * (size - 1) / (out - 1)
     if mode == "pytorch_half_pixel" and out == 1:
-        return 0.0
+        return o * 0
     if mode == "half_pixel_symmetric":
         adjust = out / (scale * size)
         return size / 2 * (1 - adjust) + (o + 0.5) / scale - 0.5
