@@ -24,7 +24,6 @@ WHOLE_SHARE, CHUNK_SHARE = 0.55, 0.30
 LIVE_SHARE = 0.70
 #: stretches with at most this many untroubled nodes between them are joined
 GAP = 8
-MOST_PARTS = 256
 #: while the values that leave a stretch exceed this together, it grows towards something smaller; if that does not
 #: help, the largest of them go to DRAM
 HOME_SHARE = 0.40
@@ -289,11 +288,15 @@ class Tiler:
         kept = [n for n in results if n in boxes or n not in leaving]
         assembled = {**boxes, **{n: outer[n] for n in kept if n not in boxes}}
         rows = max(outer[n][ROWS][1] - outer[n][ROWS][0] for n in results)
-        pieces = [outer]
-        for parts in range(2, min(rows, MOST_PARTS) + 1):
-            pieces = [self._windows(nodes, {n: row_part(outer[n], k, parts) for n in results}) for k in range(parts)]
-            if max(max(self._levels(nodes, kept, w)) for w in pieces) <= limit / 2:
+
+        def piece(k: int, parts: int) -> dict[str, Box]:
+            return self._windows(nodes, {n: row_part(outer[n], k, parts) for n in results})
+
+        for parts in _part_counts(rows):
+            tried = [piece(k, parts) for k in sorted({0, parts // 2, parts - 1})]
+            if max(max(self._levels(nodes, kept, w)) for w in tried) <= limit / 2:
                 break
+        pieces = [piece(k, parts) for k in range(parts)]
         fresh = self._fresh(nodes, made - set(kept))
         chunks = [Chunk(nodes, w, assembled, fresh=fresh, counts=counts and k == 0) for k, w in enumerate(pieces)]
         chunks[-1].finished = [n for n in kept if n not in boxes]
@@ -341,3 +344,11 @@ class Tiler:
             for name in [n for n in live if last.get(n, -1) <= k]:
                 del live[name]
         return levels
+
+
+def _part_counts(rows: int) -> list[int]:
+    """Numbers of parts to try, growing by about a quarter; never more parts than rows."""
+    counts = [1]
+    while counts[-1] < rows:
+        counts.append(min(rows, max(counts[-1] + 1, counts[-1] * 5 // 4)))
+    return counts

@@ -1,10 +1,7 @@
 """Which part of an operand a part of a result depends on: boxes over the batch axis and the rows of images."""
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from compiler.ir import Graph, Node
-from compiler.lowering.conv_plan import Phase, conv_phases, transposed_phases
 
 Box = dict[int, tuple[int, int]]
 
@@ -41,24 +38,21 @@ def needs(graph: Graph, node: Node, name: str, box: Box) -> Box:
     shape = graph.shape(name)
     if node.op not in WINDOWED or name != node.inputs[0]:
         return {axis: (0, 1) if shape[axis] == 1 else span for axis, span in box.items()}
-    spatial = graph.shape(node.output)[2:]
-    phases = (transposed_phases if node.op == "ConvTranspose" else conv_phases)(node, spatial)
-    lo, hi = shape[ROWS], 0
-    for phase in phases:
-        for first, last in _reach(phase, box[ROWS]):
-            lo, hi = min(lo, first), max(hi, last + 1)
+    lo, last = _reach(node, box[ROWS])
     lo = max(0, min(lo, shape[ROWS] - 1))
-    return {BATCH: box[BATCH], ROWS: (lo, max(min(shape[ROWS], hi), lo + 1))}
+    return {BATCH: box[BATCH], ROWS: (lo, max(min(shape[ROWS], last + 1), lo + 1))}
 
 
-def _reach(phase: Phase, rows: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """(first, last) input rows that the phase's outputs within `rows` read."""
-    a, s = phase.start[0], phase.step[0]
-    j0, j1 = max(0, -(-(rows[0] - a) // s)), min(phase.count[0], -(-(rows[1] - a) // s))
-    if j1 <= j0 or not phase.taps:
-        return
-    offsets = [t.offset[0] for t in phase.taps]
-    yield j0 * phase.in_step[0] + min(offsets), (j1 - 1) * phase.in_step[0] + max(offsets)
+def _reach(node: Node, rows: tuple[int, int]) -> tuple[int, int]:
+    """First and last input row that output rows [rows) read, before clipping.
+
+    Convolution and pooling read stride * o + k * dilation - pad, a transposed convolution (o + pad - k * dilation) / stride.
+    """
+    stride, dilation, pad = (node.attrs[k][0] for k in ("strides", "dilations", "pads"))
+    span = (node.attrs["kernel_shape"][0] - 1) * dilation
+    if node.op == "ConvTranspose":
+        return -(-(rows[0] + pad - span) // stride), (rows[1] - 1 + pad) // stride
+    return rows[0] * stride - pad, (rows[1] - 1) * stride + span - pad
 
 
 def hull(a: Box | None, b: Box) -> Box:
