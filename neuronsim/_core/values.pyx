@@ -28,7 +28,7 @@ cdef extern from "kernels/view.h":
     ctypedef struct kernels_t:
         const char *name
         double (*bare_tile)(const float *a, const float *b, int k, int repeats, float *out) noexcept nogil
-    enum: SCRATCH_BYTES, STATIONARY_BYTES, STATIONARY_PITCH, BARE_COLUMNS
+    enum: SCRATCH_BYTES, STATIONARY_BYTES, STATIONARY_PITCH, PANEL_COLUMNS
     const kernels_t *ns_select_kernels(const char *name)
     int64_t ns_sample_bytes(const word_t *w)
 
@@ -79,8 +79,8 @@ def cpu_level() -> str:
 
 def bare_tile_flops(int k, int repeats):
     """Run the bare tile kernel; returns (floating point operations, checksum). For benchmarks."""
-    a, b = np.ones((k, STATIONARY_PITCH), np.float32), np.ones((k, BARE_COLUMNS), np.float32)
-    out = np.zeros((16, BARE_COLUMNS), np.float32)
+    a, b = np.ones((k, STATIONARY_PITCH), np.float32), np.ones((k, PANEL_COLUMNS), np.float32)
+    out = np.zeros((16, PANEL_COLUMNS), np.float32)
     cdef float[:, ::1] av = a, bv = b, ov = out
     cdef const kernels_t *kernels = _kernels()
     cdef double flops

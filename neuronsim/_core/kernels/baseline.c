@@ -4,6 +4,7 @@
 #define LEVEL baseline
 #define ROWS 8
 #define HAVE_FMA 0
+#define VEC 16
 #define TILE_VECTORS 1
 #define COLUMNS_AT_MOST 0
 

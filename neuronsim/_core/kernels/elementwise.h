@@ -1,8 +1,25 @@
 /* Vector and scalar engine instructions, row by row in chunks that stay in the first-level cache.
  * Numpy twins: the files of neuronsim/insns/ named like the mnemonics. */
 
+/* Bring a later row near: partitions are far apart in memory, beyond the reach of the hardware's own prefetching. */
+static inline void fetch_row(const view_t *v, int p) {
+    if (!v->base || p >= v->partitions) return;
+    int64_t span = v->esize;
+    for (int i = 0; i < v->dims; i++) span += v->step[i] > 0 ? v->step[i] * (v->size[i] - 1) : 0;
+    const uint8_t *at = v->base + p * v->pitch;
+    for (int64_t i = 0; i < span && i < 4 * CHUNK; i += 64) __builtin_prefetch(at + i);
+}
+
+static inline void fetch_rows(const args_t *a, int p) {
+    fetch_row(&a->dst, p);
+    fetch_row(&a->src0, p);
+    fetch_row(&a->src1, p);
+}
+
+#define EACH_ROW(a) for (int p = 0; fetch_rows(a, p + 2), p < (a)->dst.partitions; p++)
+
 #define EACH_CHUNK(v) \
-    for (int p = 0; p < (v)->partitions; p++) \
+    EACH_ROW(a) \
         for (int64_t i = 0, n; n = (v)->count - i < CHUNK ? (v)->count - i : CHUNK, i < (v)->count; i += CHUNK)
 
 static float scalar_operand(const view_t *pointer, float immediate, int p) {
@@ -146,7 +163,7 @@ static void activation(const word_t *w, const args_t *a, float *x) {
     float lanes[LANES], slope;
     memcpy(&slope, &w->arg, 4);
     int reduce = w->opcode == OP_ACTIVATION_REDUCE && a->src1.base;
-    for (int p = 0; p < a->dst.partitions; p++) {
+    EACH_ROW(a) {
         float scale = scalar_operand(&a->ptr0, w->imm0, p), bias = scalar_operand(&a->ptr1, w->imm1, p);
         lanes_start(1, lanes);
         for (int64_t i = 0; i < a->dst.count; i += CHUNK) {

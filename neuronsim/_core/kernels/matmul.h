@@ -4,7 +4,7 @@
 /* one row of a tile into PSUM: overwrite or add, canonical NaN */
 static void write_row(const view_t *dst, int m, int n, int count, int start, float *restrict row) {
     if (!start) {
-        float old[TILE_VECTORS * VEC];
+        float old[PANEL];
         load_row(dst, m, n, count, old);
         for (int j = 0; j < count; j++) row[j] = old[j] + row[j];
     }
@@ -31,9 +31,9 @@ typedef struct {
 } product_t;
 
 /* columns n .. of the result, `nv` vectors, `lanes` of the last; b begins at column n */
-static void column_block(const product_t *p, int n, int nv, int lanes, rows_t b) {
+static void column_block(const product_t *p, int n, int nv, int lanes, const float *b) {
     int count = (nv - 1) * VEC + lanes;
-    float buffer[ROWS * TILE_VECTORS * VEC] __attribute__((aligned(64)));
+    float buffer[ROWS * PANEL] __attribute__((aligned(64)));
     for (int m = 0; m < p->m_count; m += ROWS) {
         int rows = p->m_count - m < ROWS ? p->m_count - m : ROWS;
         if (p->dense) {
@@ -41,10 +41,10 @@ static void column_block(const product_t *p, int n, int nv, int lanes, rows_t b)
             tile(nv, lanes, p->narrow, p->s->rows + m, b, p->k_count, &r);
             continue;
         }
-        result_t r = {(uint8_t *)buffer, 4 * TILE_VECTORS * VEC, rows, 1};
+        result_t r = {(uint8_t *)buffer, 4 * PANEL, rows, 1};
         tile(nv, lanes, p->narrow, p->s->rows + m, b, p->k_count, &r);
         for (int i = 0; i < rows; i++) {
-            float *row = buffer + i * TILE_VECTORS * VEC;
+            float *row = buffer + i * PANEL;
             if (p->dst->dtype == DT_INT32) write_int_row(p->dst, m + i, n, count, p->start, row);
             else write_row(p->dst, m + i, n, count, p->start, row);
         }
@@ -53,31 +53,32 @@ static void column_block(const product_t *p, int n, int nv, int lanes, rows_t b)
 
 static void matmul(const word_t *w, const args_t *a, const stationary_t *s, int n0, int n1, void *scratch) {
     view_t src = a->src0;
+    run_t runs[PANEL];
     product_t p = {.dst = &a->dst, .s = s, .start = w->flags & 1};
     p.m_count = a->dst.partitions < s->m ? a->dst.partitions : s->m;
     p.k_count = src.partitions = src.partitions < s->k ? src.partitions : s->k;
     p.narrow = s->dtype != DT_FP32 && src.dtype != DT_FP32;
     p.dense = a->dst.dims == 1 && a->dst.dtype == DT_FP32 && a->dst.step[0] == 4;
-    rows_t b = moving_rows(&src, n0, n1, scratch);
-    int tail = (n1 - n0) % VEC, few = p.dense && tail <= COLUMNS_AT_MOST, vectors = (n1 - n0) / VEC + (tail && !few);
-    int n = n0;
-    for (int left = vectors, nv; left; left -= nv, n += nv * VEC, b.at += nv * VEC) {
+    int tail = (n1 - n0) % VEC, few = p.dense && tail <= COLUMNS_AT_MOST, n = n0;
+    for (int left = (n1 - n0) / VEC + (tail && !few), nv; left; left -= nv, n += nv * VEC) {
         nv = left == TILE_VECTORS + 1 ? (TILE_VECTORS + 2) / 2 : left < TILE_VECTORS ? left : TILE_VECTORS;
-        column_block(&p, n, nv, nv == left && tail && !few ? tail : VEC, b);
+        int lanes = nv == left && tail && !few ? tail : VEC;
+        pack_panel(&src, runs, find_runs(&src, n, (nv - 1) * VEC + lanes, runs), scratch);
+        column_block(&p, n, nv, lanes, scratch);
     }
     if (tail && few) {
         result_t r = {a->dst.base + 4 * (int64_t)n, a->dst.pitch, p.m_count, p.start};
-        columns(tail, s->rows, b, p.k_count, &r);
+        pack_panel(&src, runs, find_runs(&src, n, tail, runs), scratch);
+        columns(tail, s->rows, scratch, p.k_count, &r);
     }
 }
 
-/* flops of `repeats` tiles on the same operands, a [k][STATIONARY_PITCH], b [k][TILE_VECTORS * VEC]: the speed of
+/* flops of `repeats` tiles on the same operands, a [k][STATIONARY_PITCH], b [k][PANEL]: the speed of
  * light of this level, for benchmarks */
 static double bare_tile(const float *a, const float *b, int k, int repeats, float *out) {
-    rows_t rows = {b, BARE_COLUMNS};
-    result_t r = {(uint8_t *)out, 4 * BARE_COLUMNS, ROWS, 1};
+    result_t r = {(uint8_t *)out, 4 * PANEL, ROWS, 1};
     for (int i = 0; i < repeats; i++) {
-        tile(TILE_VECTORS, VEC, 0, a, rows, k, &r);
+        tile(TILE_VECTORS, VEC, 0, a, b, k, &r);
         __asm__ volatile("" ::: "memory");
     }
     return 2.0 * ROWS * TILE_VECTORS * VEC * k * repeats;

@@ -3,8 +3,8 @@
 /* One run of a window in every partition: `n` elements from byte `offset` of the operand. */
 typedef struct { int64_t offset, n; } run_t;
 
-/* Rows of fp32 in memory: row k is at + k * pitch (floats). */
-typedef struct { const float *at; int64_t pitch; } rows_t;
+/* Columns of the moving operand that a row of tiles works on are packed as [K][PANEL]. */
+enum { PANEL = TILE_VECTORS * VEC };
 
 /* rows read ahead: partitions are far apart in memory, beyond the reach of the hardware's own prefetching */
 enum { AHEAD = 8 };
@@ -41,10 +41,10 @@ static inline vec_t load_bf16_step2(const uint8_t *at, int n) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(halves, 16));
 }
 
-/* Elements of one run, `bytes` apart; writes up to VEC - 1 floats past the last. */
+/* Elements of the runs, `bytes` apart; writes up to VEC - 1 floats past the last of a row, before the next row. */
 #define PACK_RUNS(load, bytes) \
     for (int k = 0; k < v->partitions; k++) { \
-        float *row = out + k * pitch; \
+        float *row = out + k * PANEL; \
         for (int r = 0; r < count; r++) { \
             const uint8_t *at = v->base + k * v->pitch + runs[r].offset; \
             int n = (int)runs[r].n, i = 0; \
@@ -61,7 +61,8 @@ static inline vec_t load_bf16_step2(const uint8_t *at, int n) {
 #define HAVE_VECTOR_LOADS 0
 #endif
 
-static void pack_runs(const view_t *v, const run_t *runs, int count, int64_t step, float *out, int64_t pitch) {
+static void pack_panel(const view_t *v, const run_t *runs, int count, float *out) {
+    int64_t step = v->step[v->dims - 1];
 #if HAVE_VECTOR_LOADS
     if (v->dtype == DT_FP32 && step == 4) { PACK_RUNS(load_fp32, 4) return; }
     if (v->dtype == DT_FP32 && step == 8) { PACK_RUNS(load_fp32_step2, 8) return; }
@@ -69,7 +70,7 @@ static void pack_runs(const view_t *v, const run_t *runs, int count, int64_t ste
     if (v->dtype == DT_BF16 && step == 4) { PACK_RUNS(load_bf16_step2, 4) return; }
 #endif
     for (int k = 0; k < v->partitions; k++) {
-        float *row = out + k * pitch;
+        float *row = out + k * PANEL;
         for (int r = 0; r < count; r++) {
             load_run(v->base + k * v->pitch + runs[r].offset, step, runs[r].n, v->dtype, row);
             row += runs[r].n;
@@ -77,15 +78,9 @@ static void pack_runs(const view_t *v, const run_t *runs, int count, int64_t ste
     }
 }
 
-/* Columns n0 .. n1-1 of the moving operand, as rows of `room`: 128 rows of MOVING_PITCH floats. Dense fp32 is copied
- * too: rows of SBUF lie so far apart that the tiles would wait for every one of them. */
-static rows_t moving_rows(const view_t *v, int n0, int n1, float *room) {
-    run_t runs[MATMUL_N];
-    int count = 0;
-    int64_t innermost = v->step[v->dims - 1];
-    WALK(v, 0, n0, n1 - n0, { runs[count].offset = at - v->base; runs[count++].n = run; (void)step; });
-    int64_t lines = (n1 - n0 + 31) / 16; /* one more than needed: stores past the end; odd: spread over cache sets */
-    rows_t rows = {room, 16 * (lines | 1)};
-    pack_runs(v, runs, count, innermost, room, rows.pitch);
-    return rows;
+/* Columns n .. n+count-1 of an operand as runs; returns their number. */
+static int find_runs(const view_t *v, int n, int count, run_t *runs) {
+    int found = 0;
+    WALK(v, 0, n, count, { runs[found].offset = at - v->base; runs[found++].n = run; (void)step; });
+    return found;
 }

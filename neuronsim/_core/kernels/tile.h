@@ -14,15 +14,15 @@ static inline float updated(float old, float acc, int start) {
 #if HAVE_FMA
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE void tile_of(const int nv, const int masked, int lanes, const float *a, rows_t b, int k_count, const result_t *r) {
+INLINE void tile_of(const int nv, const int masked, int lanes, const float *a, const float *b, int k_count, const result_t *r) {
     vec_t acc[ROWS][TILE_VECTORS];
     const mask_t last = VMASK(lanes);
-    const float *bk = b.at;
+    const float *bk = b;
 #pragma GCC unroll 8
     for (int i = 0; i < ROWS; i++)
 #pragma GCC unroll 4
         for (int j = 0; j < nv; j++) acc[i][j] = VZERO;
-    for (int k = 0; k < k_count; k++, a += STATIONARY_PITCH, bk += b.pitch) {
+    for (int k = 0; k < k_count; k++, a += STATIONARY_PITCH, bk += PANEL) {
         vec_t bv[TILE_VECTORS];
 #pragma GCC unroll 4
         for (int j = 0; j < nv; j++) bv[j] = masked && j == nv - 1 ? VLOADM(bk + j * VEC, last) : VLOAD(bk + j * VEC);
@@ -50,7 +50,7 @@ INLINE void tile_of(const int nv, const int masked, int lanes, const float *a, r
 }
 
 /* `lanes` columns of the last of `nv` vectors count */
-static void tile(int nv, int lanes, int narrow, const float *a, rows_t b, int k_count, const result_t *r) {
+static void tile(int nv, int lanes, int narrow, const float *a, const float *b, int k_count, const result_t *r) {
     (void)narrow;
     switch (2 * nv + (lanes < VEC)) {
     case 2: tile_of(1, 0, lanes, a, b, k_count, r); break;
@@ -65,15 +65,15 @@ static void tile(int nv, int lanes, int narrow, const float *a, rows_t b, int k_
 }
 
 /* acc[c][m .. m + vectors * VEC) of `count` columns; out [count][128] */
-INLINE void columns_of(const int count, const int vectors, const float *a, rows_t b, int k_count, int m_count, float *out) {
+INLINE void columns_of(const int count, const int vectors, const float *a, const float *b, int k_count, int m_count, float *out) {
     for (int m = 0; m < m_count; m += vectors * VEC) {
         vec_t acc[4][8];
-        const float *ak = a + m, *bk = b.at;
+        const float *ak = a + m, *bk = b;
 #pragma GCC unroll 4
         for (int c = 0; c < count; c++)
 #pragma GCC unroll 8
             for (int i = 0; i < vectors; i++) acc[c][i] = VZERO;
-        for (int k = 0; k < k_count; k++, ak += STATIONARY_PITCH, bk += b.pitch)
+        for (int k = 0; k < k_count; k++, ak += STATIONARY_PITCH, bk += PANEL)
 #pragma GCC unroll 8
             for (int i = 0; i < vectors; i++) {
                 vec_t x = VLOAD(ak + i * VEC);
@@ -88,14 +88,13 @@ INLINE void columns_of(const int count, const int vectors, const float *a, rows_
 }
 
 /* The same results as `tile` for up to VEC / 2 columns and all rows. */
-static void columns(int count, const float *a, rows_t b, int k_count, const result_t *r) {
+static void columns(int count, const float *a, const float *b, int k_count, const result_t *r) {
     float out[4 * 128] __attribute__((aligned(64)));
     for (int done = 0, n; done < count; done += n) {
         n = count - done >= 4 ? 4 : count - done >= 2 ? 2 : 1;
-        rows_t at = {b.at + done, b.pitch};
-        if (n == 4) columns_of(4, VEC / 4, a, at, k_count, r->rows, out);
-        else if (n == 2) columns_of(2, VEC / 2, a, at, k_count, r->rows, out);
-        else columns_of(1, 8, a, at, k_count, r->rows, out);
+        if (n == 4) columns_of(4, VEC / 4, a, b + done, k_count, r->rows, out);
+        else if (n == 2) columns_of(2, VEC / 2, a, b + done, k_count, r->rows, out);
+        else columns_of(1, 8, a, b + done, k_count, r->rows, out);
         for (int m = 0; m < r->rows; m++) {
             float *to = (float *)(r->at + m * r->pitch) + done;
             for (int c = 0; c < n; c++) to[c] = updated(to[c], out[c * 128 + m], r->start);
@@ -103,8 +102,6 @@ static void columns(int count, const float *a, rows_t b, int k_count, const resu
     }
 }
 #else
-enum { VEC = 16 };
-
 /* fused multiply-add of floats without the instruction: exact product in float64, TwoSum, round to odd */
 static inline float fma_odd(float a, float b, float c) {
     double p = (double)a * b, s = p + c, t = s - p, e = (p - (s - t)) + (c - t);
@@ -116,10 +113,10 @@ static inline float fma_odd(float a, float b, float c) {
 static inline float fma_narrow(float a, float b, float c) { return (float)((double)a * b + c); }
 
 #define TILE(name, fma) \
-    static void name(const float *restrict a, rows_t b, int k_count, float *restrict out) { \
+    static void name(const float *restrict a, const float *b, int k_count, float *restrict out) { \
         float acc[ROWS][VEC] = {{0}}; \
-        const float *restrict bk = b.at; \
-        for (int k = 0; k < k_count; k++, a += STATIONARY_PITCH, bk += b.pitch) \
+        const float *restrict bk = b; \
+        for (int k = 0; k < k_count; k++, a += STATIONARY_PITCH, bk += PANEL) \
             for (int i = 0; i < ROWS; i++) \
                 for (int j = 0; j < VEC; j++) acc[i][j] = fma(a[i], bk[j], acc[i][j]); \
         memcpy(out, acc, sizeof acc); \
@@ -127,14 +124,9 @@ static inline float fma_narrow(float a, float b, float c) { return (float)((doub
 TILE(tile_wide, fma_odd)
 TILE(tile_narrow, fma_narrow)
 
-static void tile(int nv, int lanes, int narrow, const float *a, rows_t b, int k_count, const result_t *r) {
-    float out[ROWS * VEC], padded[128 * VEC];
+static void tile(int nv, int lanes, int narrow, const float *a, const float *b, int k_count, const result_t *r) {
+    float out[ROWS * VEC];
     (void)nv;
-    if (lanes < VEC) {
-        for (int k = 0; k < k_count; k++)
-            for (int j = 0; j < VEC; j++) padded[k * VEC + j] = j < lanes ? b.at[k * b.pitch + j] : 0.0f;
-        b = (rows_t){padded, VEC};
-    }
     if (narrow) tile_narrow(a, b, k_count, out);
     else tile_wide(a, b, k_count, out);
     for (int i = 0; i < r->rows; i++) {
@@ -143,7 +135,7 @@ static void tile(int nv, int lanes, int narrow, const float *a, rows_t b, int k_
     }
 }
 
-static void columns(int count, const float *a, rows_t b, int k_count, const result_t *r) {
+static void columns(int count, const float *a, const float *b, int k_count, const result_t *r) {
     (void)count; (void)a; (void)b; (void)k_count; (void)r;
 }
 #endif

@@ -48,12 +48,12 @@ typedef struct {
     float rows[];
 } stationary_t;
 
-/* pitches in floats: an odd number of cache lines, so that the rows of a column do not share cache sets */
-enum { MATMUL_N = 512, STATIONARY_PITCH = 144, MOVING_PITCH = MATMUL_N + 16, BARE_COLUMNS = 48, CHUNK = 1024 };
+/* the pitch, in floats, is an odd number of cache lines: the rows of a column do not share cache sets */
+enum { STATIONARY_PITCH = 144, PANEL_COLUMNS = 48, CHUNK = 1024 };
 enum { STATIONARY_BYTES = 64 + 4 * 128 * STATIONARY_PITCH };
 enum { DMA_OP_COPY, DMA_OP_CAST, DMA_OP_TRANSPOSE, DMA_OP_GATHER, DMA_OP_SCATTER, DMA_OP_ADD };
-/* scratch of one thread: packed moving operand, or chunks of rows */
-enum { SCRATCH_BYTES = 4 * 128 * MOVING_PITCH + 4 * 4 * CHUNK };
+/* scratch of one thread: a panel of the moving operand, or chunks of rows */
+enum { SCRATCH_BYTES = 4 * (128 * PANEL_COLUMNS + 32) + 4 * 4 * CHUNK };
 
 typedef struct {
     const char *name;
