@@ -46,7 +46,7 @@ def needs(graph: Graph, node: Node, name: str, box: Box) -> Box:
 def _reach(node: Node, rows: tuple[int, int]) -> tuple[int, int]:
     """First and last input row that output rows [rows) read, before clipping.
 
-    Convolution and pooling read stride * o + k * dilation - pad, a transposed convolution (o + pad - k * dilation) / stride.
+    Convolution and pooling read stride * o + k * dilation - pad; transposed: (o + pad - k * dilation) / stride.
     """
     stride, dilation, pad = (node.attrs[k][0] for k in ("strides", "dilations", "pads"))
     span = (node.attrs["kernel_shape"][0] - 1) * dilation
