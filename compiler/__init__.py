@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from compiler.ir import Graph
@@ -50,6 +50,7 @@ def compile_graph(
         graph.outputs = list(dict.fromkeys([*graph.outputs, *(o for n in graph.nodes for o in n.outputs if o)]))
     auto_cast = options.auto_cast or ("matmult" if target.generation == "v1" else "none")
     precision = Precision(graph, target, auto_cast, options.auto_cast_type)
-    program = lower_graph(graph, target, precision, options, list(graph.outputs))
+    program, streamed_bytes = lower_graph(graph, target, precision, options, list(graph.outputs))
     stage = build(program, options)
+    stage.info["spill_bytes"] = cast(int, stage.info["spill_bytes"]) + streamed_bytes
     return program_of(graph, faces, stage, target, options, precision, total, time.perf_counter() - began)

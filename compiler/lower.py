@@ -9,7 +9,7 @@ import numpy as np
 from compiler.errors import UnsupportedOp
 from compiler.ir import Graph, Node
 from compiler.lowering import LOWERINGS
-from compiler.lowering.context import Context, node_label
+from compiler.lowering.context import Context, itemsize, node_label
 from compiler.lowering.conv_plan import conv_phases, pads_needed, transposed_phases
 from compiler.lowering.dma import dma_tensor
 from compiler.lowering.dram import store_output
@@ -27,8 +27,8 @@ SELECTS_NONNEGATIVE = ("MaxPool", "Concat", "Reshape", "AveragePool")
 
 def lower_graph(
     graph: Graph, target: Target, precision: Precision, options: CompileOptions, outputs: list[str]
-) -> lang.TileProgram:
-    """The tile program of a whole graph on one core.
+) -> tuple[lang.TileProgram, int]:
+    """The tile program of a whole graph on one core, and the bytes of values that live in DRAM for want of room.
 
     Raises: ErrorList of UnsupportedOp naming every node without a lowering.
     """
@@ -55,7 +55,8 @@ def lower_graph(
     for name in outputs:
         with program.layer(f"output {name}", op_type="Output", source=name):
             store_output(ctx, name, ctx.outputs[name])
-    return program
+    streamed = sorted(tiler.streamed - set(outputs))
+    return program, sum(graph.value(n).size * itemsize(precision.storage(n)) for n in streamed)
 
 
 def _output_name(graph: Graph, name: str) -> str:
