@@ -43,7 +43,11 @@ def _fold(graph: Graph, node: Node) -> int:
     _set_bias(graph, producer, scale, shift)
     adopt(producer, node)
     _order_sources(producer, node)
-    return int(graph.bypass(node, producer.output))
+    output, inner = node.output, producer.output
+    graph.remove(node)
+    graph.set_outputs(producer, [output])  # the product now computes what the folded node did: it takes its name
+    del graph.values[inner]
+    return 1
 
 
 def _order_sources(producer: Node, node: Node) -> None:
