@@ -1,6 +1,7 @@
-"""Speed of the simulator on this machine, beside ONNX Runtime: `make bench`.
+"""Speed of the simulator on this machine, beside ONNX Runtime and beside its own bare kernel: `make bench`.
 
-Every line is a median; host times of both sides use one thread unless it says otherwise.
+Both sides of a line run in turn, round after round, and the ratio is the median of the rounds' ratios: on a shared
+machine a neighbour slows both. One host thread on each side unless the line says otherwise. Times are wall times.
 """
 
 from __future__ import annotations
@@ -10,147 +11,186 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-import onnx
 
 sys.path.insert(0, str(Path(__file__).parent))
 import measure
+import models
 
 import neuronsim
-from compiler.backend import build
-from isa.lang import TileProgram
-from isa.program import Node, Program, TensorInfo
-from neuronsim.api import Neff
+from isa.spec import SPEC
+from neuronsim._core.values import bare_tile_flops, cpu_level
 from profiler.table import Table, show
 
 MATMUL = 4096
+MATMUL_ROUNDS = 3  # a second or two each
+TIMING_ROUNDS = 30  # milliseconds each
+BARE_K, BARE_REPEATS = 128, 20000  # partitions of a full tile; about 0.02 s
+NOP = SPEC.by_name["nop"].opcode
 MEMORY_CODE = """
 import sys, neuronsim
 neuronsim.load(sys.argv[1]).run(threads=1)
 status = open("/proc/self/status").read()  # VmHWM: of this process alone; ru_maxrss is inherited from the parent
 print(int(status.split("VmHWM:")[1].split()[0]) * 1024)
 """
-Line = tuple[str, str, str, str]
+Line = tuple[str, str, str, str, str]  # what, neuronsim, beside it, ratio, wanted
+COLUMNS = ["what", ">neuronsim", ">beside", ">ratio", ">wanted"]
 
 
-def resnet(folder: Path, repeats: int, target: str, cast: str) -> list[Line]:
-    model = measure.write_light("resnet50", folder)
-    m = measure.side_by_side("resnet50", model, target, repeats, auto_cast=cast)
-    what = f"ResNet-50 b1 {target} {'bf16' if cast == 'matmult' else 'fp32'}"
-    return [
-        (f"{what}: values and time", f"{m.host_seconds:.3f} s", f"{m.onnxruntime_seconds:.3f} s", f"{m.ratio:.2f}"),
-        (f"{what}: compile", f"{m.compile_seconds:.2f} s", "", ""),
-        (f"{what}: relative error", f"{m.headline.relative_error:.2g}", "", ""),
-    ]
+def paired(ours: Callable[[], float], theirs: Callable[[], float], rounds: int) -> tuple[float, float, float]:
+    """Medians of both and of ours / theirs over rounds of one call each, after a round that does not count."""
+    ours(), theirs()
+    pairs = [(ours(), theirs()) for _ in range(rounds)]
+    return median(a for a, _ in pairs), median(b for _, b in pairs), median(a / b for a, b in pairs)
 
 
-def matmul(folder: Path, repeats: int) -> list[Line]:
-    """A square fp32 matmul beside ONNX Runtime, and beside the same number of PE matmuls on tiles that never move."""
-    path = folder / "matmul.onnx"
-    _write_matmul(path)
-    m = measure.side_by_side("matmul", path, "trn1.2xlarge", repeats, auto_cast="none")
-    bare = _bare_matmul_seconds(repeats) * (MATMUL // 128) ** 2 * (MATMUL // 512)
-    ours = f"{m.host_seconds:.2f} s"
-    what = f"matmul {MATMUL} fp32 trn1"
-    return [
-        (f"{what}: values and time", ours, f"{m.onnxruntime_seconds:.2f} s", f"{m.ratio:.2f}"),
-        (f"{what}: against the bare PE kernel", ours, f"{bare:.2f} s", f"{m.host_seconds / bare:.2f}"),
-    ]
+def timed(function: Callable[[], object]) -> float:
+    """Wall seconds of one call."""
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
 
 
-def _write_matmul(path: Path) -> None:
-    weight = np.random.default_rng(0).standard_normal((MATMUL, MATMUL), dtype=np.float32)
-    x, y = (onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [MATMUL, MATMUL]) for n in "xy")
-    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
-    graph = onnx.helper.make_graph([node], "matmul", [x], [y], [onnx.numpy_helper.from_array(weight, "w")])
-    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+class Bench:
+    """The lines of the table; programs are compiled once into `folder`."""
+
+    def __init__(self, folder: Path, rounds: int) -> None:
+        self._folder = folder
+        self._rounds = rounds
+        self._programs: dict[str, neuronsim.Neff] = {}
+
+    def resnet(self) -> list[Line]:
+        """Values and time against ONNX Runtime's fp32 inference on the same inputs."""
+        lines = []
+        for target, cast in measure.CASTS.items():
+            neff = self._resnet(target)
+            inputs = neff.run(threads=1).inputs
+            reference = measure.session(self._resnet_model())
+            names = [o.name for o in reference.get_outputs()]
+            host, theirs, ratio = paired(
+                lambda neff=neff, inputs=inputs: _wall(neff, inputs),
+                lambda reference=reference, names=names, inputs=inputs: timed(lambda: reference.run(names, inputs)),
+                max(self._rounds, 7),
+            )
+            what = f"ResNet-50 b1 {target} {'fp32' if cast == 'none' else 'bf16'}, values and time; ONNX Runtime fp32"
+            lines.append((what, f"{host * 1e3:.0f} ms", f"{theirs * 1e3:.0f} ms", f"{ratio:.2f}", "<= 3"))
+        return lines
+
+    def matmul(self) -> list[Line]:
+        """Multiply-add rate of a square bf16 product, of which every byte moves, against tiles that stay in cache."""
+        neff = self._matmul()
+        inputs = neff.run(threads=1).inputs
+        flops = 2.0 * MATMUL**3
+        ours, bare, ratio = paired(lambda: flops / _wall(neff, inputs), _bare_rate, MATMUL_ROUNDS)
+        what = f"matmul {MATMUL} bf16 trn1, values and time; bare {cpu_level()} tile kernel"
+        rates = f"{ours / 1e9:.0f} GFLOP/s", f"{bare / 1e9:.0f} GFLOP/s"
+        return [(what, *rates, f"{ratio:.2f}", ">= 0.6")]
+
+    def time_only(self) -> list[Line]:
+        """Engine instructions, nops not counted, per second of `mode="timing"`."""
+        lines = []
+        for what, neff in (("ResNet-50 b1 trn1", self._resnet("trn1.2xlarge")), ("matmul 4096 trn1", self._matmul())):
+            seconds = median(neff.run(mode="timing").last.wall_seconds for _ in range(TIMING_ROUNDS))
+            count = sum(int((s["opcode"] != NOP).sum()) for g in neff.program.stages for s in g.streams.values())
+            lines += [
+                (f"{what}, time only: {count} instructions", f"{seconds * 1e3:.2f} ms", "", "", "< 20 ms"),
+                (f"{what}, time only: instructions per second", f"{count / seconds / 1e6:.1f} M", "", "", ">= 5 M"),
+            ]
+        return lines
+
+    def compile(self) -> list[Line]:
+        """Wall time of the command, interpreter and imports included."""
+        bert = models.bert(self._folder, 1)
+        return [
+            ("compile ResNet-50 b1 trn1", f"{self._command(self._resnet_model()):.1f} s", "", "", "< 5 s"),
+            ("compile BERT-base encoder b1 trn1", f"{self._command(bert):.1f} s", "", "", "< 10 s"),
+            (
+                "compile ResNet-50 b8 trn1",
+                f"{self._command(models.resnet50(self._folder, 8)):.1f} s",
+                "",
+                "",
+                "",
+            ),
+        ]
+
+    def threads(self) -> list[Line]:
+        """Two host threads against one; needs two idle cores."""
+        neff = self._resnet("trn1.2xlarge")
+        inputs = neff.run(threads=1).inputs
+        other = neuronsim.load(neff.path) if neff.path else neff  # its own plan: neither side pays for making it anew
+        one, two, ratio = paired(
+            lambda: _wall(neff, inputs), lambda: _wall(other, inputs, threads=2), max(self._rounds, 7)
+        )
+        what = "ResNet-50 b1 trn1 fp32, one thread; two threads"
+        return [(what, f"{one * 1e3:.0f} ms", f"{two * 1e3:.0f} ms", f"{ratio:.2f}", ">= 1.6")]
+
+    def memory(self) -> list[Line]:
+        """Peak resident memory of processes that load and run once."""
+        lines = []
+        for what, neff in (("ResNet-50 b1 trn1", self._resnet("trn1.2xlarge")), ("matmul 4096 trn1", self._matmul())):
+            command = [sys.executable, "-c", MEMORY_CODE, str(neff.path)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            lines.append((f"{what}, peak memory of load and run", f"{int(done.stdout) / 1e6:.0f} MB", "", "", ""))
+        return lines
+
+    def _command(self, model: Path) -> float:
+        command = [sys.executable, "-m", "neuronsim", "compile", str(model), "-o", str(self._folder / "command.neff")]
+        command += ["--target", "trn1.2xlarge", "--auto-cast", "none"]
+        return median(timed(lambda: subprocess.run(command, capture_output=True, check=True)) for _ in range(3))
+
+    def _resnet_model(self) -> Path:
+        return measure.write_light("resnet50", self._folder)
+
+    def _resnet(self, target: str) -> neuronsim.Neff:
+        return self._program(self._resnet_model(), target, auto_cast=measure.CASTS[target])
+
+    def _matmul(self) -> neuronsim.Neff:
+        return self._program(models.matmul(self._folder, MATMUL), "trn1.2xlarge")
+
+    def _program(self, model: Path, target: str, **options: str) -> neuronsim.Neff:
+        path = model.with_suffix(f".{target}.neff")
+        if str(path) not in self._programs:
+            self._programs[str(path)] = neuronsim.compile(model, path, target, **options)
+        return self._programs[str(path)]
 
 
-def _bare_matmul_seconds(repeats: int) -> float:
-    """Host seconds of one [128, 128] x [128, 512] fp32 matmul: the slope between two programs of such matmuls only."""
-    low, high = 16, 272
-    return (_matmuls_only(high, repeats) - _matmuls_only(low, repeats)) / (high - low)
+def _wall(neff: neuronsim.Neff, inputs: dict[str, np.ndarray], threads: int = 1) -> float:
+    """`host_wall_seconds` of one run."""
+    return neff.run(inputs, threads=threads).last.wall_seconds
 
 
-def _matmuls_only(count: int, repeats: int) -> float:
-    p = TileProgram("trn1.2xlarge")
-    x, w, y = p.input("x", (128, 512), "fp32"), p.input("w", (128, 128), "fp32"), p.output("y", (128, 512), "fp32")
-    moving, stationary, result = p.sbuf((128, 512), "fp32"), p.sbuf((128, 128), "fp32"), p.sbuf((128, 512), "fp32")
-    accumulator = p.psum((128, 512))
-    p.dma(moving, x)
-    p.dma(stationary, w)
-    p.load_stationary(stationary)
-    for k in range(count):
-        p.matmul(accumulator, moving, start=k == 0, stop=k == count - 1)
-    p.tensor_copy(result, accumulator)
-    p.dma(y, result)
-    infos = [TensorInfo(v.tensor.name, v.shape, "float32") for v in (x, w, y)]
-    node = Node("stage0", "neuron_core", ("x", "w"), ("y",), 0)
-    neff = Neff(Program("bare", "trn1.2xlarge", "v2", infos[:2], infos[2:], [node], [build(p)]))
-    return median(neff.run(threads=1).last.wall_seconds for _ in range(max(repeats, 3)))
+def _bare_rate() -> float:
+    """Flops per second of the tile kernel on operands that stay in the first-level cache."""
+    started = time.perf_counter()
+    flops, _sum = bare_tile_flops(BARE_K, BARE_REPEATS)
+    return float(flops) / (time.perf_counter() - started)
 
 
-def time_only(folder: Path, repeats: int) -> list[Line]:
-    neff = _resnet_neff(folder)
-    runs = [neff.run(mode="timing") for _ in range(repeats)]
-    rates = [r.last.instructions / r.last.wall_seconds for r in runs]
-    return [("ResNet-50 trn1: time only", f"{median(rates) / 1e6:.2f} M instr/s", "", "")]
-
-
-def threads(folder: Path, repeats: int) -> list[Line]:
-    neff = _resnet_neff(folder)
-    one, two = (median(neff.run(threads=n).last.wall_seconds for _ in range(repeats)) for n in (1, 2))
-    return [("ResNet-50 trn1: 2 threads against 1", f"{two:.3f} s", f"{one:.3f} s", f"{two / one:.2f}")]
-
-
-def memory(folder: Path, repeats: int) -> list[Line]:
-    _resnet_neff(folder)
-    command = [sys.executable, "-c", MEMORY_CODE, str(folder / "bench.neff")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [("ResNet-50 trn1: peak memory of load and run", f"{int(done.stdout) / 1e6:.0f} MB", "", "")]
-
-
-SECTIONS: dict[str, Callable[[Path, int], list[Line]]] = {
-    "resnet-trn1": lambda folder, n: resnet(folder, n, "trn1.2xlarge", "none"),
-    "resnet-inf1": lambda folder, n: resnet(folder, n, "inf1.xlarge", "matmult"),
-    "matmul": matmul,
-    "time-only": time_only,
-    "threads": threads,
-    "memory": memory,
-}
+SECTIONS = ("resnet", "matmul", "time_only", "compile", "threads", "memory")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", choices=SECTIONS, help="one section; repeatable")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=9, help="of the paired lines; default 9")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    table = Table("neuronsim beside ONNX Runtime", ["what", ">neuronsim", ">reference", ">ratio"])
+    table = Table("Speed on this host, medians", COLUMNS)
     with tempfile.TemporaryDirectory(prefix="neuronsim-bench-") as folder:
+        bench = Bench(Path(folder), args.rounds)
         for name in args.only or SECTIONS:
-            table.rows += SECTIONS[name](Path(folder), args.repeats)
+            table.rows += getattr(bench, name)()
     if args.json:
-        print(
-            json.dumps(
-                [dict(zip(("what", "neuronsim", "reference", "ratio"), row, strict=True)) for row in table.rows],
-                indent=1,
-            )
-        )
+        names = [c.lstrip(">") for c in COLUMNS]
+        print(json.dumps([dict(zip(names, row, strict=True)) for row in table.rows], indent=1))
     else:
         show([table], sys.stdout)
     return 0
-
-
-def _resnet_neff(folder: Path) -> neuronsim.Neff:
-    path = folder / "bench.neff"
-    if path.exists():
-        return neuronsim.load(path)
-    return neuronsim.compile(measure.write_light("resnet50", folder), path, "trn1.2xlarge", auto_cast="none")
 
 
 if __name__ == "__main__":
