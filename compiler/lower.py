@@ -87,6 +87,9 @@ def _lower_chunk(ctx: Context, chunk: Chunk) -> None:
             LOWERINGS[node.op](ctx, node)
     for name in chunk.streamed:
         _stream(ctx, name)
+    for name in chunk.fresh:
+        if name in ctx.dram:
+            ctx.tensors.pop(name, None)  # a window loaded for this visit only
     for name in chunk.finished:
         ctx.tensors[name] = ctx.whole.pop(name)
     for name in chunk.dead:
