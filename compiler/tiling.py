@@ -267,7 +267,7 @@ class Tiler:
         return [Chunk(nodes, windows, boxes, fresh=self._fresh(nodes, made - set(boxes)), counts=counts)]
 
     def _fresh(self, nodes: list[Node], made: set[str]) -> list[str]:
-        roots = sorted({p.root for n, p in self.places.items() if n in made and p.root in made})
+        roots = sorted({p.root for n, p in self.places.items() if n in made})
         inputs = [n for n in self._inputs(nodes, {n.output for n in nodes}) if self._in_dram(n)]
         return [*sorted(made), *roots, *inputs]
 
