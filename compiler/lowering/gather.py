@@ -9,10 +9,10 @@ from compiler.errors import UnsupportedOp
 from compiler.ir import Node
 from compiler.layout import runs_of
 from compiler.lowering.context import Context, default_positions
-from compiler.lowering.dram import dram_value
+from compiler.lowering.dram import dram_value, dram_view
 from compiler.lowering.move import psum_view
+from compiler.lowering.select import gather_dram, pick, pick_dram
 from compiler.lowering.stationary import Block, Stationary
-from compiler.lowering.views import _pick, gather_dram
 from isa.word import PARTITIONS
 
 
@@ -32,16 +32,17 @@ def lower_gather(ctx: Context, node: Node) -> None:
 def _constant(ctx: Context, node: Node, data: str, axis: int, index: np.ndarray) -> None:
     shape = ctx.shape(data)
     index = np.where(index < 0, index + shape[axis], index)
-    if index.ndim == 0 and (data in ctx.tensors or ctx.graph.const(data) is None):
+    if index.ndim == 0 and ctx.graph.const(data) is None:
         ctx.tensors[node.output] = ctx.tensor(data).index_axis(axis, int(index))
         return
-    if index.ndim == 1 and (data in ctx.tensors or ctx.graph.const(data) is None):
-        picks = [np.arange(n) for n in shape]
-        picks[axis] = index.astype(np.int64)
-        ctx.tensors[node.output] = _pick(ctx, node.output, ctx.tensor(data), picks)
+    picks = [np.arange(n) for n in shape]
+    picks[axis] = index.reshape(-1).astype(np.int64)
+    if data in ctx.tensors:
+        ctx.tensors[node.output] = pick(ctx, node.output, ctx.tensors[data], picks)
         return
-    flat = np.arange(prod(shape)).reshape(shape).take(index, axis=axis)
-    ctx.tensors[node.output] = gather_dram(ctx, node.output, dram_value(ctx, data), flat)
+    final = pick_dram(ctx, node.output, dram_view(ctx, data), picks).reshape(ctx.shape(node.output))
+    assert final is not None  # plain axes regroup freely
+    ctx.tensors[node.output] = final
 
 
 def _rows(ctx: Context, node: Node, data: str, index: str) -> None:

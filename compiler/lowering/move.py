@@ -125,6 +125,7 @@ def cast(
     ctx: Context, src: Tensor, dtype: str, *, pads: Mapping[int, tuple[int, int]] | None = None, fill: float = 0.0
 ) -> Tensor:
     """A copy of `src` in another type (and perhaps with pads)."""
+    src = addressable(ctx, src)
     out = like(ctx, src, dtype, "cast", pads=pads, fill=fill)
     copy(ctx, out, src)
     return out

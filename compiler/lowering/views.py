@@ -1,7 +1,6 @@
 """Operators that only rename, select or join elements: free as changes of layout where possible, else one copy."""
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,10 +10,10 @@ from compiler.errors import UnsupportedOp
 from compiler.ir import Node
 from compiler.layout import P, Tensor
 from compiler.lowering.context import Context, window
-from compiler.lowering.dma import dma_tensor
-from compiler.lowering.dram import dram_value, natural_axes
+from compiler.lowering.dram import dram_value
 from compiler.lowering.move import copy
 from compiler.lowering.operand import reference, result
+from compiler.lowering.select import cut_axis, pick
 from compiler.lowering.transpose import relayout
 from isa.word import PARTITIONS
 
@@ -53,93 +52,7 @@ def lower_slice(ctx: Context, node: Node) -> None:
         picks[a % rank] = np.arange(x.shape[a % rank])[
             slice(lo, hi if not (st < 0 and hi < -x.shape[a % rank]) else None, st)
         ]
-    ctx.tensors[node.output] = _pick(ctx, node.output, x, picks)
-
-
-def _pick(ctx: Context, name: str, x: Tensor, picks: Sequence[np.ndarray]) -> Tensor:
-    """Affine selections per axis as a view; the rest through DRAM."""
-    out: Tensor | None = x
-    for axis, index in enumerate(picks):
-        if out is None or (len(index) == x.shape[axis] and (np.diff(index) == 1).all()):
-            continue
-        step = int(index[1] - index[0]) if len(index) > 1 else 1
-        if step < 1 or (len(index) > 2 and (np.diff(index) != step).any()):
-            out = None
-        else:
-            out = out.slice_axis(axis, int(index[0]), int(index[-1]) + 1, step)
-    if out is not None and out.shape == ctx.shape(name):
-        return out
-    return _pick_dram(ctx, name, x, picks)
-
-
-def _pick_dram(ctx: Context, name: str, x: Tensor, picks: Sequence[np.ndarray]) -> Tensor:
-    """out[i, j, ...] = x[picks[0][i], picks[1][j], ...] from a row-major copy in DRAM, by evenly spaced pieces."""
-    scratch = ctx.scratch(f"{name}.rows", x.shape, x.dtype)
-    dma_tensor(ctx, x, scratch, store=True, purpose="relayout")
-    out = ctx.alloc([len(p) for p in picks], natural_axes(ctx, name), x.dtype, name=name)
-    for pieces in itertools.product(*(_pieces(p) for p in picks)):
-        cut, far = out, 0
-        for axis, (at, first, _, count) in enumerate(pieces):
-            part = cut.slice_axis(axis, at, at + count)
-            assert part is not None  # an axis of a new tensor is one atom
-            cut = part
-            far += first * scratch.steps[axis]
-        steps = [step * s for (_, _, step, _), s in zip(pieces, scratch.steps, strict=True)]
-        dma_tensor(ctx, cut, scratch.ap(far, steps, [c for *_, c in pieces]), store=False, purpose="load")
-    return out
-
-
-def _pieces(index: np.ndarray) -> list[tuple[int, int, int, int]]:
-    """(position, first index, step, count) of the longest evenly spaced stretches of an index list."""
-    out, at = [], 0
-    while at < len(index):
-        step = int(index[at + 1] - index[at]) if at + 1 < len(index) else 1
-        end = at + 1
-        while end < len(index) and index[end] - index[end - 1] == step:
-            end += 1
-        out.append((at, int(index[at]), step, end - at))
-        at = end
-    return out
-
-
-def gather_dram(ctx: Context, name: str, source: object, flat: np.ndarray) -> Tensor:
-    """Load positions `flat` (element numbers into a row-major DRAM tensor) into the natural layout of `name`."""
-    box = ctx.windows.get(name, {})
-    assert not box
-    out = ctx.alloc(flat.shape, natural_axes(ctx, name), ctx.storage(name), pads=ctx.pads.get(name), name=name)
-    _gather_box(ctx, out, source, flat)
-    return out
-
-
-def _gather_box(ctx: Context, out: Tensor, source: object, flat: np.ndarray) -> None:
-    steps = affine_steps(flat)
-    if steps is not None:
-        size = out.itemsize
-        view = source.ap(int(flat.reshape(-1)[0]) * size, [s * size for s in steps], list(flat.shape) or [1])  # type: ignore[attr-defined]
-        if not flat.shape:
-            view = view.reshape(())
-        dma_tensor(ctx, out, view, store=False, purpose="load")
-        return
-    axis = next(a for a in range(flat.ndim) if flat.shape[a] > 1)
-    index = flat.take(0, axis=axis)
-    del index
-    for k in range(flat.shape[axis]):
-        cut = out.slice_axis(axis, k, k + 1)
-        assert cut is not None
-        _gather_box(ctx, cut, source, flat.take([k], axis=axis))
-
-
-def affine_steps(flat: np.ndarray) -> list[int] | None:
-    """Element steps per axis when flat[i, j, ...] = base + i * s0 + j * s1 + ..., else None."""
-    base = int(flat.reshape(-1)[0])
-    steps = []
-    predicted = np.full(flat.shape, base, dtype=np.int64)
-    for axis, n in enumerate(flat.shape):
-        first = np.moveaxis(flat, axis, 0).reshape(n, -1)[:, 0]
-        step = int(first[1] - first[0]) if n > 1 else 0
-        steps.append(step)
-        predicted = predicted + (np.arange(n) * step).reshape([-1 if a == axis else 1 for a in range(flat.ndim)])
-    return steps if np.array_equal(predicted, flat) else None
+    ctx.tensors[node.output] = pick(ctx, node.output, x, picks)
 
 
 def lower_expand(ctx: Context, node: Node) -> None:
@@ -250,7 +163,7 @@ def lower_pad(ctx: Context, node: Node) -> None:
     grow = [(max(0, b), max(0, a)) for b, a in zip(before, after, strict=True)]
     if mode != "constant":
         picks = [np.pad(np.asarray(k), g, mode=mode) for k, g in zip(keep, grow, strict=True)]
-        ctx.tensors[name] = _pick(ctx, name, x, picks)
+        ctx.tensors[name] = pick(ctx, name, x, picks)
         return
     value = ctx.graph.const(node.input(2))
     out = result(ctx, name, reference(ctx, [], ctx.shape(name), name))
@@ -279,23 +192,3 @@ def constant_list(ctx: Context, node: Node, index: int) -> list[int]:
     if array is None:
         raise UnsupportedOp(f"{node.op} with operand {index} computed at run time has no lowering", where=node.name)
     return [int(v) for v in array.reshape(-1)]
-
-
-def cut_axis(ctx: Context, t: Tensor, axis: int, start: int, stop: int) -> Tensor:
-    """Indices start .. stop-1 of an axis: a view, of a plain copy where the axis is several atoms that forbid it."""
-    if (start, stop) == (0, t.shape[axis]):
-        return t
-    cut = t.slice_axis(axis, start, stop)
-    if cut is None:
-        cut = plain(ctx, t).slice_axis(axis, start, stop)
-    assert cut is not None  # a plain axis is one atom
-    return cut
-
-
-def plain(ctx: Context, t: Tensor) -> Tensor:
-    """A copy in which every axis is one atom, channels or tokens on partitions."""
-    axis = 1 if len(t.shape) >= 4 else 0
-    wide = [a for a in range(len(t.shape)) if t.shape[a] > 1]
-    out = ctx.alloc(t.shape, (axis,) if axis in wide else tuple(wide[:1]), t.dtype, name="plain")
-    copy(ctx, out, t)
-    return out
