@@ -24,4 +24,7 @@ def test_demo_compiles_runs_and_agrees_with_onnx_runtime() -> None:
     assert document["comparison"]["relative_error"] < 0.05
     assert document["report"]["operators"]["on_cpu"] == 0
     # ResNet-50 at 224 x 224: 4.1e9 multiply-accumulates (He et al. 2015, arXiv:1512.03385, table 1: 3.8e9 without v1.5)
-    assert 7.5e9 < document["stats"]["model_flops"] <= document["stats"]["hardware_flops"] < 9.5e9
+    # model work counts every kernel tap; those that only meet padding are not executed in the packed first layer
+    model, hardware = document["stats"]["model_flops"], document["stats"]["hardware_flops"]
+    assert 7.5e9 < model < 9.5e9
+    assert 0.99 * model < hardware < 9.5e9
