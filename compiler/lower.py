@@ -81,6 +81,10 @@ def _lower_chunk(ctx: Context, chunk: Chunk) -> None:
             ctx.windows = {name: box}
             ctx.whole[name] = ctx.output(name, (1,))
     ctx.windows, ctx.chunk = chunk.windows, chunk.number
+    made = {name for node in chunk.nodes for name in node.outputs}
+    for name in dict.fromkeys(n for node in chunk.nodes for n in node.inputs):
+        if name in ctx.whole and name not in made:  # earlier visits assembled more of it than the last one wrote
+            ctx.tensors[name] = ctx.whole[name]
     for node in chunk.nodes:
         work = macs(ctx.graph, node) if chunk.counts else 0
         with ctx.program.layer(node.output, op_type=node_label(node), source=",".join(node.sources), macs=work):
