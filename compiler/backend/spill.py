@@ -15,6 +15,7 @@ import numpy as np
 
 from compiler.backend.dependencies import Access
 from compiler.backend.schedule import footprint, live_bytes, lives
+from compiler.backend.written import covered, fill
 from isa.lang import AUTO, Copy, DramTensor, DramView, Instr, Tile, View, dma
 from isa.program import SCRATCH, DebugEntry
 from isa.spec import SPEC
@@ -99,11 +100,14 @@ class Spiller:
         now: dict[int, Tile] = {}  # original tile -> the tile that holds it
         saved: dict[int, tuple[DramView, int]] = {}  # original tile -> (where its bytes are, up to which position)
         own: dict[int, DramView] = {}  # original tile -> its scratch
+        fills: dict[int, list[Instr]] = {}
         for gap in sorted(gaps, key=lambda g: (g.tile, g.last)):
             tile = self.tiles[gap.tile]
             held = now.get(gap.tile, tile)
             source = self._unchanged(tile, gap, saved.get(gap.tile))
             if source is None:
+                if gap.tile not in own:
+                    self._complete(tile, gap, fills)
                 source = own[gap.tile] = own.get(gap.tile) or self._scratch(tile)
                 stores.setdefault(gap.last, []).append(self._copy(source, whole(held), self._row(gap.last, "spill")))
             saved[gap.tile] = source, gap.last
@@ -111,12 +115,24 @@ class Spiller:
             self.tiles.append(fresh)
             copy = self._copy(whole(fresh), source, self._row(gap.next, "reload"))
             reloads.setdefault(gap.next, []).append((tile, fresh, copy))
-        self._rewrite(stores, reloads)
+        self._rewrite(fills, stores, reloads)
 
-    def _rewrite(self, stores: dict[int, list[Instr]], reloads: dict[int, list[tuple[Tile, Tile, Instr]]]) -> None:
+    def _complete(self, tile: Tile, gap: Gap, fills: dict[int, list[Instr]]) -> None:
+        """Have a tile filled before its first write when the writes up to the gap leave some of it out."""
+        writers = [at for at in self._writers.get(tile, ()) if at <= gap.last]
+        if writers and not covered(tile, [self.instrs[at] for at in writers]):
+            fills.setdefault(writers[0], []).extend(fill(tile, self._row(writers[0], "spill")))
+
+    def _rewrite(
+        self,
+        fills: dict[int, list[Instr]],
+        stores: dict[int, list[Instr]],
+        reloads: dict[int, list[tuple[Tile, Tile, Instr]]],
+    ) -> None:
         out: list[Instr] = []
         now: dict[Tile, Tile] = {}
         for at, instr in enumerate(self.instrs):
+            out += fills.get(at, ())
             for tile, fresh, copy in reloads.get(at, ()):
                 out.append(copy)
                 now[tile] = fresh
