@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from compiler.errors import UnsupportedOp
+from compiler.errors import AllocationError, UnsupportedOp
 from compiler.ir import Graph, Node
 from compiler.lowering import LOWERINGS
 from compiler.lowering.context import Context, itemsize, node_label
@@ -17,7 +17,7 @@ from compiler.lowering.homes import Homes, plan_homes
 from compiler.options import CompileOptions
 from compiler.precision import STORAGE, Precision
 from compiler.tiling import Chunk, Tiler
-from compiler.windows import WINDOWED
+from compiler.windows import WINDOWED, is_empty
 from isa import lang
 from isa.errors import ErrorList
 from isa.target import Target
@@ -86,11 +86,14 @@ def _lower_chunk(ctx: Context, chunk: Chunk) -> None:
         if name in ctx.whole and name not in made:  # earlier visits assembled more of it than the last one wrote
             ctx.tensors[name] = ctx.whole[name]
     for node in chunk.nodes:
+        if is_empty(chunk.windows.get(node.output, {})):
+            continue
         work = macs(ctx.graph, node) if chunk.counts else 0
         with ctx.program.layer(node.output, op_type=node_label(node), source=",".join(node.sources), macs=work):
-            LOWERINGS[node.op](ctx, node)
+            _lower_node(ctx, node)
     for name in chunk.streamed:
-        _stream(ctx, name)
+        if not is_empty(chunk.windows.get(name, {})):
+            _stream(ctx, name)
     for name in chunk.fresh:
         if name in ctx.dram:
             ctx.tensors.pop(name, None)  # a window loaded for this visit only
@@ -98,6 +101,16 @@ def _lower_chunk(ctx: Context, chunk: Chunk) -> None:
         ctx.tensors[name] = ctx.whole.pop(name)
     for name in chunk.dead:
         ctx.tensors.pop(name, None)
+
+
+def _lower_node(ctx: Context, node: Node) -> None:
+    """Emit one node. Raises: UnsupportedOp; AllocationError when one of its tensors alone exceeds a partition."""
+    try:
+        LOWERINGS[node.op](ctx, node)
+    except lang.LangError as error:
+        if error.code != "LANG_MEMORY" or not isinstance(error.actual, int) or not isinstance(error.limit, int):
+            raise
+        raise AllocationError("sbuf", error.actual, error.limit, node.output) from error
 
 
 def _stream(ctx: Context, name: str) -> None:

@@ -36,6 +36,8 @@ def _spreads(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
 def needs(graph: Graph, node: Node, name: str, box: Box) -> Box:
     """The window of operand `name` that the window `box` of the node's result depends on."""
     shape = graph.shape(name)
+    if is_empty(box):
+        return dict.fromkeys(box, (0, 0))
     if node.op not in WINDOWED or name != node.inputs[0]:
         return {axis: (0, 1) if shape[axis] == 1 else span for axis, span in box.items()}
     lo, last = _reach(node, box[ROWS])
@@ -55,10 +57,17 @@ def _reach(node: Node, rows: tuple[int, int]) -> tuple[int, int]:
     return rows[0] * stride - pad, (rows[1] - 1) * stride + span - pad
 
 
+def is_empty(box: Box) -> bool:
+    """Whether a box holds nothing (a result of few rows gets none in some of many parts)."""
+    return any(hi <= lo for lo, hi in box.values())
+
+
 def hull(a: Box | None, b: Box) -> Box:
     """The smallest box that holds both."""
-    if a is None:
+    if a is None or is_empty(a):
         return b
+    if is_empty(b):
+        return a
     return {axis: (min(a[axis][0], b[axis][0]), max(a[axis][1], b[axis][1])) for axis in a}
 
 
