@@ -43,7 +43,7 @@ def test_family_on_v1(family: str) -> None:
             raise
 
 
-# operators that the passes replace on the way, or that no family draws: lowered from a graph that has been imported only
+# operators that the passes replace on the way, or that no family draws: lowered from a graph that was only imported
 NAMED = {
     "Affine": [node("Mul", ["x", "s"], ["m"]), node("Add", ["m", "b"], ["y"])],
     "Silu": [node("Sigmoid", ["x"], ["m"]), node("Mul", ["x", "m"], ["y"])],

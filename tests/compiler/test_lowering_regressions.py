@@ -40,7 +40,8 @@ def test_constants_of_windows(tmp_path: Path) -> None:
 def test_contraction_of_size_one_at_an_odd_partition() -> None:
     """One token, one head: the batch is on partitions 0 and 1, and no access may start at 1."""
     nodes = [node("MatMul", ["x", "w"], ["a"]), node("Reshape", ["a", "s"], ["b"]),
-             node("Transpose", ["b"], ["c"], perm=[0, 2, 1, 3]), node("Transpose", ["c"], ["d"], perm=[0, 1, 3, 2]), node("MatMul", ["d", "c"], ["y"])]
+             node("Transpose", ["b"], ["c"], perm=[0, 2, 1, 3]), node("Transpose", ["c"], ["d"], perm=[0, 1, 3, 2]),
+             node("MatMul", ["d", "c"], ["y"])]
     weights = {"w": floats(RNG, 33, 33), "s": np.array([2, 1, 1, 33])}
     compare(make(nodes, {"x": [2, 1, 33]}, ["y"], weights))
 
