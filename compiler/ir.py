@@ -42,12 +42,15 @@ class Value:
         shape: static sizes, () for a scalar.
         dtype: numpy (or ml_dtypes) spelling: "float32", "int64", "bool", "bfloat16", "int8" ...
         const: the array when known at compile time, else None. Treat it as read-only; it may be a view of the file.
+        host: serialised `onnx.TypeProto` of a value that only the host can hold (unknown sizes, a sequence, strings),
+            else b"". Its `shape` is then () and its `dtype` "" where unknown; no operator on the device may touch it.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     const: np.ndarray | None = None
+    host: bytes = b""
 
     @property
     def size(self) -> int:
@@ -72,6 +75,10 @@ class Node:
         attrs: ints, floats, strings, lists of these, arrays; `attrs["epilogue"]` as in the contract.
         sources: names of the source model's nodes this one stands for, in model order.
         domain: "" for ONNX's own operators.
+        host: why only the host can run it ("control flow", ...), "" where the device might.
+        proto: serialised `onnx.NodeProto` of a node that `attrs` cannot express (subgraphs, unknown operators), or b"".
+            `inputs` then lists what the proto reads, followed by what its subgraphs read of the outer graph.
+        version: version of its domain at which it means what it says, 0 for the graph's own (`Graph.opsets`).
     """
 
     op: str
@@ -81,6 +88,9 @@ class Node:
     attrs: dict[str, Any] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
     domain: str = ""
+    host: str = ""
+    proto: bytes = b""
+    version: int = 0
 
     @property
     def output(self) -> str:
@@ -353,11 +363,11 @@ class Graph:
         twin = Graph(self.name)
         twin.inputs, twin.outputs, twin.notes = list(self.inputs), list(self.outputs), list(self.notes)
         twin.opsets = dict(self.opsets)
-        twin.values = {k: Value(v.name, v.shape, v.dtype, v.const) for k, v in self.values.items()}
+        twin.values = {k: Value(v.name, v.shape, v.dtype, v.const, v.host) for k, v in self.values.items()}
         for n in self.nodes:
             node = Node(n.op, n.name, list(n.inputs), list(n.outputs),
                         {k: list(v) if isinstance(v, list) else v for k, v in n.attrs.items()},
-                        list(n.sources), n.domain)
+                        list(n.sources), n.domain, n.host, n.proto, n.version)
             twin._register(node)
             twin.nodes.append(node)
         return twin

@@ -6,11 +6,14 @@ pipeline's error, which knows the target).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isa.errors import ErrorList, NeuronError
+
+if TYPE_CHECKING:
+    from compiler.ir import Node
 
 AUTO_CAST: tuple[str, ...] = ("none", "matmult", "all")
 AUTO_CAST_TYPES: tuple[str, ...] = ("bf16", "fp16", "tf32", "fp8_e4m3")
@@ -41,6 +44,12 @@ class CompileOptions:
         fusion: fold and fuse operators into epilogues.
         double_buffer: load the next tile while the present one is in use.
         packing: fill the PE's rows where a layer has few channels.
+        cpu_ops: operator types, or names of nodes, that stay on the CPU.
+        device_ops: operator types, or names of nodes, that go to the device even where transfers make it slower.
+        minimum_segment_size: device segments of fewer operators join the CPU.
+        fallback: False makes every operator that the device cannot run an error.
+        transfer_cost: False keeps on the device what would be faster left with its neighbours on the CPU.
+        subgraph_builder_function: whether a node may go to the device; asked once for each node of the model.
 
     Raises: ErrorList of OptionError, all wrong options at once.
     """
@@ -55,6 +64,12 @@ class CompileOptions:
     fusion: bool = True
     double_buffer: bool = True
     packing: bool = True
+    cpu_ops: tuple[str, ...] = ()
+    device_ops: tuple[str, ...] = ()
+    minimum_segment_size: int = 2
+    fallback: bool = True
+    transfer_cost: bool = True
+    subgraph_builder_function: Callable[[Node], bool] | None = None
 
     def __post_init__(self) -> None:
         errors = list(_problems(self))
@@ -64,7 +79,7 @@ class CompileOptions:
     def record(self) -> dict[str, Any]:
         """The options as JSON values, for the NEFF (what is printed does not change the program and is left out)."""
         values = asdict(self)
-        del values["print_after"]
+        del values["print_after"], values["subgraph_builder_function"]
         values["input_shapes"] = {name: list(shape) for name, shape in sorted(self.input_shapes.items())}
         return values
 
@@ -83,9 +98,10 @@ def from_keywords(options: Mapping[str, Any]) -> CompileOptions:
         values["input_shapes"] = parse_input_shapes(shapes)
     elif shapes is not None:
         values["input_shapes"] = {str(name): tuple(shape) for name, shape in shapes.items()}
-    if "print_after" in values:
-        after = values["print_after"]
-        values["print_after"] = (after,) if isinstance(after, str) else tuple(after)
+    for name in ("print_after", "cpu_ops", "device_ops"):
+        if name in values:
+            given = values[name]
+            values[name] = (given,) if isinstance(given, str) else tuple(given)
     return CompileOptions(**values)
 
 
@@ -117,6 +133,9 @@ def _problems(o: CompileOptions) -> Iterable[OptionError]:
         yield _choice("auto_cast_type", o.auto_cast_type, AUTO_CAST_TYPES)
     if o.opt_level not in OPT_LEVELS:
         yield _choice("opt_level", o.opt_level, OPT_LEVELS)
+    if o.minimum_segment_size < 1:
+        yield OptionError("a segment has at least one operator", where="minimum_segment_size", limit=">= 1",
+                          actual=o.minimum_segment_size)
     if o.batch is not None and (not isinstance(o.batch, int) or o.batch < 1):
         yield OptionError("batch has to be a positive whole number", where="batch", limit=">= 1", actual=o.batch)
     for name, shape in o.input_shapes.items():

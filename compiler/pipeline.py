@@ -17,6 +17,7 @@ GRAPH_PASSES: tuple[tuple[str, bool], ...] = (
     ("remove-identities", False),
     ("recognise-layer-norm", True),
     ("recognise-activations", True),
+    ("expand", False),
     ("canonicalise", False),
     ("fold-constants", False),
     ("remove-identities", False),

@@ -15,6 +15,9 @@ from compiler.frontends import onnx_fixups
 from compiler.ir import OPSET
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")
+#: Operators whose signature only grew while their meaning changed: version of the change. GroupNormalization scales
+#: channels instead of groups; RoiAlign shifts by half a pixel unless told otherwise.
+_REDEFINED = {"GroupNormalization": 21, "RoiAlign": 16}
 
 
 def default_version(model: onnx.ModelProto) -> int:
@@ -68,9 +71,10 @@ def changed_nodes(model: onnx.ModelProto, version: int) -> list[onnx.NodeProto]:
 
 @lru_cache(maxsize=4096)
 def same_meaning(op: str, version: int) -> bool:
-    """Whether an operator's signature (inputs, outputs, attributes, defaults) is the same at `version` and `OPSET`.
+    """Whether an operator's signature is the same at `version` and `OPSET`, but for optional parts the newer one adds.
 
-    An operator that is newer than `OPSET` has no other meaning than its own.
+    A node that uses such an added part means what the newer definition says. An operator that is newer than `OPSET` has
+    no other meaning than its own.
     """
     if not defs.has(op, version, ""):
         return False
@@ -80,11 +84,27 @@ def same_meaning(op: str, version: int) -> bool:
     stated = defs.get_schema(op, OPSET, "")
     if stated.deprecated:
         return False
-    return bool(mine.since_version == stated.since_version) or _signature(mine) == _signature(stated)
+    if mine.since_version == stated.since_version:
+        return True
+    if (version < _REDEFINED.get(op, 0)) != (OPSET < _REDEFINED.get(op, 0)):
+        return False
+    older, newer = sorted((mine, stated), key=lambda s: int(s.since_version))
+    return _extends(newer, older)
 
 
-def _signature(schema: defs.OpSchema) -> tuple[object, ...]:
-    attributes = tuple(sorted(
-        (name, a.type.value, a.required, a.default_value.SerializeToString()) for name, a in schema.attributes.items()))
-    return (attributes, schema.min_input, schema.max_input, schema.min_output, schema.max_output,
-            tuple(i.name for i in schema.inputs), tuple(o.name for o in schema.outputs))
+def _extends(newer: defs.OpSchema, older: defs.OpSchema) -> bool:
+    """Whether a newer definition only adds element types, optional attributes, optional inputs or outputs."""
+    ours, theirs = _attributes(newer), _attributes(older)
+    if any(ours.get(name) != facts for name, facts in theirs.items()):
+        return False
+    if any(newer.attributes[name].required for name in ours.keys() - theirs.keys()):
+        return False
+    ins, outs = len(older.inputs), len(older.outputs)
+    return bool(
+        newer.min_input == older.min_input and newer.min_output == older.min_output
+        and [i.name for i in newer.inputs][:ins] == [i.name for i in older.inputs]
+        and [o.name for o in newer.outputs][:outs] == [o.name for o in older.outputs])
+
+
+def _attributes(schema: defs.OpSchema) -> dict[str, tuple[object, ...]]:
+    return {n: (a.type.value, a.required, a.default_value.SerializeToString()) for n, a in schema.attributes.items()}

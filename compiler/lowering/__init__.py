@@ -1,9 +1,12 @@
-"""Operator -> lowering, one explicit alphabetical table; a lowering emits one node's instructions into the context."""
+"""Operator -> lowering, one explicit alphabetical table; a lowering emits one node's instructions into the context.
+
+Beside it, operator -> condition: what a lowering cannot do. The partitioner asks before anything is emitted.
+"""
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from compiler.ir import Node
+from compiler.ir import Graph, Node
 from compiler.lowering.context import Context
 from compiler.lowering.conv import lower_conv
 from compiler.lowering.elementwise import lower_affine, lower_binary, lower_unary, lower_where
@@ -24,6 +27,7 @@ from compiler.lowering.views import (
     lower_split,
     lower_transpose,
 )
+from isa.target import Target
 
 Lowering = Callable[[Context, Node], None]
 
@@ -101,4 +105,11 @@ LOWERINGS: dict[str, Lowering] = {
     "Unsqueeze": lower_reshape,
     "Where": lower_where,
     "Xor": lower_binary,
+}
+
+#: Reason why a node has no lowering in this form ("" when it has one), asked of the graph after `canonicalise` and
+#: `expand`, for any operator, also one that is not in `LOWERINGS`. Each function lives beside its lowering.
+Condition = Callable[[Graph, Node, Target], str]
+
+CONDITIONS: dict[str, Condition] = {
 }

@@ -1,0 +1,9 @@
+"""Expansions of normalisations and softmax's relatives."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from compiler.ir import Graph, Node
+
+RULES: dict[str, Callable[[Graph, Node], bool]] = {
+}

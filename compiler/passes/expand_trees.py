@@ -1,0 +1,9 @@
+"""Expansions of trees, support vector machines and other classical models."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from compiler.ir import Graph, Node
+
+RULES: dict[str, Callable[[Graph, Node], bool]] = {
+}
