@@ -19,9 +19,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from isa.errors import TargetError
+from isa.target_file import Parameter, parameters, read
 from isa.word import DMA_OPS, ENGINES, SBUF_PARTITION_STRIDE
 
 FOLDER = Path(__file__).parent / "targets"
@@ -33,19 +32,8 @@ DESCRIBED_LIMITS = {  # what words and descriptors can express
     "semaphores": 65536,
     "sbuf.partition_bytes": SBUF_PARTITION_STRIDE,
 }
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_RATES = ("_ghz", "bytes_per_ns", "_efficiency", "_efficiency_sbuf", ".load_speedup")
+_RATES = ("_ghz", "bytes_per_ns", "flops_per_ns", "_efficiency", "_efficiency_sbuf", ".load_speedup")
 _TIMES = ("_ns", "_cycles")
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One number of a machine: its value and either the document it comes from or why it was inferred."""
-
-    value: Any
-    source: str = ""
-    inferred: bool = False
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -211,7 +199,29 @@ class Target:
 
     @property
     def host_bytes_per_ns(self) -> float:
+        """Bandwidth of the link between host and device."""
         return float(self["host.bytes_per_ns"])
+
+    @property
+    def host_vcpus(self) -> int:
+        """Hardware threads of the instance's host; one where the target is a generation and states none."""
+        p = self.parameters.get("host.vcpus")
+        return 1 if p is None else int(p.value)
+
+    @property
+    def host_dispatch_ns(self) -> float:
+        """Time the host spends on one operator before and after its work."""
+        return float(self["host.dispatch_ns"])
+
+    @property
+    def host_bytes_per_cpu_ns(self) -> float:
+        """Memory bandwidth of one core of the host's CPU."""
+        return float(self["host.cpu_bytes_per_ns"])
+
+    @property
+    def host_flops_per_ns(self) -> float:
+        """Floating-point operations of one core of the host's CPU, sustained in products and convolutions."""
+        return float(self["host.flops_per_ns"])
 
     @property
     def link_bytes_per_ns(self) -> float | None:
@@ -303,8 +313,8 @@ def load(name_or_path: str | Path | Target) -> Target:
 @cache
 def _built_in(name: str) -> Target:
     if name in GENERATIONS:
-        data = _read(FOLDER / f"{name}.yaml")
-        return _checked(Target(name, name, _parameters(data, name), data.get("summary", "")))
+        data = read(FOLDER / f"{name}.yaml")
+        return _checked(Target(name, name, parameters(data, name), data.get("summary", "")))
     table = _instances()
     row = table["instances"].get(name)
     if row is None:
@@ -317,55 +327,25 @@ def _built_in(name: str) -> Target:
 
 @cache
 def _instances() -> dict[str, Any]:
-    return _read(FOLDER / "instances.yaml")
+    return read(FOLDER / "instances.yaml")
 
 
 def _from_file(path: Path, seen: tuple[Path, ...]) -> Target:
     resolved = path.resolve()
     if resolved in seen:
         raise TargetError("targets extend each other in a circle", where=str(path))
-    data = _read(path)
+    data = read(path)
     base_name = data.get("extends")
     if not isinstance(base_name, str):
         raise TargetError("a target file must say what it extends", where=str(path), help="extends: trn1.2xlarge")
     is_file = base_name.endswith((".yaml", ".yml"))
     base = _from_file(path.parent / base_name, (*seen, resolved)) if is_file else _built_in(base_name)
-    own = _parameters(data, str(path))
+    own = parameters(data, str(path))
     for key in own:
         if key != "usd_per_hour" and not key.startswith("tensor.cycles_per_row."):
             base[key]
     return _checked(Target(str(data.get("name", path.stem)), base.generation, {**base.parameters, **own},
                            str(data.get("summary", base.summary))))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TargetError(f"cannot read the target: {error}", where=str(path)) from error
-    if not isinstance(data, dict):
-        raise TargetError("a target file is a YAML mapping", where=str(path))
-    return data
-
-
-def _parameters(data: Mapping[str, Any], where: str) -> dict[str, Parameter]:
-    entries = data.get("parameters") or {}
-    if not isinstance(entries, dict):
-        raise TargetError("`parameters` must be a mapping", where=where)
-    return {str(k): _parameter(str(k), v, where) for k, v in entries.items()}
-
-
-def _parameter(name: str, entry: Any, where: str) -> Parameter:
-    if not isinstance(entry, dict):
-        return Parameter(entry, source=where)
-    unknown = set(entry) - {"value", "source", "inferred", "reason"}
-    if unknown or "value" not in entry:
-        raise TargetError(f"{name}: expected value with source, or inferred with reason", where=where, actual=entry)
-    inferred = bool(entry.get("inferred", False))
-    text = str(entry.get("reason" if inferred else "source", ""))
-    if not text:
-        raise TargetError(f"{name}: a value needs its source, or `inferred: true` with a reason", where=where)
-    return Parameter(entry["value"], "" if inferred else text, inferred, text if inferred else "")
 
 
 def _checked(target: Target) -> Target:

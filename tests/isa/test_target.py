@@ -157,3 +157,17 @@ def test_loading_is_fast() -> None:
     started = time.perf_counter()
     targets.load("trn1.2xlarge")
     assert time.perf_counter() - started < 0.1  # 3 ms alone; the bound leaves room for a busy host
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_machine_states_its_host(name: str) -> None:
+    target = targets.load(name)
+    assert target.host_dispatch_ns > 0
+    assert target.host_bytes_per_cpu_ns > 0
+    assert target.host_flops_per_ns > 0
+    assert target.host_vcpus == target.parameters["host.vcpus"].value if "host.vcpus" in target.parameters else 1
+
+
+def test_a_slower_host_takes_longer() -> None:
+    slow = targets.load("trn1.2xlarge").scaled(["host.dispatch_ns", "host.cpu_bytes_per_ns", "host.flops_per_ns"], 2)
+    assert (slow.host_dispatch_ns, slow.host_bytes_per_cpu_ns, slow.host_flops_per_ns) == (10000, 5, 32)
