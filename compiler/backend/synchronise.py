@@ -70,8 +70,12 @@ class _Reuse:
 
 @dataclass
 class _Life:
-    """Accesses of one tile so far: newest position on each engine, transfers, and what it inherited unused."""
+    """Accesses of one tile so far: newest position on each engine, transfers, and what it inherited unused.
 
+    `partitions`: how far these reach; what is inherited may reach further than the tile itself.
+    """
+
+    partitions: int
     engines: list[int] = field(default_factory=lambda: [-1] * _ENGINES)
     transfers: set[int] = field(default_factory=set)
     inherited: set[int] = field(default_factory=set)
@@ -140,17 +144,19 @@ class Synchroniser:
 
     def _born(self, tile: Tile) -> None:
         """First access: inherit from the tiles whose bytes this one takes."""
-        life = self.tile_life[tile] = _Life()
+        life = self.tile_life[tile] = _Life(tile.partitions)
         lo = int(self.offsets[tile.id])
         hi = lo + tile.bytes
         history = self.histories.history(tile)
         for owner in self.reuse.setdefault(tile.space, _Reuse()).claim(lo, hi, tile):
             start = int(self.offsets[owner.id]) - lo
             a, b = max(0, start), min(tile.bytes, start + owner.bytes)
-            box = Region(tile, 0, owner.partitions, a, b, True, (), (), b - a, 1)
-            positions = self.tile_life[owner].positions()
+            before = self.tile_life[owner]
+            box = Region(tile, 0, before.partitions, a, b, True, (), (), b - a, 1)
+            positions = before.positions()
             history.writes += [(p, box) for p in sorted(positions)]
             life.inherited |= positions
+            life.partitions = max(life.partitions, before.partitions)
 
     # ---- vector clocks
     def _waits(self, at: int, engine: int, transfer: bool, needs: set[int]) -> list[Wait]:
