@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -85,11 +86,47 @@ class Stage:
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A model input or output as the user sees it: name, shape and dtype name (numpy spelling, e.g. "int64")."""
+    """A model input or output as the user sees it.
+
+    Attributes:
+        name: key in the inputs and outputs of a run.
+        shape: sizes, -1 where a size is known only at run time; () for what is no tensor.
+        dtype: numpy (or ml_dtypes) spelling, "string" for strings; for what is no tensor ONNX's type, for instance
+            "seq(tensor(float))", "optional(tensor(int64))", "seq(map(int64,tensor(float)))".
+        ranked: False when even the number of dimensions is known only at run time; `shape` is then ().
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    ranked: bool = True
+
+    @property
+    def is_tensor(self) -> bool:
+        """Whether it is one tensor, of numbers or of strings."""
+        return "(" not in self.dtype
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether it may be absent (None)."""
+        return self.dtype.startswith("optional(")
+
+    @property
+    def is_static(self) -> bool:
+        """Whether it is a tensor of numbers whose sizes are all known: only such tensors reach the device."""
+        return self.is_tensor and self.dtype != STRING and self.ranked and min(self.shape, default=0) >= 0
+
+
+STRING = "string"
+_ELEMENT = r"tensor\([a-z0-9_]+\)"
+_CONTAINER = re.compile(rf"optional\((?:{_ELEMENT}|seq\({_ELEMENT}\))\)"
+                        rf"|seq\((?:{_ELEMENT}|map\([a-z0-9]+,{_ELEMENT}\))\)|map\([a-z0-9]+,{_ELEMENT}\)")
+_TENSOR = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def is_type(text: str) -> bool:
+    """Whether `text` is written like a `TensorInfo.dtype`: a name, or an ONNX sequence, optional or map type."""
+    return bool((_CONTAINER if "(" in text else _TENSOR).fullmatch(text))
 
 
 @dataclass(frozen=True)

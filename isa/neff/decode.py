@@ -14,7 +14,7 @@ from isa.neff import layout
 from isa.neff.container import Container, located
 from isa.neff.header import Header
 from isa.neff.json_values import Fields, load
-from isa.neff.rules import check_debug, check_nodes, require
+from isa.neff.rules import check_debug, check_nodes, check_tensor, require
 from isa.neff.weights import StoredWeight
 from isa.program import VARIABLE_KINDS, WEIGHT, DebugEntry, Node, Program, Stage, TensorInfo, Variable
 
@@ -78,7 +78,11 @@ def _check_header(container: Container, program: Program) -> None:
 def _tensors(graph: Fields, key: str) -> list[TensorInfo]:
     found = []
     for entry in graph.each(key):
-        found.append(TensorInfo(entry.text("name"), entry.shape("shape"), entry.text("dtype")))
+        ranked = not entry.is_null("shape")
+        shape = entry.shape("shape", unknown=True) if ranked else ()
+        tensor = TensorInfo(entry.text("name"), shape, entry.text("dtype"), ranked)
+        check_tensor(tensor)
+        found.append(tensor)
         entry.done()
     return found
 

@@ -86,7 +86,8 @@ def _graph(program: Program) -> dict[str, object]:
 
 
 def _tensors(tensors: Sequence[TensorInfo]) -> list[dict[str, object]]:
-    return [{"name": t.name, "shape": list(t.shape), "dtype": t.dtype} for t in tensors]
+    """Entries of the graph's `inputs` and `outputs`; the shape of a tensor of unknown rank is null."""
+    return [{"name": t.name, "shape": list(t.shape) if t.ranked else None, "dtype": t.dtype} for t in tensors]
 
 
 def _definition(index: int, stage: Stage) -> dict[str, object]:

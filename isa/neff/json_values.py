@@ -81,12 +81,17 @@ class Fields:
     def texts(self, key: str) -> tuple[str, ...]:
         return tuple(self._text(key, v, MAX_TEXT) for v in self.array(key))
 
-    def shape(self, key: str) -> tuple[int, ...]:
-        """Return a shape of bounded rank; the size in bytes is the caller's to check."""
+    def is_null(self, key: str) -> bool:
+        """Whether the field is null, which counts as having read it."""
+        return key in self._values and self._values[key] is None and self._take(key) is None
+
+    def shape(self, key: str, unknown: bool = False) -> tuple[int, ...]:
+        """Return a shape of bounded rank, -1 among its sizes if `unknown`; the size in bytes is the caller's to check.
+        """
         sizes = self.array(key)
         if len(sizes) > MAX_DIMENSIONS:
             raise self._limit(key, MAX_DIMENSIONS, len(sizes))
-        return tuple(self._integer(key, v, 0, MAX_VARIABLE_BYTES) for v in sizes)
+        return tuple(self._integer(key, v, -1 if unknown else 0, MAX_VARIABLE_BYTES) for v in sizes)
 
     def array(self, key: str) -> list[Any]:
         value = self._take(key)

@@ -8,7 +8,7 @@ import numpy as np
 from isa import word
 from isa.errors import ContainerError
 from isa.neff import layout
-from isa.program import Node, Program, Stage
+from isa.program import Node, Program, Stage, TensorInfo, is_type
 
 _KINDS = ("neuron_core", "cpu")
 
@@ -24,8 +24,18 @@ def check_program(program: Program) -> None:
     if len(program.stages) > layout.MAX_STAGES:
         raise ContainerError("too many stages", code="NEFF_LIMIT", section=layout.GRAPH, limit=layout.MAX_STAGES,
                              actual=len(program.stages))
+    for tensor in (*program.inputs, *program.outputs):
+        check_tensor(tensor)
     check_nodes(program.nodes, len(program.stages), program.cpu_models.keys())
     check_stages(program)
+
+
+def check_tensor(info: TensorInfo) -> None:
+    """Check that the type of a model input or output can be read, and that only tensors have sizes."""
+    require(is_type(info.dtype), f"tensor {info.name!r} is of unreadable type {info.dtype[:80]!r}", layout.GRAPH)
+    require(min(info.shape, default=0) >= -1, f"tensor {info.name!r} has a negative size", layout.GRAPH)
+    require(not info.shape or (info.is_tensor and info.ranked), f"{info.name!r} is no tensor of known rank but has "
+            "sizes", layout.GRAPH)
 
 
 def check_stages(program: Program) -> None:

@@ -1,6 +1,7 @@
 """The NEFF container: round trip, reproducible bytes, one test per rule that a file can break."""
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ from isa import neff, word
 from isa.dtypes import dtype
 from isa.errors import ContainerError
 from isa.neff import container
-from isa.program import Program, Variable
+from isa.program import Program, TensorInfo, Variable
 from tests.isa.neff_files import WEIGHT_MEMBER, make_program, make_stage, weight_offset
 
 
@@ -200,3 +201,33 @@ def test_long_name_is_clipped_in_the_header_only(tmp_path: Path) -> None:
     assert neff.read(tmp_path / "long.neff").name == program.name
     seen = neff.inspect(tmp_path / "long.neff")["header"]
     assert isinstance(seen, dict) and seen["name"] == "ü" * 128
+
+
+HOST_TENSORS = (
+    TensorInfo("rows", (-1, 4), "float32"),
+    TensorInfo("any", (), "int64", ranked=False),
+    TensorInfo("words", (3,), "string"),
+    TensorInfo("list", (), "seq(tensor(float))"),
+    TensorInfo("labels", (), "seq(map(int64,tensor(float)))"),
+    TensorInfo("maybe", (), "optional(seq(tensor(bfloat16)))"),
+)
+
+
+def test_tensors_of_the_host_survive(tmp_path: Path) -> None:
+    program = dataclasses.replace(make_program(), inputs=HOST_TENSORS)
+    neff.write(program, tmp_path / "host.neff")
+    assert tuple(neff.read(tmp_path / "host.neff").inputs) == HOST_TENSORS
+    assert [t.is_static for t in HOST_TENSORS] == [False] * 6
+    assert [t.is_tensor for t in HOST_TENSORS] == [True, True, True, False, False, False]
+
+
+@pytest.mark.parametrize("info", [
+    TensorInfo("x", (1,), "seq(tensor(float))"),
+    TensorInfo("x", (1,), "float32", ranked=False),
+    TensorInfo("x", (-2,), "float32"),
+    TensorInfo("x", (), "seq(seq(seq(tensor(float))))"),
+])
+def test_writer_refuses_types_that_nobody_can_read(tmp_path: Path, info: TensorInfo) -> None:
+    program = dataclasses.replace(make_program(), outputs=[info])
+    with pytest.raises(ContainerError, match="'x'"):
+        neff.write(program, tmp_path / "bad.neff")

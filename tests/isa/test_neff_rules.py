@@ -58,13 +58,16 @@ def edited_json(name: str, edit: Callable[[dict[str, Any]], object]) -> dict[str
 GRAPH, DEF = "kelf-a.json", "sg00/def.json"
 JSON_EDITS: list[tuple[str, str, Callable[[dict[str, Any]], object]]] = [
     ("NEFF_JSON", GRAPH, lambda d: d.pop("name")),
+    ("NEFF_REFERENCE", GRAPH, lambda d: d["inputs"][0].update(dtype="seq(tensor(float)")),
+    ("NEFF_REFERENCE", GRAPH, lambda d: d["inputs"][0].update(dtype="seq(tensor(float))")),
+    ("NEFF_REFERENCE", GRAPH, lambda d: d["inputs"][0].update(dtype="__class__")),
+    ("NEFF_LIMIT", GRAPH, lambda d: d["inputs"][0].update(shape=[4, -2])),
     ("NEFF_JSON", GRAPH, lambda d: d.update(extra=1)),
     ("NEFF_JSON", GRAPH, lambda d: d.update(name=3)),
     ("NEFF_JSON", GRAPH, lambda d: d.update(format=2)),
     ("NEFF_JSON", GRAPH, lambda d: d.update(nodes={})),
     ("NEFF_JSON", GRAPH, lambda d: d.update(report=[])),
     ("NEFF_JSON", GRAPH, lambda d: d["inputs"][0].update(shape=[True])),
-    ("NEFF_LIMIT", GRAPH, lambda d: d["inputs"][0].update(shape=[-1])),
     ("NEFF_LIMIT", GRAPH, lambda d: d["inputs"][0].update(shape=[1] * 99)),
     ("NEFF_LIMIT", GRAPH, lambda d: d.update(name="n" * 70000)),
     ("NEFF_LIMIT", GRAPH, lambda d: d.update(stages=["sg00"] * 5000)),
