@@ -16,7 +16,7 @@ from compiler.lowering.matmul import lower_matmul
 from compiler.lowering.pool import lower_pool
 from compiler.lowering.quantize import lower_dequantize, lower_quantize
 from compiler.lowering.reduce import lower_layer_norm, lower_reduce
-from compiler.lowering.resize import lower_resize
+from compiler.lowering.resize import lower_resize, resize_condition
 from compiler.lowering.softmax import lower_softmax
 from compiler.lowering.views import (
     lower_concat,
@@ -112,4 +112,5 @@ LOWERINGS: dict[str, Lowering] = {
 Condition = Callable[[Graph, Node, Target], str]
 
 CONDITIONS: dict[str, Condition] = {
+    "Resize": resize_condition,
 }

@@ -80,8 +80,8 @@ def test_resize_ties_and_equal_sizes() -> None:
     """Ties of nearest fall as in float32; a scale that leaves a size alone still resamples."""
     sizes = make([node("Resize", ["x", "", "", "z"], ["y"], mode="nearest", nearest_mode="ceil")],
                  {"x": [1, 3, 7]}, ["y"], {"z": np.array([1, 3, 17])})
-    scales = make([node("Resize", ["x", "", "s"], ["y"], mode="linear")], {"x": [1, 3, 3]}, ["y"],
-                  {"s": np.array([1, 1, 1.2], np.float32)})
+    scales = make([node("Resize", ["x", "", "s"], ["y"], mode="linear")], {"x": [1, 1, 3, 3]}, ["y"],
+                  {"s": np.array([1, 1, 1.2, 2], np.float32)})
     compare(sizes)
     compare(scales)
 

@@ -22,9 +22,6 @@ REFUSED: dict[str, onnx.ModelProto] = {
         [node("GatherElements", ["x", "i"], ["y"])], {"x": [4, 5], "i": [4, 5]}, ["y"], types=INDEX),
     "computed scale": make(
         [node("QuantizeLinear", ["x", "s"], ["y"])], {"x": [4, 5], "s": []}, ["y"], types={"y": TensorProto.UINT8}),
-    "antialiased resize": make(
-        [node("Resize", ["x", "", "s"], ["y"], mode="linear", antialias=1)], {"x": [1, 3, 8, 8]}, ["y"],
-        {"s": np.array([1, 1, 0.5, 0.5], np.float32)}),
     "scattered selection": make(
         [node("GatherElements", ["x", "i"], ["y"])], {"x": [500, 40]}, ["y"], {"i": RNG.integers(0, 500, (500, 40))}),
 }
