@@ -5,7 +5,8 @@ from compiler.ir import Graph, Node
 
 Box = dict[int, tuple[int, int]]
 
-WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
+POOLS = ("MaxPool", "AveragePool")
+WINDOWED = ("Conv", "ConvTranspose", *POOLS)
 #: operators whose result at a row depends on the same row of operands of the same height only
 POINTWISE = (
     "Abs", "Add", "Affine", "And", "Cast", "Clip", "Concat", "DequantizeLinear", "Div", "Equal", "Erf", "Exp",
@@ -20,8 +21,8 @@ def tileable(graph: Graph, node: Node) -> bool:
     shape = graph.shape(node.output)
     if len(node.outputs) != 1 or len(shape) < 4:
         return False
-    if node.op in WINDOWED:
-        return True
+    if node.op in WINDOWED:  # a kernel computed at run time is laid out once, for a single visit
+        return node.op in POOLS or graph.is_const(node.inputs[1])
     if node.op == "Concat":
         return bool(node.attrs["axis"] % len(shape) == 1)
     return node.op in POINTWISE and all(

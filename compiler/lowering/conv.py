@@ -11,7 +11,6 @@ from math import prod
 
 import numpy as np
 
-from compiler.errors import UnsupportedOp
 from compiler.ir import Node
 from compiler.layout import F, Run, Tensor, merge_dims
 from compiler.lowering.context import Context
@@ -28,6 +27,7 @@ from compiler.lowering.conv_plan import (
     transposed_phases,
 )
 from compiler.lowering.epilogue import Epilogue, residual_inputs
+from compiler.lowering.kernel import Blocks, RunTimeKernel
 from compiler.lowering.move import cast, padded, psum_view
 from compiler.lowering.pack import pack, packable
 from compiler.lowering.stationary import Block, Stationary
@@ -41,16 +41,16 @@ def lower_conv(ctx: Context, node: Node) -> None:
     transposed = node.op == "ConvTranspose"
     whole = ctx.shape(name)
     phases = (transposed_phases if transposed else conv_phases)(node, whole[2:])
-    weight = ctx.graph.const(node.inputs[1])
-    if weight is None:
-        raise UnsupportedOp(f"{node.op} with a kernel computed at run time has no lowering", where=node.name)
-    if packable(ctx, node):
+    weight: np.ndarray | RunTimeKernel | None = ctx.graph.const(node.inputs[1])
+    if isinstance(weight, np.ndarray) and packable(ctx, node):
         x, phases[0], weight = pack(ctx, node, phases[0], weight)
     else:
         x = conv_input(ctx, node, phases)
+    if weight is None:
+        weight = RunTimeKernel(ctx, node.inputs[1], x, node.attrs.get("group", 1), transposed)
     box = ctx.windows.get(name, {})
     residuals = {i: ctx.part(node.inputs[i], box) for i in residual_inputs(node)}
-    out = ctx.output(name, (1,), pmap=_positions(node, x, weight, residuals, transposed))
+    out = ctx.output(name, (1,), pmap=_positions(ctx, node, x, residuals))
     residuals = {i: _match(ctx, r, out) for i, r in residuals.items()}
     tail = Epilogue.of(ctx, node, out, 1, residuals)
     for number, phase in enumerate(phases):
@@ -74,16 +74,13 @@ def conv_input(ctx: Context, node: Node, phases: Sequence[Phase]) -> Tensor:
     return padded(ctx, x, ctx.border(node.inputs[0], need), 0.0)
 
 
-def _positions(
-    node: Node, x: Tensor, weight: np.ndarray, residuals: dict[int, Tensor], transposed: bool
-) -> np.ndarray | None:
+def _positions(ctx: Context, node: Node, x: Tensor, residuals: dict[int, Tensor]) -> np.ndarray | None:
     """Where output channels go: with the residual, else (depthwise) with the input, else dense."""
     for residual in residuals.values():
         if residual.p_axes() == (1,) and residual.plain and residual.reachable:
             return residual.pmap
-    group = node.attrs.get("group", 1)
-    cout = weight.shape[1] * group if transposed else weight.shape[0]
-    if group > 1 and cout == x.shape[1] and x.pmap.ndim == 1 and x.reachable:
+    cout = ctx.shape(node.output)[1]
+    if node.attrs.get("group", 1) > 1 and cout == x.shape[1] and x.pmap.ndim == 1 and x.reachable:
         return x.pmap
     return None
 
@@ -103,7 +100,7 @@ def convolve(
     ctx: Context,
     key: str,
     x: Tensor,
-    weight: np.ndarray,
+    weight: np.ndarray | RunTimeKernel,
     out: Tensor,
     phase: Phase,
     group: int,
@@ -113,7 +110,11 @@ def convolve(
     """Accumulate every tap of one phase block by block and write each block through the epilogue."""
     pe = x.dtype
     ins, outs = strips(x), strips(out)
-    plan, stationary = _weights(ctx, key, weight, ins, outs, phase, group, transposed, pe)
+    stationary: Stationary | Blocks
+    if isinstance(weight, RunTimeKernel):
+        plan, stationary = weight.plan(ins, outs, phase)
+    else:
+        plan, stationary = _weights(ctx, key, weight, ins, outs, phase, group, transposed, pe)
     span = out.shape[2:]
     first = [out.origin.get(d + 2, 0) for d in range(len(span))]
     grid = _grid(phase, first, span)
@@ -188,7 +189,7 @@ def _accumulate(
     x: Tensor,
     strip: Strip,
     blocks: list[tuple[int, int, Tap]],
-    stationary: Stationary,
+    stationary: Stationary | Blocks,
     phase: Phase,
     base: Sequence[int],
     sizes: Sequence[int],
