@@ -10,7 +10,12 @@ from compiler.ir import Graph, Node
 from compiler.lowering.context import Context
 from compiler.lowering.conv import lower_conv
 from compiler.lowering.elementwise import lower_affine, lower_binary, lower_unary, lower_where
-from compiler.lowering.gather import lower_gather, lower_gather_elements
+from compiler.lowering.gather import (
+    gather_condition,
+    gather_elements_condition,
+    lower_gather,
+    lower_gather_elements,
+)
 from compiler.lowering.lrn import lower_lrn
 from compiler.lowering.matmul import lower_matmul
 from compiler.lowering.pool import lower_pool
@@ -112,5 +117,8 @@ LOWERINGS: dict[str, Lowering] = {
 Condition = Callable[[Graph, Node, Target], str]
 
 CONDITIONS: dict[str, Condition] = {
+    "Gather": gather_condition,
+    "GatherElements": gather_elements_condition,
+    "GatherND": gather_elements_condition,
     "Resize": resize_condition,
 }

@@ -1,42 +1,82 @@
-"""Gather: rows of a table by computed indices through the DMA, by constant indices through affine reads."""
+"""Gather and its relatives: computed indices drive an indirect DMA, constant ones are affine reads."""
 from __future__ import annotations
 
 from math import prod
 
 import numpy as np
 
-from compiler.errors import UnsupportedOp
-from compiler.ir import Node
+from compiler.ir import Graph, Node
 from compiler.layout import runs_of
 from compiler.lowering.context import Context, default_positions
 from compiler.lowering.dram import dram_value, dram_view
-from compiler.lowering.move import psum_view
-from compiler.lowering.select import gather_dram, pick, pick_dram
-from compiler.lowering.stationary import Block, Stationary
+from compiler.lowering.gather_product import gather_by_product, product_condition
+from compiler.lowering.rows import RowNumbers, dram_result, gather_rows, indirect_condition
+from compiler.lowering.select import MOST_PIECES, gather_dram, pick, pick_dram, pieces_of_boxes, pieces_of_lists
+from isa.target import Target
 from isa.word import PARTITIONS
+
+#: constant selections of more pieces than this are one indirect transfer where the DMA has it: each piece is a
+#: transfer of its own, with its own start
+FEW_PIECES = 32
+#: share of a partition that rows gathered into SBUF at once may take
+SBUF_SHARE = 0.25
+
+
+def gather_condition(graph: Graph, node: Node, target: Target) -> str:
+    """Why this Gather cannot be lowered, "" when it can."""
+    shape, index = graph.shape(node.inputs[0]), graph.const(node.inputs[1])
+    axis = node.attrs.get("axis", 0) % len(shape)
+    indirect = "gather" in target.dma.ops
+    if index is not None:
+        few = pieces_of_lists(_picks(shape, axis, index)) <= MOST_PIECES
+        return "" if few or indirect else _too_many(target)
+    return indirect_condition(target, node.op, shape[axis]) if indirect else product_condition(graph, node)
+
+
+def gather_elements_condition(graph: Graph, node: Node, target: Target) -> str:
+    """Why this GatherElements or GatherND cannot be lowered, "" when it can."""
+    shape, index = graph.shape(node.inputs[0]), graph.const(node.inputs[1])
+    indirect = "gather" in target.dma.ops
+    if index is not None and pieces_of_boxes(_positions(node, shape, index), MOST_PIECES) <= MOST_PIECES:
+        return ""
+    if index is not None and not indirect:
+        return _too_many(target)
+    return indirect_condition(target, node.op, prod(shape))
+
+
+def _too_many(target: Target) -> str:
+    return f"a selection of more than {MOST_PIECES} scattered pieces needs indices, and the DMA of " \
+           f"{target.generation} takes none"
 
 
 def lower_gather(ctx: Context, node: Node) -> None:
     """Gather along one axis."""
     data, index = node.inputs[:2]
-    axis = node.attrs.get("axis", 0) % len(ctx.shape(data))
-    const = ctx.graph.const(index)
-    if const is not None:
-        _constant(ctx, node, data, axis, const)
-    elif axis == 0:
-        _rows(ctx, node, data, index)
-    else:
-        raise UnsupportedOp("Gather by computed indices along an inner axis has no lowering", where=node.name)
-
-
-def _constant(ctx: Context, node: Node, data: str, axis: int, index: np.ndarray) -> None:
     shape = ctx.shape(data)
-    index = np.where(index < 0, index + shape[axis], index)
-    if index.ndim == 0 and ctx.graph.const(data) is None:
-        ctx.tensors[node.output] = ctx.tensor(data).index_axis(axis, int(index))
-        return
+    axis = node.attrs.get("axis", 0) % len(shape)
+    const = ctx.graph.const(index)
+    indirect = "gather" in ctx.target.dma.ops
+    if const is not None and const.ndim == 0 and ctx.graph.const(data) is None:
+        ctx.tensors[node.output] = ctx.tensor(data).index_axis(axis, int(const) % shape[axis])
+    elif const is not None and not (indirect and pieces_of_lists(_picks(shape, axis, const)) > FEW_PIECES):
+        _constant(ctx, node, _picks(shape, axis, const))
+    elif not indirect:
+        gather_by_product(ctx, node)
+    elif prod(shape[:axis]) == 1 and _fits(ctx, node.output, prod(ctx.shape(index))):
+        _rows(ctx, node, axis)
+    else:
+        _along(ctx, node, axis)
+
+
+def _picks(shape: tuple[int, ...], axis: int, index: np.ndarray) -> list[np.ndarray]:
+    """Per axis, the indices that a Gather by constants reads."""
     picks = [np.arange(n) for n in shape]
-    picks[axis] = index.reshape(-1).astype(np.int64)
+    picks[axis] = np.where(index < 0, index + shape[axis], index).reshape(-1).astype(np.int64)
+    return picks
+
+
+def _constant(ctx: Context, node: Node, picks: list[np.ndarray]) -> None:
+    data = node.inputs[0]
     if data in ctx.tensors:
         ctx.tensors[node.output] = pick(ctx, node.output, ctx.tensors[data], picks)
         return
@@ -45,111 +85,100 @@ def _constant(ctx: Context, node: Node, data: str, axis: int, index: np.ndarray)
     ctx.tensors[node.output] = final
 
 
-def _rows(ctx: Context, node: Node, data: str, index: str) -> None:
-    """out[i..., :] = table[index[i...], :]: the index list on one partition drives an indirect DMA.
+def _fits(ctx: Context, name: str, rows: int) -> bool:
+    """Whether so many rows of a result, side by side on partitions, leave room for the rest."""
+    each = prod(ctx.shape(name)) // rows * 4
+    return -(-rows // PARTITIONS) * each <= SBUF_SHARE * ctx.target.sbuf_partition_bytes
 
-    Rows go to partitions.
-    """
-    if "gather" not in ctx.target.dma.ops:
-        _rows_by_product(ctx, node, data, index)
-        return
-    name = node.output
-    table = dram_value(ctx, data)
-    rows = ctx.shape(data)[0]
-    width = prod(ctx.shape(data)[1:])
-    count = prod(ctx.shape(index))
-    ids = ctx.program.sbuf((1, count), "int32", name=f"{name}.index")
-    ctx.program.dma(ids, dram_value(ctx, index).reshape(1, count), purpose="load")
-    # a negative index counts from the end: add the number of rows where it is below zero
-    shift = ctx.program.sbuf((1, count), "fp32", name=f"{name}.shift")
-    ctx.program.tensor_scalar(shift, ids, "is_lt", 0.0, "mult", float(rows))
-    wrapped = ctx.program.sbuf((1, count), "int32", name=f"{name}.wrapped")
-    ctx.program.tensor_tensor(wrapped, ids, shift, "add")
-    shape = ctx.shape(index)
+
+def _rows(ctx: Context, node: Node, axis: int) -> None:
+    """Rows of an embedding: each goes to a partition."""
+    name, (data, index) = node.output, node.inputs[:2]
+    rows, shape = ctx.shape(data)[axis], ctx.shape(index)
+    width = prod(ctx.shape(data)) // rows
+    table = dram_value(ctx, data).reshape(rows, width)
     lead = [a for a in range(len(shape)) if shape[a] > 1]
     pmap = default_positions([shape[a] for a in lead])
-    full = (*shape, width)
-    flat = ctx.alloc(full, tuple(lead), ctx.storage(name), pmap=pmap, name=name)
-    far = table.reshape(rows, width)
-    for (run,) in runs_of(flat.positions(), legal=False) or []:
-        dst = flat.tiles[run.tile].ap(0, [1], [width], partition=run.partition, partitions=run.count)
-        ctx.program.dma_gather(dst, far, wrapped[:, run.first : run.first + run.count], rows, purpose="load")
+    flat = ctx.alloc((*shape, width), tuple(lead), ctx.storage(name), pmap=pmap, name=name)
+    places = runs_of(flat.positions(), legal=False) or []
+    for first, n, numbers in RowNumbers.along(index, rows).pieces(ctx):
+        for (run,) in places:
+            lo, hi = max(run.first, first), min(run.first + run.count, first + n)
+            if lo < hi:
+                start = run.partition + lo - run.first
+                dst = flat.tiles[run.tile].ap(0, [1], [width], partition=start, partitions=hi - lo)
+                ctx.program.dma_gather(dst, table, numbers[:, lo - first : hi - first], rows, purpose="load")
     out = flat.reshape(ctx.shape(name))
-    assert out is not None
+    assert out is not None  # plain axes regroup freely
     ctx.tensors[name] = out
 
 
-def _rows_by_product(ctx: Context, node: Node, data: str, index: str) -> None:
-    """The same without an indirect DMA (v1): one-hot columns of the indices, times the table, on the PE."""
-    name, p = node.output, ctx.program
-    table = ctx.graph.const(data)
-    if table is None:
-        raise UnsupportedOp("Gather from a computed table needs an indirect DMA", where=node.name)
-    rows, count = ctx.shape(data)[0], prod(ctx.shape(index))
-    table = table.reshape(rows, -1)
-    pe = ctx.precision.matmul("fp32")
-    spread = dram_value(ctx, index)
-    ids = p.sbuf((PARTITIONS, count), "int32", name=f"{name}.index")
-    p.dma(ids, spread.reshape(count).ap(0, [0, 4], [PARTITIONS, count]), purpose="load")
-    shift = p.sbuf((PARTITIONS, count), "fp32", name=f"{name}.shift")
-    p.tensor_scalar(shift, ids, "is_lt", 0.0, "mult", float(rows))
-    wrapped = p.sbuf((PARTITIONS, count), "fp32", name=f"{name}.wrapped")
-    p.tensor_tensor(wrapped, ids, shift, "add")
-    tiles = -(-rows // PARTITIONS)
-    numbers = np.arange(tiles * PARTITIONS, dtype=np.int64)
-    column = ctx.columns(("row numbers", tiles), numbers.astype(np.float32), numbers, tiles).tiles[0]
-    width = ctx.target.psum_bank_bytes // 4
-    cuts = [(lo, min(lo + width, table.shape[1])) for lo in range(0, table.shape[1], width)]
-    made = [Block(0, table[k * PARTITIONS : (k + 1) * PARTITIONS, lo:hi]) for lo, hi in cuts for k in range(tiles)]
-    moving = Stationary(ctx, name, made, pe)
-    hot = []
-    for k in range(tiles):
-        top = min(PARTITIONS, rows - k * PARTITIONS)
-        hot.append(p.sbuf((top, count), pe, name=f"{name}.hot{k}"))
-        p.tensor_scalar(
-            hot[-1], wrapped[:top], "is_equal", column[:top, k : k + 1], engine=ctx.pick(("vector",), count)
-        )
-    shape = ctx.shape(index)
-    lead = [a for a in range(len(shape)) if shape[a] > 1]
-    flat = ctx.alloc((*shape, table.shape[1]), tuple(lead), ctx.storage(name), name=name)
-    for c, (lo, hi) in enumerate(cuts):
-        for (run,) in runs_of(flat.positions()) or []:
-            acc = psum_view(ctx, run.partition + run.count, hi - lo)[run.partition : run.partition + run.count]
-            for k in range(tiles):
-                p.load_stationary(hot[k][:, run.first : run.first + run.count])
-                p.matmul(acc, moving.view(c * tiles + k), start=k == 0, stop=k == tiles - 1)
-            p.tensor_copy(flat.view(run, [(hi - lo, 1)], lo), acc, engine=ctx.pick(("scalar", "vector"), hi - lo))
-    out = flat.reshape(ctx.shape(name))
-    assert out is not None
-    ctx.tensors[name] = out
+def _along(ctx: Context, node: Node, axis: int) -> None:
+    """Along any axis, DRAM to DRAM."""
+    data, index = node.inputs[:2]
+    shape, count = ctx.shape(data), prod(ctx.shape(index))
+    rest = [a for a in range(len(shape)) if a != axis]
+    source = dram_view(ctx, data).permute(axis, *rest)
+    to = dram_result(ctx, node.output).reshape(*shape[:axis], count, *shape[axis + 1 :]).permute(axis, *rest)
+    gather_rows(ctx, to, source, RowNumbers.along(index, shape[axis]))
 
 
 def lower_gather_elements(ctx: Context, node: Node) -> None:
-    """GatherElements and GatherND by constant indices."""
+    """GatherElements and GatherND: rows of one element or of a slice."""
     data, index = node.inputs[:2]
-    const = ctx.graph.const(index)
-    if const is None:
-        raise UnsupportedOp(f"{node.op} by computed indices has no lowering", where=node.name)
-    shape = ctx.shape(data)
+    shape, const = ctx.shape(data), ctx.graph.const(index)
+    if const is not None:
+        flat = _positions(node, shape, const)
+        most = FEW_PIECES if "gather" in ctx.target.dma.ops else MOST_PIECES
+        if pieces_of_boxes(flat, most) <= most:
+            ctx.tensors[node.output] = gather_dram(ctx, node.output, dram_value(ctx, data), flat)
+            return
+    rows = element_rows(node, shape, ctx.shape(index))
+    count = prod(ctx.shape(index)) // len(rows.sizes)
+    width = prod(ctx.shape(node.output)) // count
+    source = dram_value(ctx, data).reshape(prod(shape) // width, width)
+    gather_rows(ctx, dram_result(ctx, node.output).reshape(count, width), source, rows)
+
+
+def element_rows(node: Node, shape: tuple[int, ...], index: tuple[int, ...]) -> RowNumbers:
+    """Rows that GatherElements, GatherND, ScatterElements and ScatterND address in a tensor of `shape`.
+
+    Args:
+        index: the shape of the indices, operand 1 of the node. A row is one element for the ...Elements, what the
+            indices leave of the shape for the ...ND.
+    """
+    if node.op.endswith("ND"):
+        batch, depth = node.attrs.get("batch_dims", 0), index[-1]
+        steps = _row_steps(shape[: batch + depth])
+        known = np.zeros(index[:-1], np.int64)
+        for a in range(batch):
+            known += (np.arange(shape[a]) * steps[a]).reshape([-1 if b == a else 1 for b in range(len(index) - 1)])
+        return RowNumbers(node.inputs[1], shape[batch : batch + depth], steps[batch:], known.reshape(-1))
+    axis = node.attrs.get("axis", 0) % len(shape)
+    steps = _row_steps(shape)
+    known = sum((np.arange(n) * steps[a]).reshape([-1 if b == a else 1 for b in range(len(index))])
+                for a, n in enumerate(index) if a != axis) + np.zeros(index, np.int64)
+    return RowNumbers(node.inputs[1], (shape[axis],), (steps[axis],), known.reshape(-1))
+
+
+def _row_steps(shape: tuple[int, ...]) -> list[int]:
+    """Row-major steps over dimensions whose innermost counts rows."""
+    return [prod(shape[a + 1 :]) for a in range(len(shape))]
+
+
+def _positions(node: Node, shape: tuple[int, ...], index: np.ndarray) -> np.ndarray:
+    """Element numbers of the operand that constant indices read, in the shape of the result."""
     number = np.arange(prod(shape)).reshape(shape)
-    if node.op == "GatherElements":
-        axis = node.attrs.get("axis", 0) % len(shape)
-        flat = np.take_along_axis(number, np.where(const < 0, const + shape[axis], const), axis=axis)
-    else:
-        batch = node.attrs.get("batch_dims", 0)
-        flat = _gather_nd(number, const, batch)
-    source = dram_value(ctx, data)
-    if not flat.shape:
-        flat = flat.reshape(())
-    ctx.tensors[node.output] = gather_dram(ctx, node.output, source, flat)
+    if node.op == "GatherND":
+        return np.asarray(_gather_nd(number, index, node.attrs.get("batch_dims", 0)))
+    axis = node.attrs.get("axis", 0) % len(shape)
+    window = tuple(slice(None) if a == axis else slice(0, n) for a, n in enumerate(index.shape))
+    return np.take_along_axis(number[window], np.where(index < 0, index + shape[axis], index), axis=axis)
 
 
 def _gather_nd(number: np.ndarray, index: np.ndarray, batch: int) -> np.ndarray:
-    depth = index.shape[-1]
     if batch == 0:
         return number[tuple(np.moveaxis(index, -1, 0))]
     lead = index.shape[:batch]
     rows = [_gather_nd(number[at], index[at], 0) for at in np.ndindex(*lead)]
-    assert depth + batch <= number.ndim
     return np.stack(rows).reshape(*lead, *rows[0].shape)
-

@@ -8,6 +8,7 @@ from compiler.lowering.move import Emit, apply, copy
 from compiler.lowering.operand import result
 from compiler.lowering.reduce import free_last
 from compiler.lowering.resample import Taps, axis_taps, cropped, groups, resized_axes
+from compiler.lowering.select import strided
 from isa.lang import View
 from isa.target import Target
 
@@ -63,7 +64,7 @@ def _resample(ctx: Context, x: Tensor, out: Tensor, axis: int, taps: list[Taps])
     for start, step, count, advance, pairs in groups(taps):
         dst = out.slice_axis(axis, start, start + step * (count - 1) + 1, step)
         assert dst is not None
-        sources = [_strided(x, axis, i, count, advance) for i, _ in pairs]
+        sources = [strided(x, axis, i, count, advance) for i, _ in pairs]
         apply(ctx, dst, sources, _weighted(ctx, [w for _, w in pairs]))
 
 
@@ -84,15 +85,3 @@ def _weighted(ctx: Context, weights: list[float]) -> Emit:
             p.scalar_tensor_tensor(dst if k == len(src) - 1 else acc, src[k], "mult", weights[k], "add", acc)
 
     return emit
-
-
-def _strided(x: Tensor, axis: int, first: int, count: int, advance: int) -> Tensor:
-    """x read at first, first + advance, ... along one axis; advance may be 0 or negative."""
-    if count == 1 or advance == 0:
-        one = x.slice_axis(axis, first, first + 1)
-        wide = one.expand([*x.shape[:axis], count, *x.shape[axis + 1 :]]) if one is not None else None
-        assert wide is not None
-        return wide
-    cut = x.slice_axis(axis, first, first + advance * count, advance)
-    assert cut is not None
-    return cut

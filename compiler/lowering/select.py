@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
 from compiler.errors import UnsupportedOp
-from compiler.layout import Tensor
+from compiler.layout import F, Tensor
 from compiler.lowering.context import Context
 from compiler.lowering.dma import dma_tensor
 from compiler.lowering.dram import natural_axes
@@ -16,6 +17,8 @@ from isa.lang import DramView
 
 #: a selection may fall into at most this many evenly spaced pieces, each a transfer of its own
 MOST_PIECES = 8192
+#: ... and along the free dimension into so many engine copies, each of which costs as much as a transfer's start
+MOST_COPIES = 64
 
 
 def cut_axis(ctx: Context, t: Tensor, axis: int, start: int, stop: int) -> Tensor:
@@ -50,6 +53,8 @@ def pick(ctx: Context, name: str, x: Tensor, picks: Sequence[np.ndarray]) -> Ten
         else:
             out = out.slice_axis(axis, int(index[0]), int(index[-1]) + 1, step)
     if out is None:
+        out = _pick_free(ctx, name, x, picks)
+    if out is None:
         scratch = ctx.scratch(f"{name}.rows", x.shape, x.dtype)
         dma_tensor(ctx, x, scratch, store=True, purpose="relayout")
         out = pick_dram(ctx, name, scratch, picks)
@@ -58,6 +63,55 @@ def pick(ctx: Context, name: str, x: Tensor, picks: Sequence[np.ndarray]) -> Ten
         final = _plain(ctx, out).reshape(ctx.shape(name))
     assert final is not None  # plain axes regroup freely
     return final
+
+
+def _pick_free(ctx: Context, name: str, x: Tensor, picks: Sequence[np.ndarray]) -> Tensor | None:
+    """`pick` by engine copies, where only axes along the free dimension are selected from; else None."""
+    chosen = [a for a, p in enumerate(picks) if len(p) != x.shape[a] or (np.diff(p) != 1).any()]
+    free = x.plain and x.reachable and all(x.space_of(a) in (F, "") for a in chosen)
+    if not free or pieces_of_lists([picks[a] for a in chosen]) > MOST_COPIES:
+        return None
+    pmap = x.pmap.reshape([x.shape[a] for a in x.p_axes()])
+    out = ctx.alloc([len(p) for p in picks], x.p_axes(), x.dtype, pmap=pmap, name=name)
+    for pieces in itertools.product(*(_pieces(picks[a]) for a in chosen)):
+        to, source = out, x
+        for axis, (at, first, step, size) in zip(chosen, pieces, strict=True):
+            near, far = to.slice_axis(axis, at, at + size), strided(source, axis, first, size, step)
+            assert near is not None  # an axis of a new tensor is one atom
+            to, source = near, far
+        copy(ctx, to, source)
+    return out
+
+
+def strided(x: Tensor, axis: int, first: int, count: int, step: int) -> Tensor:
+    """x read at first, first + step, ... along one axis of one atom; the step may be 0 or negative."""
+    if count == 1 or step == 0:
+        one = x.slice_axis(axis, first, first + 1)
+        wide = one.expand([*x.shape[:axis], count, *x.shape[axis + 1 :]]) if one is not None else None
+        assert wide is not None
+        return wide
+    cut = x.slice_axis(axis, first, first + step * count, step)
+    assert cut is not None
+    return cut
+
+
+def pieces_of_lists(picks: Sequence[np.ndarray]) -> int:
+    """Evenly spaced pieces into which a selection by one index list per axis falls."""
+    return prod(len(_pieces(p)) for p in picks)
+
+
+def pieces_of_boxes(flat: np.ndarray, most: int) -> int:
+    """Pieces into which `gather_dram` cuts these positions; counting ends beyond `most`."""
+    _, lists, sums = _per_axis(flat.astype(np.int64))
+    if sums:
+        return pieces_of_lists(lists)
+    axis = next(a for a in range(flat.ndim) if flat.shape[a] > 1)
+    count = 0
+    for k in range(flat.shape[axis]):
+        count += pieces_of_boxes(flat.take([k], axis=axis), most - count)
+        if count > most:
+            break
+    return count
 
 
 def pick_dram(ctx: Context, name: str, source: DramView, picks: Sequence[np.ndarray]) -> Tensor:
@@ -82,12 +136,8 @@ def gather_dram(ctx: Context, name: str, source: DramView, flat: np.ndarray) -> 
 
 def _boxes(ctx: Context, name: str, out: Tensor, source: DramView, far: np.ndarray, count: list[int]) -> None:
     """Fill `out` from byte offsets `far`, cut along outer axes until they are sums of one list per axis."""
-    base = int(far.reshape(-1)[0])
-    lists = [np.moveaxis(far, a, 0).reshape(n, -1)[:, 0] - base for a, n in enumerate(far.shape)]
-    total = np.full(far.shape, base, dtype=np.int64)
-    for a, values in enumerate(lists):
-        total = total + values.reshape([-1 if b == a else 1 for b in range(far.ndim)])
-    if np.array_equal(total, far):
+    base, lists, sums = _per_axis(far)
+    if sums:
         _transfer(ctx, name, out, source, base, lists, count)
         return
     axis = next(a for a in range(far.ndim) if far.shape[a] > 1)
@@ -95,6 +145,16 @@ def _boxes(ctx: Context, name: str, out: Tensor, source: DramView, far: np.ndarr
         cut = out.slice_axis(axis, k, k + 1)
         assert cut is not None  # an axis of a new tensor is one atom
         _boxes(ctx, name, cut, source, far.take([k], axis=axis), count)
+
+
+def _per_axis(far: np.ndarray) -> tuple[int, list[np.ndarray], bool]:
+    """The first entry, one list per axis of distances from it, and whether every entry is the sum of these."""
+    base = int(far.reshape(-1)[0])
+    lists = [np.moveaxis(far, a, 0).reshape(n, -1)[:, 0] - base for a, n in enumerate(far.shape)]
+    total = np.full(far.shape, base, dtype=np.int64)
+    for a, values in enumerate(lists):
+        total = total + values.reshape([-1 if b == a else 1 for b in range(far.ndim)])
+    return base, lists, np.array_equal(total, far)
 
 
 def _transfer(
