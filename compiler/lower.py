@@ -14,6 +14,7 @@ from compiler.lowering.conv_plan import conv_phases, pads_needed, transposed_pha
 from compiler.lowering.dma import dma_tensor
 from compiler.lowering.dram import store_output
 from compiler.lowering.homes import Homes, plan_homes
+from compiler.nonfinite import nonfinite
 from compiler.options import CompileOptions
 from compiler.precision import STORAGE, Precision
 from compiler.tiling import Chunk, Tiler
@@ -43,6 +44,7 @@ def lower_graph(
     homes = Homes(tiler.in_place(), positions)
     ctx = Context(program, graph, target, precision, packing=options.packing, pads=pads, fills=fills, homes=homes)
     ctx.images = tiler.images
+    ctx.nonfinite = nonfinite(graph)
     for name in graph.inputs:
         shape = graph.shape(name)
         ctx.dram[name] = program.input(name, shape or (1,), precision.storage(name)).reshape(shape)
@@ -53,6 +55,7 @@ def lower_graph(
     for chunk in chunks:
         _lower_chunk(ctx, chunk)
     for name in outputs:
+        ctx.attend([name])
         with program.layer(f"output {name}", op_type="Output", source=name):
             store_output(ctx, name, ctx.outputs[name])
     streamed = sorted(tiler.streamed - set(outputs))
@@ -67,9 +70,13 @@ def check_supported(graph: Graph) -> None:
     """Raises: ErrorList of UnsupportedOp, one for every node without a lowering."""
     missing = [n for n in graph.nodes if n.op not in LOWERINGS]
     if missing:
-        raise ErrorList(
-            [UnsupportedOp(f"operator {n.op} has no lowering on the device", where=n.name) for n in missing]
-        )
+        raise ErrorList([_unsupported(n, f"operator {n.op} has no lowering on the device") for n in missing])
+
+
+def _unsupported(node: Node, what: str) -> UnsupportedOp:
+    error = UnsupportedOp(what, where=node.name)
+    error.op, error.nodes = node.op, tuple(node.sources)
+    return error
 
 
 def _lower_chunk(ctx: Context, chunk: Chunk) -> None:
@@ -90,6 +97,7 @@ def _lower_chunk(ctx: Context, chunk: Chunk) -> None:
             continue
         work = macs(ctx.graph, node) if chunk.counts else 0
         with ctx.program.layer(node.output, op_type=node_label(node), source=",".join(node.sources), macs=work):
+            ctx.attend([*node.inputs, *node.outputs])
             _lower_node(ctx, node)
     for name in chunk.streamed:
         if not is_empty(chunk.windows.get(name, {})):
@@ -107,9 +115,12 @@ def _lower_node(ctx: Context, node: Node) -> None:
     """Emit one node. Raises: UnsupportedOp; AllocationError when one of its tensors alone exceeds a partition."""
     try:
         LOWERINGS[node.op](ctx, node)
+    except UnsupportedOp as error:
+        error.nodes = error.nodes or tuple(node.sources)
+        raise
     except lang.LangError as error:
         if error.code != "LANG_MEMORY" or not isinstance(error.actual, int) or not isinstance(error.limit, int):
-            raise
+            raise _unsupported(node, f"no machine word can express it: {error.what}") from error
         raise AllocationError("sbuf", error.actual, error.limit, node.output) from error
 
 

@@ -52,6 +52,8 @@ class Context:
         whole: values computed chunk by chunk into one tensor that outlives the chunks.
         load_ns: estimated busy time per engine so far, to balance work between engines.
         windows: per value, index ranges (axis -> (lo, hi)) of the part the current chunk computes.
+        nonfinite: values that may hold infinities or NaN by design.
+        by_dma: whether the present layer has such operands, which no product with the identity may move.
     """
 
     program: lang.TileProgram
@@ -72,6 +74,12 @@ class Context:
     load_ns: dict[str, float] = field(default_factory=dict)
     windows: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
+    nonfinite: frozenset[str] = frozenset()
+    by_dma: bool = False
+
+    def attend(self, names: Sequence[str]) -> None:
+        """Begin a layer that reads and writes these values."""
+        self.by_dma = not self.nonfinite.isdisjoint(names)
 
     # ---- allocation ----------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ def relayout(ctx: Context, src: Tensor, p_axes: Sequence[int], dtype: str | None
         return src if dtype in (None, src.dtype) else cast(ctx, src, dtype or src.dtype)
     pure = all(src.space_of(a) in (P, F, "") for a in range(len(src.shape)))
     single = len(want) == 1 and want[0] not in have and sum(a.size > 1 for a in src.axes[want[0]]) == 1
-    exact = src.dtype in ("fp32", "bf16", "fp16", "tf32")
+    exact = src.dtype in ("fp32", "bf16", "fp16", "tf32") and not ctx.by_dma
     if pure and single and exact and runs_of(src.positions()) is not None and len(have) > 0:
         return transpose_pe(ctx, src, want[0], dtype)
     out = ctx.alloc(src.shape, want, dtype or src.dtype, origin=src.origin, name="relayout")
@@ -33,7 +33,7 @@ def relayout(ctx: Context, src: Tensor, p_axes: Sequence[int], dtype: str | None
 def rows_last(ctx: Context, tensor: Tensor) -> Tensor:
     """The same tensor with its last axis free when writing it out element by element would be slow."""
     last = next((a for a in reversed(range(len(tensor.shape))) if tensor.shape[a] > 1), None)
-    if last is None or tensor.space_of(last) != P or prod(tensor.shape) < 4096:
+    if last is None or tensor.space_of(last) != P or prod(tensor.shape) < 4096 or ctx.by_dma:
         return tensor
     lead = [a for a in range(last) if tensor.shape[a] > 1 and tensor.space_of(a) == F and len(tensor.axes[a]) == 1]
     if not lead:
