@@ -10,7 +10,7 @@ from compiler.layout import runs_of
 from compiler.lowering.context import Context, default_positions
 from compiler.lowering.dram import dram_value, dram_view
 from compiler.lowering.gather_product import gather_by_product, product_condition
-from compiler.lowering.rows import RowNumbers, dram_result, gather_rows, indirect_condition
+from compiler.lowering.indirect import RowNumbers, dram_result, gather_rows, indirect_condition
 from compiler.lowering.select import MOST_PIECES, gather_dram, pick, pick_dram, pieces_of_boxes, pieces_of_lists
 from isa.target import Target
 from isa.word import PARTITIONS
