@@ -4,10 +4,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from compiler.ir import Node
-from compiler.passes.formula import Formula
+from compiler.passes.expansion import Expansion
 
 #: an activation with its parameters, as operators
-Activation = Callable[[Formula, str], str]
+Activation = Callable[[Expansion, str], str]
 Maker = Callable[[float, float], Activation]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from compiler.ir import Graph, Node, numpy_dtype
-from compiler.passes.formula import Formula
+from compiler.passes.expansion import Expansion
 from isa.target import Target
 
 #: what the fourth output of Attention shows
@@ -23,7 +23,7 @@ def attention(graph: Graph, node: Node) -> bool:
     """Attention of opset 23 and later: 3-D and 4-D inputs, past and present keys and values, masks, softcap."""
     if attention_reason(graph, node):
         return False
-    f, attrs = Formula(graph, node), node.attrs
+    f, attrs = Expansion(graph, node), node.attrs
     flat = f.rank(node.inputs[0]) == 3
     q, k, v = (_heads(f, x, attrs["q_num_heads" if i == 0 else "kv_num_heads"]) if flat else x
                for i, x in enumerate(node.inputs[:3]))
@@ -63,7 +63,7 @@ def flex_attention(graph: Graph, node: Node) -> bool:
     """FlexAttention without modifying subgraphs."""
     if node.proto or any(k in node.attrs for k in ("score_mod", "prob_mod")):
         return False
-    f = Formula(graph, node)
+    f = Expansion(graph, node)
     q, k, v = node.inputs[:3]
     kind, heads, groups = f.dtype(q), f.shape(q)[1], f.shape(k)[1]
     scores = f.cast(_scores(f, q, k, node.attrs.get("scale")), "float32")
@@ -71,7 +71,7 @@ def flex_attention(graph: Graph, node: Node) -> bool:
     return f.finish([_ungrouped(f, f.matmul(_grouped(f, probabilities, groups), _shared(f, v, heads)), heads)])
 
 
-def _softmax(f: Formula, x: str) -> str:
+def _softmax(f: Expansion, x: str) -> str:
     """Softmax along the last axis; in the narrow types step by step, each rounded, as the operator is defined."""
     if f.dtype(x) == "float32":
         return f.softmax(x)
@@ -87,31 +87,31 @@ def _softmax_type(wanted: int | None, kind: str) -> str:
     return "float32" if wanted == TensorProto.DOUBLE else helper.tensor_dtype_to_np_dtype(wanted).name
 
 
-def _heads(f: Formula, x: str, heads: int) -> str:
+def _heads(f: Expansion, x: str, heads: int) -> str:
     """[batch, tokens, heads * size] -> [batch, heads, tokens, size]."""
     batch, tokens, hidden = f.shape(x)
     return f.transpose(f.reshape(x, [batch, tokens, heads, hidden // heads]), [0, 2, 1, 3])
 
 
-def _grouped(f: Formula, x: str, groups: int) -> str:
+def _grouped(f: Expansion, x: str, groups: int) -> str:
     """[batch, heads, ..] -> [batch, groups, heads / groups, ..] where several heads share keys and values."""
     batch, heads, *rest = f.shape(x)
     return x if heads == groups else f.reshape(x, [batch, groups, heads // groups, *rest])
 
 
-def _shared(f: Formula, x: str, heads: int) -> str:
+def _shared(f: Expansion, x: str, heads: int) -> str:
     """Keys or values with an axis of size 1 for the query heads that share them."""
     batch, groups, *rest = f.shape(x)
     return x if heads == groups else f.reshape(x, [batch, groups, 1, *rest])
 
 
-def _ungrouped(f: Formula, x: str, heads: int) -> str:
+def _ungrouped(f: Expansion, x: str, heads: int) -> str:
     """The inverse of `_grouped`."""
     shape = f.shape(x)
     return x if len(shape) == 4 else f.reshape(x, [shape[0], heads, *shape[3:]])
 
 
-def _scores(f: Formula, q: str, k: str, scale: float | None) -> str:
+def _scores(f: Expansion, q: str, k: str, scale: float | None) -> str:
     """Scaled products of queries and keys, [batch, heads, queries, keys].
 
     The definition scales both sides by the root, which float32 cannot tell from scaling one; in the narrow types it
@@ -130,7 +130,7 @@ def _scores(f: Formula, q: str, k: str, scale: float | None) -> str:
 # ---- masks -----------------------------------------------------------------------------------------------------------
 
 
-def _bias(f: Formula, queries: int, keys: int, past: int, kind: str) -> str:
+def _bias(f: Expansion, queries: int, keys: int, past: int, kind: str) -> str:
     """What is added to the scores, broadcastable to [batch, heads, queries, keys]; "" for nothing."""
     attrs, mask, lengths = f.node.attrs, f.node.input(3), f.node.input(6)
     bounds = (attrs.get("left_window_size", -1), 0 if attrs.get("is_causal") else attrs.get("right_window_size", -1))
@@ -165,7 +165,7 @@ def _within(behind: np.ndarray, bounds: tuple[int, int]) -> np.ndarray:
     return allowed
 
 
-def _mask(f: Formula, mask: str, keys: int, kind: str) -> str:
+def _mask(f: Expansion, mask: str, keys: int, kind: str) -> str:
     """The mask input as a term of the bias; keys beyond its end are masked."""
     bias = _additive(f, mask, kind) if f.dtype(mask) == "bool" else f.cast(mask, kind)
     *lead, have = f.shape(bias)
@@ -174,11 +174,11 @@ def _mask(f: Formula, mask: str, keys: int, kind: str) -> str:
     return f.concat([bias, f.const(np.full([*lead, keys - have], -np.inf, numpy_dtype(kind)))], -1)
 
 
-def _additive(f: Formula, allowed: str, kind: str) -> str:
+def _additive(f: Expansion, allowed: str, kind: str) -> str:
     return f.where(allowed, f.const(0.0, kind), f.const(-np.inf, kind))
 
 
-def _masked_rows_zero(f: Formula, probabilities: str, bias: str) -> str:
+def _masked_rows_zero(f: Expansion, probabilities: str, bias: str) -> str:
     """A query without any key has probabilities 0, not 0 / 0."""
     known = f.graph.const(bias) if bias else None
     if not bias or (known is not None and (known.max(-1) > -np.inf).all()):
@@ -192,7 +192,7 @@ def _masked_rows_zero(f: Formula, probabilities: str, bias: str) -> str:
 
 def rotary_embedding(graph: Graph, node: Node) -> bool:
     """RotaryEmbedding: pairs of features turned by the angle of their position."""
-    f, attrs = Formula(graph, node), node.attrs
+    f, attrs = Expansion(graph, node), node.attrs
     x = node.inputs[0]
     flat = f.rank(x) == 3
     if flat:
@@ -221,7 +221,7 @@ def rotary_embedding(graph: Graph, node: Node) -> bool:
     return f.finish([f.reshape(out, f.shape(node.inputs[0])) if flat else f.transpose(out, [0, 2, 1, 3])])
 
 
-def _angles(f: Formula, table: str, positions: str) -> str:
+def _angles(f: Expansion, table: str, positions: str) -> str:
     """Rows of a table of sines or cosines for every token, [batch, tokens, 1, pairs]."""
     rows = f.gather(table, positions) if positions else table
     batch, tokens, pairs = f.shape(rows)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from compiler.ir import Graph, Node
 from compiler.passes.activations import Activation, activations
-from compiler.passes.formula import Formula
+from compiler.passes.expansion import Expansion
 
 #: most time steps, times directions, that are unrolled: a step of an LSTM is some twenty operators, and programs of
 #: more than ten thousand operators take minutes to schedule
@@ -27,7 +27,7 @@ def recurrent(graph: Graph, node: Node) -> bool:
     """One recurrent layer, all its directions."""
     if reason(graph, node):
         return False
-    f = Formula(graph, node)
+    f = Expansion(graph, node)
     batch_first = node.attrs.get("layout", 0) == 1
     x = f.transpose(node.inputs[0], [1, 0, 2]) if batch_first else node.inputs[0]
     directions = f.shape(node.inputs[1])[0]
@@ -72,7 +72,7 @@ class _Run:
 class _Layer:
     """One direction: its parameters, and how one step follows from the one before."""
 
-    f: Formula
+    f: Expansion
     reverse: bool
     w: list[str]
     r: list[str]
@@ -85,7 +85,7 @@ class _Layer:
     lengths: str
 
     @staticmethod
-    def of(f: Formula, direction: int, directions: int) -> _Layer:
+    def of(f: Expansion, direction: int, directions: int) -> _Layer:
         node, batch_first = f.node, f.node.attrs.get("layout", 0) == 1
         hidden = f.shape(node.inputs[2])[2]
         batch = f.shape(node.inputs[0])[0 if batch_first else 1]
