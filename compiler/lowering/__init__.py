@@ -22,6 +22,7 @@ from compiler.lowering.pool import lower_pool
 from compiler.lowering.quantize import lower_dequantize, lower_quantize
 from compiler.lowering.reduce import lower_layer_norm, lower_reduce
 from compiler.lowering.resize import lower_resize, resize_condition
+from compiler.lowering.scatter import lower_scatter, scatter_condition
 from compiler.lowering.softmax import lower_softmax
 from compiler.lowering.views import (
     lower_concat,
@@ -93,6 +94,8 @@ LOWERINGS: dict[str, Lowering] = {
     "Relu": lower_unary,
     "Reshape": lower_reshape,
     "Resize": lower_resize,
+    "ScatterElements": lower_scatter,
+    "ScatterND": lower_scatter,
     "Sigmoid": lower_unary,
     "Sign": lower_unary,
     "Silu": lower_unary,
@@ -121,4 +124,6 @@ CONDITIONS: dict[str, Condition] = {
     "GatherElements": gather_elements_condition,
     "GatherND": gather_elements_condition,
     "Resize": resize_condition,
+    "ScatterElements": scatter_condition,
+    "ScatterND": scatter_condition,
 }

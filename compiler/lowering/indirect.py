@@ -90,11 +90,16 @@ def scatter_rows(ctx: Context, to: DramView, source: DramView, rows: RowNumbers)
         ctx.program.dma_scatter(to, source[first : first + n], numbers, to.shape[0], purpose="store")
 
 
-def dram_result(ctx: Context, name: str) -> DramView:
-    """A row-major place in DRAM for a result that is written there: that of the model's output where types agree."""
+def dram_result(ctx: Context, name: str, dtype: str = "") -> DramView:
+    """A row-major place in DRAM for a result that is written there: that of the model's output where types agree.
+
+    Args:
+        dtype: its type, the value's own storage when empty.
+    """
+    want = dtype or ctx.storage(name)
     face = ctx.outputs.get(name)
-    if face is None or face.dtype.name != ctx.storage(name):
-        face = ctx.scratch(name, ctx.shape(name), ctx.storage(name))
+    if face is None or face.dtype.name != want:
+        face = ctx.scratch(name, ctx.shape(name), want)
     ctx.tensors.pop(name, None)
     ctx.dram[name] = face
     return face

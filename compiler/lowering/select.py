@@ -134,6 +134,23 @@ def gather_dram(ctx: Context, name: str, source: DramView, flat: np.ndarray) -> 
     return out
 
 
+def scatter_dram(ctx: Context, name: str, to: DramView, source: DramView, flat: np.ndarray) -> None:
+    """to[flat[i, j, ...]] = source[i, j, ...], DRAM to DRAM; `flat` holds element numbers of the row-major `to`."""
+    base, lists, sums = _per_axis(flat.astype(np.int64))
+    if not sums:
+        axis = next(a for a in range(flat.ndim) if flat.shape[a] > 1)
+        for k in range(flat.shape[axis]):
+            part = source[tuple(slice(k, k + 1) if a == axis else slice(None) for a in range(flat.ndim))]
+            scatter_dram(ctx, name, to, part, flat.take([k], axis=axis))
+        return
+    size = to.dtype.size
+    for pieces in itertools.product(*(_pieces(values) for values in lists)):
+        start = (base + sum(first for _, first, _, _ in pieces)) * size
+        far = to.ap(start, [step * size for *_, step, _ in pieces] or [0], [n for *_, n in pieces] or [1])
+        near = source[tuple(slice(at, at + n) for at, _, _, n in pieces)] if pieces else source
+        ctx.program.dma(far, near, purpose="store")
+
+
 def _boxes(ctx: Context, name: str, out: Tensor, source: DramView, far: np.ndarray, count: list[int]) -> None:
     """Fill `out` from byte offsets `far`, cut along outer axes until they are sums of one list per axis."""
     base, lists, sums = _per_axis(far)
