@@ -61,7 +61,7 @@ def optimise(
         CompileError: PASS_NAME for a name in `disable` or `print_after` that is no pass; VerifyError for a defect.
     """
     shown = set(print_after)
-    _known([*disable, *(shown - {"all"})])
+    check_names([*disable, *(shown - {"all"})])
     for name, fuses in GRAPH_PASSES:
         if (fuses and (level < 1 or not fusion)) or name in disable:
             continue
@@ -80,7 +80,8 @@ def load_pass(name: str) -> Callable[[Graph], int]:
     return run
 
 
-def _known(names: Iterable[str]) -> None:
+def check_names(names: Iterable[str]) -> None:
+    """Raise CompileError (PASS_NAME) for a name that is no pass."""
     for name in names:
         if name not in pass_names():
             raise CompileError(f"there is no graph pass {name!r}", code="PASS_NAME", actual=name,

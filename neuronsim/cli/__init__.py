@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from isa.errors import NeuronError
 
 COMMANDS: Mapping[str, str] = {
+    "analyze": "what of a model would run on the device, and why the rest would not",
     "asm": "turn a listing into a NEFF, or a directory with its members",
     "compile": "compile a model to a NEFF",
     "demo": "compile ResNet-50, run it with values and time, compare it with ONNX Runtime",
@@ -46,7 +47,7 @@ def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=_version())
     common = _Parser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON document instead of text")
-    common.add_argument("--verbose", action="store_true", help="full traceback of unexpected errors")
+    common.add_argument("--verbose", action="store_true", help="everything: each operator on the CPU, tracebacks")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, what in COMMANDS.items():
         sub = commands.add_parser(name, help=what, description=what, parents=[common])

@@ -21,17 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_compile_options(parser: argparse.ArgumentParser) -> None:
     """The options that become `CompileOptions`."""
-    parser.add_argument(
-        "--target", default="inf1.xlarge", metavar="T", help="instance or target file (default: inf1.xlarge)"
-    )
-    parser.add_argument("--batch", type=int, metavar="N", help="size of a symbolic leading dimension")
-    parser.add_argument(
-        "--input-shape",
-        action="append",
-        default=[],
-        metavar="NAME:1x3x224x224",
-        help="full shape of one input; repeatable",
-    )
+    add_model_options(parser)
+    add_partition_options(parser)
     parser.add_argument("--auto-cast", choices=("none", "matmult", "all"), help="what is rounded to the cast type")
     parser.add_argument(
         "--auto-cast-type", default="bf16", choices=("bf16", "fp16", "tf32", "fp8_e4m3"), help="default: bf16"
@@ -48,6 +39,45 @@ def add_compile_options(parser: argparse.ArgumentParser) -> None:
         )
 
 
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """The machine, and the shapes of the model."""
+    parser.add_argument(
+        "--target", default="inf1.xlarge", metavar="T", help="instance or target file (default: inf1.xlarge)"
+    )
+    parser.add_argument("--batch", type=int, metavar="N", help="size of a symbolic leading dimension")
+    parser.add_argument(
+        "--input-shape",
+        action="append",
+        default=[],
+        metavar="NAME:1x3x224x224",
+        help="full shape of one input; repeatable",
+    )
+
+
+def add_partition_options(parser: argparse.ArgumentParser) -> None:
+    """What goes to the device and what stays on the CPU."""
+    parser.add_argument("--cpu-ops", type=_names, default=(), metavar="A,B", help="operators or nodes kept on the CPU")
+    parser.add_argument(
+        "--device-ops", type=_names, default=(), metavar="A,B", help="operators or nodes that have to go to the device"
+    )
+    parser.add_argument(
+        "--minimum-segment-size", type=int, default=2, metavar="N",
+        help="device segments of fewer operators join the CPU (default: 2)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-fallback", dest="fallback", action="store_false", help="an operator the device cannot run is an error"
+    )
+    parser.add_argument(
+        "--no-transfer-cost", dest="transfer_cost", action="store_false",
+        help="keep on the device what would be faster with its neighbours on the CPU",
+    )  # fmt: skip
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
+
+
+PARTITION = ("cpu_ops", "device_ops", "minimum_segment_size", "fallback", "transfer_cost")
 _SWITCHES = {
     "fusion": "fused epilogues",
     "double_buffer": "prefetch of the next tile",
@@ -59,7 +89,7 @@ def option_values(args: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of `neuronsim.compile` from parsed arguments."""
     from compiler.options import parse_input_shapes
 
-    names = ("target", "batch", "auto_cast", "auto_cast_type", "opt_level", *_SWITCHES)
+    names = ("target", "batch", "auto_cast", "auto_cast_type", "opt_level", *PARTITION, *_SWITCHES)
     values = {name: getattr(args, name) for name in names}
     return {**values, "input_shapes": parse_input_shapes(args.input_shape), "print_after": tuple(args.print_after)}
 
@@ -79,19 +109,14 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"output": str(output), **neff.report})
     else:
-        sys.stdout.write(summary_text(neff.report, output))
+        sys.stdout.write(summary_text(neff.report, output, args.verbose))
     return 0
 
 
-def summary_text(report: dict[str, Any], output: Path) -> str:
-    """A few lines: where it went, operators by place with reasons, size of each stage."""
+def summary_text(report: dict[str, Any], output: Path, verbose: bool = False) -> str:
+    """A few lines: where it went, operators by place (with `verbose` each with its reason), size of each stage."""
     lines = [f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB) in {report['compile_seconds']:.2f} s"]
-    operators = report.get("operators", {})
-    if operators:
-        lines.append(
-            f"operators: {operators['total']}, on device {operators['on_device']}, on CPU {operators['on_cpu']}"
-        )
-    lines += [f"  CPU: {o['name']} ({o['op_type']}): {o['reason']}" for o in report.get("cpu_operators", [])]
+    lines += partition_lines(report, verbose)
     for stage in report.get("stages", []):
         lines.append(
             f"stage on core {stage.get('core', 0)}: {stage['instructions']} instructions, "
@@ -102,3 +127,23 @@ def summary_text(report: dict[str, Any], output: Path) -> str:
     if report.get("spill_bytes"):
         lines.append(f"spilled to DRAM: {report['spill_bytes']} bytes")
     return "\n".join(lines) + "\n"
+
+
+def partition_lines(report: dict[str, Any], verbose: bool) -> list[str]:
+    """The line on what runs where; with `verbose` the segments, and the operators on the CPU by reason."""
+    from compiler.report import one_line
+
+    lines = [one_line(report)]
+    if not verbose:
+        return lines
+    for segment in report["segments"]:
+        lines.append(
+            f"  {segment['name']}: {segment['operators']} operators on {segment['kind']}, "
+            f"{segment['input_bytes']} bytes in, {segment['output_bytes']} bytes out"
+        )
+    by_reason: dict[str, list[str]] = {}
+    for operator in report["cpu_operators"]:
+        by_reason.setdefault(operator["reason"], []).append(f"{operator['name']} ({operator['op_type']})")
+    for reason, names in by_reason.items():
+        lines += [f"  on CPU: {reason}", *(f"    {name}" for name in names)]
+    return lines

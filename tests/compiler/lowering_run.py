@@ -41,7 +41,8 @@ def small_target(folder: Path, kib: int, base: str = "trn1.2xlarge") -> str:
 def run(
     model: onnx.ModelProto, feeds: Feeds, target: str = "trn1.2xlarge", keep_tensors: bool = False, **options: Any
 ) -> Result:
-    """Compile, validate, check and run. fp32 products except on v1, which has none."""
+    """Compile wholly for the device, validate, check and run. fp32 products except on v1, which has none."""
+    options.setdefault("fallback", False)
     if not target.startswith("inf1"):
         options.setdefault("auto_cast", "none")
     program = compile_graph(imported(model), from_keywords({"target": target, **options}), keep_tensors=keep_tensors)

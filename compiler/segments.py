@@ -1,0 +1,130 @@
+"""Compiles the segments of a partition: device segments to stages, CPU segments to ONNX models.
+
+A device segment that turns out not to compile sends the nodes its error names to the CPU, with the error as the reason,
+and the graph is partitioned again. Each round moves at least one node, so the rounds end. Defects of the compiler
+(VerifyError, anything that is no CompileError) are never hidden that way.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from compiler.backend.build import build
+from compiler.errors import AllocationError, CompileError, UnsupportedOp, VerifyError
+from compiler.frontends.onnx_export import to_model
+from compiler.ir import Graph
+from compiler.lower import lower_graph
+from compiler.options import CompileOptions
+from compiler.partition import Partition, Partitioner, Segment
+from compiler.pipeline import optimise
+from compiler.precision import Precision
+from isa.errors import ErrorList
+from isa.program import Stage
+from isa.target import Target
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One segment: a stage, or a serialised ONNX model.
+
+    Attributes:
+        segment: what it was made of.
+        inputs, outputs: names of the values that cross, those kept for comparison included.
+        stage: of a device segment. model: of a CPU segment.
+        graph: as lowered, for the values that became outputs.
+    """
+
+    segment: Segment
+    inputs: list[str]
+    outputs: list[str]
+    graph: Graph
+    stage: Stage | None = None
+    model: bytes = b""
+
+
+@dataclass
+class Compiler:
+    """Compiles the segments of one graph for one target."""
+
+    target: Target
+    options: CompileOptions
+    keep_tensors: bool
+    _stages: dict[tuple[str, ...], Compiled] = field(default_factory=dict)
+
+    def run(self, partitioner: Partitioner) -> tuple[Partition, list[Compiled]]:
+        """Partition and compile until every device segment compiles.
+
+        Raises: CompileError when there is no fallback, or for what the CPU cannot help.
+        """
+        while True:
+            found = partitioner.partition()
+            done: list[Compiled] = []
+            for segment in found.segments:
+                work = segment.graph.copy()
+                try:
+                    done.append(self._compile(segment, work))
+                except (CompileError, ErrorList) as error:
+                    reasons = refusals(error, work, segment)
+                    if not reasons or not self.options.fallback:
+                        raise
+                    partitioner.refuse(reasons)
+                    break
+            else:
+                return found, done
+
+    def _compile(self, segment: Segment, work: Graph) -> Compiled:
+        if segment.kind == "cpu":
+            return Compiled(segment, work.inputs, work.outputs, work, model=to_model(work).SerializeToString())
+        key = (*segment.sources, "", *work.outputs)
+        if key not in self._stages:
+            self._stages[key] = self._stage(segment, work)
+        return self._stages[key]
+
+    def _stage(self, segment: Segment, work: Graph) -> Compiled:
+        options = self.options
+        optimise(work, level=options.opt_level, fusion=options.fusion, print_after=options.print_after)
+        if self.keep_tensors:
+            work.outputs = list(dict.fromkeys([*work.outputs, *(o for n in work.nodes for o in n.outputs if o)]))
+        program, streamed_bytes = lower_graph(work, self.target, self.precision(work), options, list(work.outputs))
+        stage = build(program, options)
+        stage.info["spill_bytes"] = cast(int, stage.info["spill_bytes"]) + streamed_bytes
+        return Compiled(segment, work.inputs, work.outputs, work, stage)
+
+    def precision(self, graph: Graph) -> Precision:
+        """Storage types of a graph under the options."""
+        auto_cast = self.options.auto_cast or ("matmult" if self.target.generation == "v1" else "none")
+        return Precision(graph, self.target, auto_cast, self.options.auto_cast_type)
+
+
+def refusals(error: CompileError | ErrorList, work: Graph, segment: Segment) -> dict[str, str]:
+    """Names of the segment's nodes that an error keeps off the device, with the reason; empty for a defect.
+
+    Args:
+        work: the segment's graph as far as it had been optimised.
+    """
+    errors = error.errors if isinstance(error, ErrorList) else [error]
+    if any(isinstance(e, VerifyError) or not isinstance(e, CompileError) for e in errors):
+        return {}
+    found: dict[str, str] = {}
+    for one in cast(Sequence[CompileError], errors):
+        sources = set(_blamed(one, work))
+        names = [n.name for n in segment.graph.nodes if sources & {n.name, *n.sources}]
+        for name in names or segment.sources:
+            found.setdefault(name, _sentence(one))
+    return found
+
+
+def _blamed(error: CompileError, work: Graph) -> Iterator[str]:
+    """Names of the model's nodes an error is about, by the nodes or the layer it names."""
+    if isinstance(error, UnsupportedOp):
+        yield from error.nodes
+    names = {error.where, error.layer if isinstance(error, AllocationError) else ""} - {""}
+    for node in work.nodes:
+        if names & {node.name, f"node {node.name!r}", *node.outputs}:
+            yield from node.sources or [node.name]
+
+
+def _sentence(error: CompileError) -> str:
+    sides = [f"{name} {side}" for name, side in (("limit", error.limit), ("actual", error.actual)) if side is not None]
+    return f"{error.what} ({', '.join(sides)})" if sides else error.what

@@ -1,0 +1,50 @@
+"""`neuronsim analyze`: what of a model would run on the device and what on the CPU, and why, without compiling it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from neuronsim.cli.arguments import check_output
+from neuronsim.cli.compile import PARTITION, add_model_options, add_partition_options, partition_lines
+from neuronsim.cli.output import print_json, write_json
+
+CAVEAT = "judged without lowering: compiling may still move operators to the CPU, for instance for want of memory"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `analyze`."""
+    parser.add_argument("model", metavar="MODEL", help="ONNX model")
+    parser.add_argument("--report", metavar="FILE", help="write the report as JSON")
+    add_model_options(parser)
+    add_partition_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Partition and print."""
+    check_output(args.report, args.model)
+    report = analyse(args)
+    if args.report:
+        write_json(args.report, report)
+    if args.json:
+        print_json(report)
+    else:
+        sys.stdout.write("\n".join([*partition_lines(report, verbose=True), f"note: {CAVEAT}"]) + "\n")
+    return 0
+
+
+def analyse(args: argparse.Namespace) -> dict[str, Any]:
+    """The partition's fields of report.json. Raises: CompileError, OptionError, ErrorList of them."""
+    from compiler.frontends import onnx as frontend
+    from compiler.options import from_keywords, parse_input_shapes
+    from compiler.partition import partition
+    from compiler.report import partition_report
+    from isa import target as targets
+
+    given = {name: getattr(args, name) for name in ("target", "batch", *PARTITION)}
+    options = from_keywords({**given, "input_shapes": parse_input_shapes(args.input_shape)})
+    graph = frontend.load(Path(args.model), dict(options.input_shapes) or None, options.batch)
+    found = partition(graph, targets.load(options.target), options)
+    return {**partition_report(graph, found), "notes": [*graph.notes, CAVEAT]}
