@@ -12,7 +12,7 @@ from isa.target import Target
 #: storage of the graph's element types on chip; 64-bit integers are range-checked by the host and ride as int32
 STORAGE = {
     "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp32", "int64": "int32", "int32": "int32",
-    "int16": "int16", "int8": "int8", "uint8": "uint8", "uint16": "uint16", "uint32": "int32", "uint64": "int32",
+    "int16": "int16", "int8": "int8", "uint8": "uint8", "uint16": "uint16", "uint32": "uint32", "uint64": "uint32",
     "bool": "uint8", "float8_e4m3fn": "fp8_e4m3", "float8_e5m2": "fp8_e5m2",
 }
 MATMULS = {"Conv": (0, 1), "ConvTranspose": (0, 1), "MatMul": (0, 1)}

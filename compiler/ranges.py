@@ -61,8 +61,10 @@ def integer_reason(graph: Graph, node: Node, known: dict[str, Range]) -> str:
 
     Args:
         known: `ranges(graph)`.
+    An integer exponent of a float counts as a float, as it does in ONNX Runtime.
     """
-    operands = [n for n in node.inputs[:PARAMETERS.get(node.op)] if n and graph.dtype(n) in WIDE]
+    computed = PARAMETERS.get(node.op) if node.op != "Pow" or _integer(graph.dtype(node.inputs[0])) else 1
+    operands = [n for n in node.inputs[:computed] if n and graph.dtype(n) in WIDE]
     results = [(k, n) for k, n in enumerate(node.outputs) if n and graph.dtype(n) in WIDE]
     if node.domain or node.op in QUANTISED or not (operands or results):
         return ""

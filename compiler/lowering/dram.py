@@ -54,7 +54,8 @@ def dram_value(ctx: Context, name: str) -> DramView:
     array = ctx.graph.const(name)
     if array is not None:
         data = np.ascontiguousarray(to_storage(array, ctx.storage(name)))
-        view = ctx.constant(name, data.reshape(-1)).reshape(array.shape)
+        stem = f"{name}.value" if name in ctx.outputs else name  # a known output: its own name is where it goes
+        view = ctx.constant(stem, data.reshape(-1)).reshape(array.shape)
     elif known is not None and known.count * known.dtype.size > ctx.target.sbuf_partition_bytes:
         # too large to pass through SBUF: reordered from DRAM to DRAM
         view = ctx.scratch(f"{name}.dram", known.shape, known.dtype.name)

@@ -1,32 +1,45 @@
 """Pointwise operators: arithmetic, comparison, logic, functions, casts, selection, per-channel affine maps."""
 from __future__ import annotations
 
-from math import pi
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from compiler.errors import UnsupportedOp
-from compiler.ir import Node, numpy_dtype
+from compiler.interval_rules import EXACT
+from compiler.ir import Node
 from compiler.layout import Run, Tensor
+from compiler.lowering.arithmetic import NARROW, Operation, operation, wrapping_sign
+from compiler.lowering.casts import cast_emit
 from compiler.lowering.constants import const_like
-from compiler.lowering.context import Context
+from compiler.lowering.context import MOST_FREE, Context
+from compiler.lowering.dram import dram_value
 from compiler.lowering.epilogue import Epilogue, residual_inputs
+from compiler.lowering.functions import COMPOSED
+from compiler.lowering.lanes import BLOCK, Lanes
 from compiler.lowering.move import Emit, apply, copy, like
 from compiler.lowering.operand import as_column, operand_like, reference, result
+from compiler.precision import STORAGE
 from isa.lang import View
 
 #: scalar-engine functions by operator
 FUNCTIONS = {
     "Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Exp": "exp", "Log": "log", "Sqrt": "sqrt", "Erf": "erf",
     "Abs": "abs", "Softplus": "softplus", "Mish": "mish", "Sin": "sin", "Atan": "arctan", "Sign": "sign",
-    "Silu": "silu", "Swish": "silu",
+    "Silu": "silu",
 }
 BINARY = {
     "Add": "add", "Sub": "subtract", "Mul": "mult", "Max": "max", "Min": "min", "And": "logical_and",
     "Or": "logical_or", "Xor": "logical_xor", "Equal": "is_equal", "Greater": "is_gt", "Less": "is_lt",
-    "GreaterOrEqual": "is_ge", "LessOrEqual": "is_le", "Pow": "power", "Div": "divide",
+    "GreaterOrEqual": "is_ge", "LessOrEqual": "is_le", "Pow": "power", "Div": "divide", "BitwiseAnd": "bitwise_and",
+    "BitwiseOr": "bitwise_or", "BitwiseXor": "bitwise_xor",
 }
-COMMUTES = {"add", "mult", "max", "min", "logical_and", "logical_or", "logical_xor", "is_equal"}
+COMMUTES = {
+    "add", "mult", "max", "min", "logical_and", "logical_or", "logical_xor", "is_equal", "bitwise_and", "bitwise_or",
+    "bitwise_xor",
+}
 
 
 def _finish(ctx: Context, node: Node, out: Tensor, ins: list[Tensor], emit: Emit) -> None:
@@ -42,116 +55,104 @@ def _tail(ctx: Context, node: Node) -> tuple[str, dict[str, object]] | None:
 
 
 def lower_unary(ctx: Context, node: Node) -> None:
-    """One operand, one scalar-engine function or vector operation."""
+    """One operand: a scalar-engine function, a vector operation, or several of them."""
     name = node.output
     ref = reference(ctx, node.inputs[:1], ctx.window_shape(name), name)
     x = operand_like(ctx, node.inputs[0], ref)
     out = result(ctx, name, ref)
-    emit = _unary(ctx, node)
-    _finish(ctx, node, out, [x], emit)
+    emit, most = cast_emit(ctx, node) if node.op == "Cast" else _unary(ctx, node)
+    apply(ctx, out, [x], emit, most or MOST_FREE["sbuf"])
+    ctx.tensors[name] = out
 
 
-def _unary(ctx: Context, node: Node) -> Emit:
+def _unary(ctx: Context, node: Node) -> tuple[Emit, int | None]:
+    """How a block is computed, and the most elements it may have (None: any number)."""
     p, op, attrs = ctx.program, node.op, node.attrs
+    kind = ctx.graph.dtype(node.output)
 
-    def act(
-        func: str, scale: float = 1.0, bias: float = 0.0, param: float = 0.0
-    ) -> Emit:
+    def act(func: str, param: float = 0.0) -> Emit:
         def emit(dst: View, src: list[View], n: int) -> None:
             ctx.charge("scalar", n / ctx.target.engines["scalar"].clock_ghz)
-            p.activation(dst, src[0], func, scale, bias, param=param)
+            p.activation(dst, src[0], func, param=param)
 
         return emit
 
-    def vec(
-        op0: str, a: float = 0.0, op1: str = "bypass", b: float = 0.0, swap: bool = False
-    ) -> Emit:
+    def vec(op0: str, a: float = 0.0, op1: str = "bypass", b: float = 0.0) -> Emit:
         def emit(dst: View, src: list[View], n: int) -> None:
-            p.tensor_scalar(dst, src[0], op0, a, op1, b, swap0=swap, engine=ctx.pick(("vector",), n))
+            p.tensor_scalar(dst, src[0], op0, a, op1, b, engine=ctx.pick(("vector",), n))
 
         return emit
 
+    if op in COMPOSED:
+        return _stepwise(ctx, COMPOSED[op], attrs), BLOCK
+    if op in ("Neg", "Abs") and kind in NARROW:  # the least number has no opposite: it stays
+        return _stepwise(ctx, partial(wrapping_sign, op=op, kind=kind), attrs), BLOCK
     if op == "Gelu":
-        return act("gelu_tanh" if attrs.get("approximate") == "tanh" else "gelu")
+        return act("gelu_tanh" if attrs.get("approximate") == "tanh" else "gelu"), None
     if op == "LeakyRelu":
-        return act("prelu", param=float(attrs.get("alpha", 0.01)))
-    if op == "Cos":
-        return act("sin", bias=pi / 2)
+        return act("prelu", float(attrs.get("alpha", 0.01))), None
     if op in FUNCTIONS:
-        return act(FUNCTIONS[op])
+        return act(FUNCTIONS[op]), None
     if op == "Neg":
-        return vec("mult", -1.0)
+        return vec("mult", -1.0), None
     if op == "Not":
-        return vec("is_equal", 0.0)
+        return vec("is_equal", 0.0), None
+    if op == "BitwiseNot":
+        return vec("bitwise_not"), None
     if op == "Clip":
-        lo, hi = (ctx.graph.const(node.input(i)) for i in (1, 2))
-        low = float(lo) if lo is not None else -np.inf
-        high = float(hi) if hi is not None else np.inf
-        return vec("max", low, "min", high)
-    if op == "HardSigmoid":
-        return _hard_sigmoid(ctx, float(attrs.get("alpha", 0.2)), float(attrs.get("beta", 0.5)))
+        return vec("max", _bound(ctx, node, 1, -np.inf), "min", _bound(ctx, node, 2, np.inf)), None
     if op == "IsNaN":
         return lambda dst, src, n: p.tensor_tensor(
             dst, src[0], src[0], "not_equal", engine=ctx.pick(("vector",), 2 * n)
-        )
+        ), None
     if op == "Reciprocal":
-        return lambda dst, src, n: p.reciprocal(dst, src[0])
-    if op == "Cast":
-        return _cast(ctx, node)
+        return lambda dst, src, n: p.reciprocal(dst, src[0]), None
     raise UnsupportedOp(f"operator {op} has no lowering", where=node.name)
 
 
-def _cast(ctx: Context, node: Node) -> Emit:
-    after = numpy_dtype(ctx.graph.dtype(node.output))
-    to_bool = after.kind == "b"
-    if after.kind in "iu" and numpy_dtype(ctx.graph.dtype(node.inputs[0])).kind == "f":
-        return _truncate(ctx)
-
+def _stepwise(ctx: Context, compute: Callable[..., object], attrs: Mapping[str, Any]) -> Emit:
+    """A computation of several steps on each block."""
     def emit(dst: View, src: list[View], n: int) -> None:
-        if to_bool:
-            ctx.program.tensor_scalar(dst, src[0], "not_equal", 0.0, engine=ctx.pick(("vector",), n))
-        else:
-            ctx.program.tensor_copy(dst, src[0], engine=ctx.pick(("vector", "scalar"), n))
+        compute(Lanes(ctx, dst, n), dst, *src, attrs)
 
     return emit
 
 
-def _truncate(ctx: Context) -> Emit:
-    """Float to integer towards zero (an engine's own conversion rounds to even): round |x|, take back what went up."""
-    p = ctx.program
-
-    def emit(dst: View, src: list[View], n: int) -> None:
-        rows = dst.partition + dst.partitions
-
-        def temp(dtype: str) -> View:
-            return p.sbuf((rows, n), dtype, name="trunc").ap(0, [1], [n], dst.partition, dst.partitions)
-
-        size, near, up, sign = temp("fp32"), temp("int32"), temp("fp32"), temp("fp32")
-        ctx.charge("vector", 8 * n / ctx.target.engines["vector"].clock_ghz)
-        p.tensor_scalar(size, src[0], "abs", engine="vector")
-        p.tensor_copy(near, size, engine=ctx.pick(("scalar", "vector"), n))
-        p.tensor_tensor(up, near, size, "is_gt", engine="vector")
-        p.tensor_tensor(size, near, up, "subtract", engine="vector")
-        p.tensor_scalar(sign, src[0], "is_lt", 0.0, "mult", -2.0, engine="vector")
-        p.scalar_tensor_tensor(dst, sign, "add", 1.0, "mult", size)
-
-    return emit
+def _bound(ctx: Context, node: Node, index: int, default: float) -> float:
+    """A constant bound of Clip; computed ones were rewritten to Max and Min."""
+    array = ctx.graph.const(node.input(index))
+    return default if array is None else float(array.reshape(-1)[0])
 
 
-def _hard_sigmoid(ctx: Context, alpha: float, beta: float) -> Emit:
-    def emit(dst: View, src: list[View], n: int) -> None:
-        rows = dst.partition + dst.partitions
-        tmp = ctx.program.sbuf((rows, n), "fp32", name="hard").ap(
-            0, [1], [n], partition=dst.partition, partitions=dst.partitions
-        )
-        ctx.program.tensor_scalar(tmp, src[0], "mult", alpha, "add", beta, engine=ctx.pick(("vector",), n))
-        ctx.program.tensor_scalar(dst, tmp, "max", 0.0, "min", 1.0, engine=ctx.pick(("vector",), n))
+def lower_identity(ctx: Context, node: Node) -> None:
+    """The same elements (and, for BitCast, the same bits of another type) under another name."""
+    name, source = node.output, node.inputs[0]
+    if node.op == "BitCast":
+        if any(ctx.storage(v) != STORAGE[ctx.graph.dtype(v)] for v in (name, source)):
+            raise UnsupportedOp("the bits of a value that --auto-cast narrows are not its own", where=node.name)
+        ctx.dram[name] = dram_value(ctx, source).bitcast(ctx.storage(name))
+    elif source in ctx.tensors:
+        ctx.tensors[name] = ctx.tensors[source]
+    else:
+        ctx.dram[name] = dram_value(ctx, source)
 
-    return emit
+
+def lower_pair(ctx: Context, node: Node, compute: Operation) -> None:
+    """Two operands, several engine operations."""
+    name = node.output
+    ref = reference(ctx, node.inputs[:2], ctx.window_shape(name), name)
+    out = result(ctx, name, ref)
+    x, y = (operand_like(ctx, i, ref) for i in node.inputs[:2])
+    apply(ctx, out, [x, y], _stepwise(ctx, compute, node.attrs), BLOCK)
+    ctx.tensors[name] = out
 
 
 def lower_binary(ctx: Context, node: Node) -> None:
     """Two or more operands combined pairwise with broadcasting."""
+    composed = operation(ctx.graph, node)
+    if composed is not None:
+        lower_pair(ctx, node, composed)
+        return
     name, op = node.output, BINARY[node.op]
     tail = _tail(ctx, node)
     names = list(node.inputs[: len(node.inputs) - len(residual_inputs(node))])
@@ -184,6 +185,8 @@ def _combine(
 ) -> None:
     array = ctx.graph.const(name)
     scalar = float(array.reshape(-1)[0]) if array is not None and array.size == 1 else None
+    if scalar is not None and op.startswith("bitwise") and abs(scalar) > EXACT:
+        scalar = None  # a number in the instruction is fp32
     b = None if scalar is not None else operand_like(ctx, name, out)
     p = ctx.program
     only_vector = op not in ("add", "mult")

@@ -112,6 +112,9 @@ def _chain(op: str) -> Callable[[Graph, Node], bool]:
 def _mean(graph: Graph, node: Node) -> bool:
     count = len(node.inputs)
     summed = before(graph, node, "Sum", node.inputs, graph.shape(node.output), graph.dtype(node.output))
+    if graph.dtype(node.output) != "float32":  # a third has too few digits in a narrow type
+        change(graph, node, "Div", [summed, graph.add_const(np.array(count, graph.dtype(node.output)), "mean_count")])
+        return True
     part = graph.add_const(np.array(1.0 / count, graph.dtype(node.output)), "mean_factor")
     change(graph, node, "Mul", [summed, part])
     return True
@@ -155,7 +158,7 @@ def _pow(graph: Graph, node: Node) -> bool:
         change(graph, node, "Sqrt", [x])
     elif exponent == -1.0:
         change(graph, node, "Reciprocal", [x])
-    elif exponent == 3.0:
+    elif exponent == 3.0 and graph.dtype(x) == "float32":  # a narrow type would be rounded twice
         square = before(graph, node, "Mul", [x, x], graph.shape(x), graph.dtype(x))
         change(graph, node, "Mul", [square, x])
     else:
