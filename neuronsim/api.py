@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Mapping
@@ -19,8 +20,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from isa import neff as container
 from isa import target as targets
 from isa import validator
@@ -28,7 +27,7 @@ from isa.errors import NeuronError
 from isa.program import Program, Stage, TensorInfo
 from isa.target import Target
 from isa.trace import Trace
-from neuronsim import host, interface
+from neuronsim import host, host_checks, interface
 from neuronsim.execution import Machine, Run
 
 if TYPE_CHECKING:
@@ -107,6 +106,7 @@ class Neff:
         self.path = path
         self.report: dict[str, Any] = {**program.report, **(report or {})}
         self._machines: dict[str, Machine] = {}
+        self._lock = threading.Lock()
         compiled_for = targets.load(program.generation)
         for stage in program.stages:
             validator.validate(stage, compiled_for)
@@ -125,35 +125,44 @@ class Neff:
 
     def run(
         self,
-        inputs: Mapping[str, np.ndarray] | None = None,
+        inputs: Mapping[str, Any] | None = None,
         instance: str | Target | None = None,
         iterations: int = 1,
         mode: str = "both",
         check: bool = False,
         threads: int | None = None,
         seed: int = 0,
+        callers: int = 1,
     ) -> Result:
         """Run the program from a reset machine, `iterations` times over, each after the other.
 
+        May be called from several threads at once: they take turns on the core, and overlap on the CPU.
+
         Args:
-            inputs: model input name -> array of the model's shape and type; missing ones are seeded random.
+            inputs: model input name -> array of the model's shape and type; missing ones are seeded random. Strings are
+                arrays of objects, sequences lists of arrays, absent optionals None.
             instance: machine to run on (same generation); default: what it was compiled for.
             mode: "both"; "values" (outputs only, no statistics); "timing" (no data touched, no weights read).
             check: look for races, uninitialised reads, deadlock ... first; `Result.findings`.
             threads: host threads for values; default all. Results do not depend on it.
             seed: of missing inputs.
+            callers: threads that run the model one time after the other, for throughput and latency in `stats`
+                (`neuronsim/concurrency.py`); values are computed once.
         Raises: RunError, ErrorList of InputError, SimulationError.
         """
         if mode not in MODES:
             raise RunError(f"mode {mode!r} is not one of {', '.join(MODES)}", limit=MODES, actual=mode)
         if iterations < 1:
             raise RunError("at least one iteration has to run", limit=">= 1", actual=iterations)
+        if callers < 1:
+            raise RunError("at least one caller has to run", limit=">= 1", actual=callers)
         machine = self._machine(self._target(instance))
         if mode != "timing":
             interface.check_host_memory(self.program)
+        arrays: dict[str, Any]
         arrays, missing = ({}, []) if mode == "timing" else host.complete_inputs(self.program.inputs, inputs, seed)
         if mode == "timing" and inputs:
-            host.check_inputs(self.program.inputs, {k: np.asarray(v) for k, v in inputs.items()})
+            host_checks.check_inputs(self.program.inputs, host_checks.as_values(self.program.inputs, inputs))
         findings = self.check(instance) if check else []
         last: Run | None = None
         for _ in range(iterations):
@@ -161,7 +170,7 @@ class Neff:
         assert last is not None
         for text in last.warnings:
             warnings.warn(text, NonFiniteWarning, stacklevel=2)
-        return Result(last.outputs, arrays, machine, last, iterations, mode, missing, findings)
+        return Result(last.outputs, arrays, machine, last, iterations, mode, missing, findings, callers)
 
     def check(self, instance: str | Target | None = None) -> list[Finding]:
         """Findings of the static checks (docs/checks.md): races, uninitialised reads, range, PSUM groups, deadlock."""
@@ -180,11 +189,12 @@ class Neff:
         return target
 
     def _machine(self, target: Target) -> Machine:
-        found = self._machines.get(target.name)
-        if found is None or found.target is not target:
-            interface.check_device_memory(self.program, target)
-            found = self._machines[target.name] = Machine(self.program, target)
-        return found
+        with self._lock:
+            found = self._machines.get(target.name)
+            if found is None or found.target is not target:
+                interface.check_device_memory(self.program, target)
+                found = self._machines[target.name] = Machine(self.program, target)
+            return found
 
 
 @dataclass
@@ -192,21 +202,23 @@ class Result:
     """What a run gave.
 
     Attributes:
-        outputs: model output name -> array; empty in "timing" mode.
+        outputs: model output name -> array (a list for a sequence, None for what is absent); empty in "timing" mode.
         inputs: what it ran on, complete; empty in "timing" mode.
         machine, last: what ran, and its last iteration.
         random_inputs: names of inputs that were invented.
         findings: of `check=True`.
+        callers: for whom `stats` states throughput and latency.
     """
 
-    outputs: dict[str, np.ndarray]
-    inputs: dict[str, np.ndarray]
+    outputs: dict[str, Any]
+    inputs: dict[str, Any]
     machine: Machine
     last: Run
     iterations: int
     mode: str
     random_inputs: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    callers: int = 1
 
     @cached_property
     def trace(self) -> Trace:
@@ -226,7 +238,7 @@ class Result:
         if self.mode == "values":
             return {"host_wall_seconds": self.last.wall_seconds}
         device = self.summary.metrics if self.last.stages else {}
-        return {**device, **self.last.statistics(self.iterations)}
+        return {**device, **self.last.statistics(self.iterations, self.callers, self.machine.target)}
 
     @property
     def stages(self) -> list[Stage]:

@@ -1,10 +1,13 @@
 """Runs the nodes of a program in order on one core: device stages by timing and values, CPU segments by the host.
 
-Not responsible for what the user typed (`neuronsim/api.py`, `neuronsim/host.py`).
+Several threads may run one `Machine`: the core is theirs one after the other, CPU segments overlap. Not responsible for
+what the user typed (`neuronsim/api.py`, `neuronsim/host.py`).
 """
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,12 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isa.program import INPUT, OUTPUT, Node, Program, Stage, Variable
+from isa.errors import ErrorList, NeuronError
+from isa.program import INPUT, OUTPUT, Node, Program, Stage, TensorInfo, Variable
 from isa.spec import SPEC
 from isa.target import Target
 from isa.trace import Trace
 from isa.word import ENGINES
 from neuronsim import host
+from neuronsim.concurrency import CORE, CPU, LINK, Phase, steady_state
+from neuronsim.errors import SimulationError
+from neuronsim.host_checks import numpy_dtype
 from neuronsim.host_cpu import CpuSegment
 from neuronsim.timing import Loaded, Timeline, simulate
 
@@ -40,25 +47,33 @@ class Run:
     """One iteration of a program.
 
     Attributes:
-        outputs: model outputs; empty without values.
+        outputs: model outputs; empty without values. Arrays, lists for sequences, None for what is absent.
         stages: device stages in execution order.
+        phases: what the run occupies, in order, and for how long.
         host_in_seconds, host_out_seconds: host link; cpu_seconds: charged to CPU segments; device_seconds: on the core.
         wall_seconds: host time of the simulation alone.
         warnings: for the user.
     """
 
-    outputs: dict[str, np.ndarray] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
     stages: list[StageRun] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
     host_in_seconds: float = 0.0
     host_out_seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    device_seconds: float = 0.0
     wall_seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
 
     @property
+    def cpu_seconds(self) -> float:
+        return sum(p.seconds for p in self.phases if p.resource == CPU)
+
+    @property
+    def device_seconds(self) -> float:
+        return sum(p.seconds for p in self.phases if p.resource == CORE)
+
+    @property
     def latency_seconds(self) -> float:
-        return self.host_in_seconds + self.device_seconds + self.cpu_seconds + self.host_out_seconds
+        return sum(p.seconds for p in self.phases)
 
     @property
     def instructions(self) -> int:
@@ -68,16 +83,17 @@ class Run:
         """The traces of all stages on one clock, stage number in the `core` column."""
         return Trace.join([r.timeline.trace(r.stage, target) for r in self.stages])
 
-    def statistics(self, iterations: int) -> dict[str, Any]:
+    def statistics(self, iterations: int, callers: int, target: Target) -> dict[str, Any]:
         """What a run adds to the profiler's metrics.
 
-        Every iteration starts from a reset machine: all latencies are equal.
+        Every run starts from a reset machine: with one caller all latencies are equal.
         """
-        ms = self.latency_seconds * 1e3
+        steady = steady_state(self.phases, target.host_vcpus, callers)
         return {
-            "latency_ms": {"p50": ms, "p99": ms, "max": ms},
-            "throughput_per_s": 1.0 / self.latency_seconds if self.latency_seconds else None,
+            "latency_ms": {n: steady.percentile(p) * 1e3 for n, p in (("p50", 50), ("p99", 99), ("max", 100))},
+            "throughput_per_s": steady.throughput_per_s,
             "iterations": iterations,
+            "callers": callers,
             "host_in_time": self.host_in_seconds,
             "host_out_time": self.host_out_seconds,
             "cpu_node_time": self.cpu_seconds,
@@ -95,8 +111,20 @@ class Machine:
         self._timing: dict[int, Loaded] = {}
         self._cores: dict[int, Core] = {}
         self._segments = {name: CpuSegment(name, model) for name, model in program.cpu_models.items()}
+        self._device_lock = threading.Lock()
 
-    def run(self, inputs: Mapping[str, np.ndarray], values: bool, threads: int) -> Run:
+    def load_segments(self) -> None:
+        """Give every CPU segment its runtime. Raises: CpuSegmentError; ErrorList with all of them."""
+        errors: list[NeuronError] = []
+        for segment in self._segments.values():
+            try:
+                segment.load()
+            except NeuronError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0] if len(errors) == 1 else ErrorList(errors)
+
+    def run(self, inputs: Mapping[str, Any], values: bool, threads: int) -> Run:
         """Run every node once.
 
         Args:
@@ -106,18 +134,19 @@ class Machine:
         Raises: SimulationError, CpuSegmentError.
         """
         run = Run()
-        self._load(values)
+        with self._device_lock:
+            self._load(values)
+        if values:
+            self.load_segments()
         tensors = dict(inputs)
         for node in self.program.nodes:
             if node.kind == "cpu":
                 self._cpu(node, tensors, run, values)
             else:
-                self._device(node, tensors, run, values, threads)
+                with self._device_lock:
+                    self._device(node, tensors, run, values, threads)
         if values:
-            run.outputs = {
-                o.name: tensors[o.name].reshape(o.shape).astype(host.numpy_dtype(o.dtype), copy=False)
-                for o in self.program.outputs
-            }
+            run.outputs = {o.name: _as_output(o, tensors[o.name]) for o in self.program.outputs}
         return run
 
     def check(self) -> list[Finding]:
@@ -144,7 +173,7 @@ class Machine:
 
                 self._cores[node.stage] = Core(stage, self.target)
 
-    def _device(self, node: Node, tensors: dict[str, np.ndarray], run: Run, values: bool, threads: int) -> None:
+    def _device(self, node: Node, tensors: dict[str, Any], run: Run, values: bool, threads: int) -> None:
         stage = self.program.stages[node.stage]
         started = time.perf_counter()
         variables_in = [v for v in stage.variables if v.kind == INPUT]
@@ -153,9 +182,14 @@ class Machine:
         run.stages.append(StageRun(node, stage, timeline))
         if not values:
             run.wall_seconds += time.perf_counter() - started
-        run.device_seconds += timeline.total_ticks / self.target.tick_hz
-        run.host_in_seconds += host.link_seconds((v.size_bytes for v in variables_in), self.target)
-        run.host_out_seconds += host.link_seconds((v.size_bytes for v in variables_out), self.target)
+        time_in, time_out = (
+            host.link_seconds((v.size_bytes for v in variables), self.target)
+            for variables in (variables_in, variables_out)
+        )
+        run.host_in_seconds += time_in
+        run.host_out_seconds += time_out
+        device = timeline.total_ticks / self.target.tick_hz
+        run.phases += [Phase(LINK, time_in), Phase(CORE, device), Phase(LINK, time_out)]
         if values:
             core = self._cores[node.stage]
             given = {v.name: _as_variable(v, tensors[v.name]) for v in variables_in}
@@ -164,9 +198,9 @@ class Machine:
             run.warnings += list(_nan_warnings(core, timeline, given, made))
             tensors.update(made)
 
-    def _cpu(self, node: Node, tensors: dict[str, np.ndarray], run: Run, values: bool) -> None:
+    def _cpu(self, node: Node, tensors: dict[str, Any], run: Run, values: bool) -> None:
         segment = self._segments[node.model]
-        run.cpu_seconds += segment.seconds
+        run.phases.append(Phase(CPU, segment.seconds(self.target)))
         if values:
             started = time.perf_counter()
             tensors.update(segment.run({name: tensors[name] for name in node.inputs}))
@@ -174,8 +208,39 @@ class Machine:
 
 
 def _as_variable(variable: Variable, array: np.ndarray) -> np.ndarray:
-    """The array in the element type and shape of a DRAM variable, contiguous."""
-    return np.ascontiguousarray(array.astype(variable.dtype.numpy, copy=False)).reshape(variable.shape)
+    """The array in the element type and shape of a DRAM variable; the same memory where those are its own.
+
+    Raises: SimulationError (INTERFACE) for another size; (INPUT_RANGE) for integers that the device's type cannot hold.
+    """
+    if not isinstance(array, np.ndarray) or array.size != math.prod(variable.shape):
+        raise SimulationError(
+            f"tensor {variable.name!r} reaches the device in another size than it was compiled for",
+            code="INTERFACE",
+            where=variable.name,
+            limit=list(variable.shape),
+            actual=list(np.shape(array)),
+        )
+    dtype = variable.dtype.numpy
+    if array.dtype.kind in "iu" and dtype.kind in "iu" and array.dtype != dtype and array.size:
+        limits, low, high = np.iinfo(dtype), int(array.min()), int(array.max())
+        if low < limits.min or high > limits.max:
+            raise SimulationError(
+                f"tensor {variable.name!r} holds integers that {dtype} cannot",
+                code="INPUT_RANGE",
+                where=variable.name,
+                limit=f"{limits.min}..{limits.max}",
+                actual=f"{low}..{high}",
+                help="the device keeps 64-bit integers in 32 bits: --cpu-ops leaves an operator on the CPU",
+            )
+    return array.astype(dtype, copy=False).reshape(variable.shape)
+
+
+def _as_output(info: TensorInfo, value: Any) -> Any:
+    """A model output in the type and shape the model states, where it states them."""
+    if not info.is_tensor or not isinstance(value, np.ndarray):
+        return value
+    shaped = value.reshape(info.shape) if info.is_static else value
+    return shaped.astype(numpy_dtype(info.dtype), copy=False)
 
 
 def _nan_warnings(

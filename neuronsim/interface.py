@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from math import prod
 
 from isa.errors import ErrorList, NeuronError
-from isa.program import INPUT, OUTPUT, WEIGHT, Program
+from isa.program import INPUT, OUTPUT, WEIGHT, Program, TensorInfo
 from isa.target import Target
 from neuronsim.errors import ConfigError
-from neuronsim.host import numpy_dtype
+from neuronsim.host_checks import element_dtype, numpy_dtype
 
 UNKNOWN = -1  # elements of a tensor that a CPU segment makes
+HOST_ONLY = -2  # "elements" of what only CPU segments can read
 
 
 def check_tensors(program: Program) -> None:
@@ -47,7 +48,7 @@ def check_device_memory(program: Program, target: Target) -> None:
 def check_host_memory(program: Program) -> None:
     """Raise ConfigError (HOST_MEMORY) when values need more memory than this host has (weights stay in their file)."""
     needed = sum(v.size_bytes for s in program.stages for v in s.variables if v.kind != WEIGHT)
-    needed += sum(prod(i.shape) * numpy_dtype(i.dtype).itemsize for i in program.inputs)
+    needed += sum(prod(i.shape) * numpy_dtype(i.dtype).itemsize for i in program.inputs if i.is_static)
     have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > have:
         raise ConfigError(
@@ -62,8 +63,8 @@ def check_host_memory(program: Program) -> None:
 def _problems(program: Program) -> Iterator[ConfigError]:
     known: dict[str, int] = {}
     for info in program.inputs:
-        numpy_dtype(info.dtype)
-        known[info.name] = prod(info.shape)
+        _check_type(info)
+        known[info.name] = prod(info.shape) if info.is_static else HOST_ONLY
     for node in program.nodes:
         if node.kind == "cpu":
             yield from (_absent(name, f"node {node.name!r}") for name in node.inputs if name not in known)
@@ -74,13 +75,27 @@ def _problems(program: Program) -> Iterator[ConfigError]:
             yield from _compare(v.name, v.shape, known, f"node {node.name!r}")
         known.update({v.name: prod(v.shape) for v in variables if v.kind == OUTPUT})
     for info in program.outputs:
-        numpy_dtype(info.dtype)
-        yield from _compare(info.name, info.shape, known, f"output {info.name!r}")
+        _check_type(info)
+        if info.is_static:
+            yield from _compare(info.name, info.shape, known, f"output {info.name!r}")
+        elif info.name not in known:
+            yield _absent(info.name, f"output {info.name!r}")
+
+
+def _check_type(info: TensorInfo) -> None:
+    """Raise IsaError for an element type that nothing here knows."""
+    (numpy_dtype if info.is_tensor else element_dtype)(info.dtype)
 
 
 def _compare(name: str, shape: tuple[int, ...], known: dict[str, int], where: str) -> Iterator[ConfigError]:
     if name not in known:
         yield _absent(name, where)
+    elif known[name] == HOST_ONLY:
+        yield ConfigError(
+            f"tensor {name!r} has no fixed size or is no tensor of numbers: only CPU segments can read it",
+            code="INTERFACE",
+            where=where,
+        )
     elif known[name] not in (UNKNOWN, prod(shape)):
         yield ConfigError(
             f"tensor {name!r} has two sizes in this program",

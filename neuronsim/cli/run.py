@@ -11,7 +11,8 @@ import numpy as np
 
 from neuronsim.api import Neff, NonFiniteWarning, Result, RunError, load
 from neuronsim.cli.arguments import check_output, natural, positive
-from neuronsim.cli.output import load_arrays, note, print_json, save_arrays, write_json
+from neuronsim.cli.arrays import load_arrays, save_arrays
+from neuronsim.cli.output import note, print_json, write_json
 from neuronsim.errors import SimulationError
 from neuronsim.host import non_finite
 from profiler.summary import seconds_text
@@ -32,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trace", metavar="FILE", help="write every instruction and transfer with its times as npz")
     parser.add_argument("--instance", metavar="T", help="machine to run on (default: what it was compiled for)")
     parser.add_argument("--iterations", type=positive, default=1, metavar="N")
+    parser.add_argument(
+        "--callers", type=positive, default=1, metavar="N", help="threads running the model, for throughput and latency"
+    )
     parser.add_argument("--timing-only", action="store_true", help="time without values: no data touched")
     parser.add_argument("--values-only", action="store_true", help="values without statistics")
     parser.add_argument("--check", action="store_true", help="look for races, uninitialised reads, deadlock; exit 3")
@@ -49,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     for path in (args.outputs, args.stats, args.trace):
         check_output(path, *given)
     neff = load(args.neff, verify=args.verify)
-    inputs = load_arrays(args.inputs) if args.inputs else None
+    inputs = load_arrays(args.inputs, neff.inputs) if args.inputs else None
     findings = neff.check(args.instance) if args.check else []
     try:
         result = _result(args, neff, inputs)
@@ -93,12 +97,14 @@ def print_summary(result: Result, top: int = 10) -> None:
     if last.cpu_seconds:
         parts.insert(2, f"CPU nodes {seconds_text(last.cpu_seconds)}")
     rate = stats["throughput_per_s"]
+    callers = f" from {result.callers} callers, {stats['latency_ms']['p50']:.4g} ms each" if result.callers > 1 else ""
     sys.stdout.write(
         f"latency {seconds_text(last.latency_seconds)} ({', '.join(parts)})"
-        f"{'' if rate is None else f', {rate:.1f} runs/s'}\n"
+        f"{'' if rate is None else f', {rate:.1f} runs/s{callers}'}\n"
         f"simulated {stats['simulated_instructions']} instructions in {last.wall_seconds:.3g} s of host time\n\n"
     )
-    show(result.summary.tables(top), sys.stdout)
+    if result.stages:
+        show(result.summary.tables(top), sys.stdout)
 
 
 def _not_run(args: argparse.Namespace, findings: list[Finding], error: SimulationError) -> int:
@@ -118,14 +124,16 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
             raise RunError(f"--{flag} needs values", where="--timing-only", help="leave --timing-only out")
 
 
-def _result(args: argparse.Namespace, neff: Neff, inputs: dict[str, np.ndarray] | None) -> Result:
+def _result(args: argparse.Namespace, neff: Neff, inputs: dict[str, Any] | None) -> Result:
     mode = "timing" if args.timing_only else "values" if args.values_only else "both"
     for name in non_finite(inputs or {}):
         note(f"input {name!r} holds NaN or infinities")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", NonFiniteWarning)
-        result = neff.run(inputs, args.instance, args.iterations, mode, False, args.threads, args.seed)
+        result = neff.run(
+            inputs, args.instance, args.iterations, mode, False, args.threads, args.seed, args.callers
+        )
     for warning in caught:
         note(str(warning.message))
     return result
@@ -146,12 +154,7 @@ def _print_text(args: argparse.Namespace, result: Result) -> None:
     if args.check and not result.findings:
         sys.stdout.write("check: no findings\n")
     for name, about in _described(result).items():
-        numbers = (
-            ""
-            if about["mean"] is None
-            else f"  mean {about['mean']:.6g}  min {about['min']:.6g}  max {about['max']:.6g}"
-        )
-        sys.stdout.write(f"output {name}: {about['dtype']} {'x'.join(map(str, about['shape'])) or 'scalar'}{numbers}\n")
+        sys.stdout.write(f"output {name}: {about['kind']}{_numbers(about)}\n")
     if args.values_only:
         return
     print_summary(result, args.top)
@@ -161,15 +164,28 @@ def _described(result: Result) -> dict[str, dict[str, Any]]:
     return {name: _about(array) for name, array in result.outputs.items()}
 
 
-def _about(array: np.ndarray) -> dict[str, Any]:
+def _about(value: Any) -> dict[str, Any]:
+    """What the terminal and --json say of an output; `kind` is its type and shape in words."""
+    if isinstance(value, list):
+        return {"kind": f"sequence of {len(value)}", "elements": [_about(v) for v in value]}
+    if not isinstance(value, np.ndarray):
+        return {"kind": "absent" if value is None else f"map of {len(value)}"}
+    dtype = "string" if value.dtype == object else str(value.dtype)
     about: dict[str, Any] = {
-        "dtype": str(array.dtype),
-        "shape": list(array.shape),
+        "kind": f"{dtype} {'x'.join(map(str, value.shape)) or 'scalar'}",
+        "dtype": dtype,
+        "shape": list(value.shape),
         "mean": None,
         "min": None,
         "max": None,
     }
-    if array.size:
-        values = array.astype(np.float64)
-        about.update(mean=float(values.mean()), min=float(values.min()), max=float(values.max()))
+    if value.size and value.dtype.kind not in "Oc":
+        numbers = value.astype(np.float64)
+        about.update(mean=float(numbers.mean()), min=float(numbers.min()), max=float(numbers.max()))
     return about
+
+
+def _numbers(about: dict[str, Any]) -> str:
+    if about.get("mean") is None:
+        return ""
+    return f"  mean {about['mean']:.6g}  min {about['min']:.6g}  max {about['max']:.6g}"

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ml_dtypes
 import numpy as np
 import pytest
 
@@ -75,36 +74,6 @@ def test_module_runs_and_a_closed_pipe_is_quiet() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-
-
-def test_npz_round_trip_of_every_kind(tmp_path: Path) -> None:
-    arrays = {
-        "a/b:0": np.arange(6, dtype=np.float32).reshape(2, 3),
-        "file": np.array(3, dtype=np.int64),
-        "half": np.array([1.5, -2.0], dtype=ml_dtypes.bfloat16),
-        "eighth": np.array([1.5, -2.0], dtype=ml_dtypes.float8_e4m3fn),
-        "flags": np.array([True, False]),
-    }
-    path = tmp_path / "out.npz"
-    output.save_arrays(path, arrays)
-    loaded = output.load_arrays(path)
-    assert list(loaded) == list(arrays)
-    for name, array in arrays.items():
-        assert loaded[name].dtype == array.dtype
-        assert loaded[name].tobytes() == array.tobytes()
-    first = path.read_bytes()
-    output.save_arrays(path, arrays)
-    assert path.read_bytes() == first
-
-
-def test_npz_without_pickle(tmp_path: Path) -> None:
-    path = tmp_path / "bad.npz"
-    np.savez(path, x=np.array([{}], dtype=object))
-    with pytest.raises(output.ArrayFileError):
-        output.load_arrays(path)
-    path.write_bytes(b"not an archive")
-    with pytest.raises(output.ArrayFileError):
-        output.load_arrays(path)
 
 
 def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from isa import target as targets
 from isa.errors import ErrorList
 from isa.program import TensorInfo
-from neuronsim import host
+from neuronsim import host, host_checks
 
 INFOS = (
     TensorInfo("image", (1, 3, 4, 4), "float32"),
@@ -32,7 +32,7 @@ def test_missing_inputs_are_seeded_and_independent() -> None:
 
 def test_random_inputs_fit_the_model_and_are_sensible() -> None:
     arrays, _ = host.complete_inputs(INFOS, None, seed=0)
-    host.check_inputs(INFOS, arrays)
+    host_checks.check_inputs(INFOS, arrays)
     assert set(np.unique(arrays["ids"])) <= {0, 1}
     assert arrays["half"].dtype == ml_dtypes.bfloat16
 
