@@ -24,7 +24,9 @@ OPSET = 22
 #: Element types that numpy alone does not know by name.
 _ML_DTYPES = {
     name: np.dtype(getattr(ml_dtypes, name))
-    for name in ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "int4", "uint4")
+    for name in ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu",
+                 "float4_e2m1fn", "int4", "uint4", "int2", "uint2")
+    if hasattr(ml_dtypes, name)
 }
 
 
@@ -59,8 +61,8 @@ class Value:
 
     @property
     def nbytes(self) -> int:
-        """Bytes in memory, dense."""
-        return self.size * numpy_dtype(self.dtype).itemsize
+        """Bytes in memory, dense; 0 for a value of the host, whose size is unknown."""
+        return 0 if self.host else self.size * numpy_dtype(self.dtype).itemsize
 
 
 @dataclass(eq=False)
@@ -205,6 +207,12 @@ class Graph:
         self.values[name] = Value(name, tuple(int(d) for d in shape), dtype, const)
         return name
 
+    def add_host_value(self, name: str, type_proto: bytes, dtype: str = "") -> str:
+        """Define a value that only the host can hold (see `Value.host`) and return its name."""
+        self.add_value(name, (), dtype)
+        self.values[name].host = type_proto
+        return name
+
     def add_input(self, name: str, shape: Iterable[int], dtype: str) -> str:
         """Define a true input and return its name."""
         self.inputs.append(self.add_value(name, shape, dtype))
@@ -224,11 +232,14 @@ class Graph:
         name: str = "",
         sources: Sequence[str] = (),
         domain: str = "",
+        host: str = "",
+        proto: bytes = b"",
+        version: int = 0,
         at: int | None = None,
     ) -> Node:
         """Create a node whose values exist already and put it at position `at` (default: the end)."""
         node = Node(op, self.fresh_name(name or op.lower()), list(inputs), list(outputs), dict(attrs or {}),
-                    list(sources), domain)
+                    list(sources), domain, host, proto, version)
         self._register(node)
         self.nodes.insert(len(self.nodes) if at is None else at, node)
         return node

@@ -28,6 +28,8 @@ def _lines(graph: Graph) -> Iterator[str]:
 
 
 def _typed(value: Value) -> str:
+    if value.host:
+        return f"%{value.name}: host {value.dtype or '?'}"
     return f"%{value.name}: {value.dtype}[{','.join(map(str, value.shape))}]"
 
 
@@ -43,7 +45,8 @@ def _node(graph: Graph, node: Node) -> str:
     attrs = ", ".join(f"{k}={_attr(v)}" for k, v in sorted(node.attrs.items()))
     sources = f"  # {', '.join(node.sources)}" if node.sources else ""
     op = f"{node.domain}::{node.op}" if node.domain else node.op
-    return f"{outputs} = {op}({inputs}){' {' + attrs + '}' if attrs else ''}{sources}"
+    host = f"  [host: {node.host}]" if node.host else ""
+    return f"{outputs} = {op}({inputs}){' {' + attrs + '}' if attrs else ''}{host}{sources}"
 
 
 def _attr(value: Any) -> str:

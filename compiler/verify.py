@@ -42,6 +42,8 @@ def _values(graph: Graph) -> Iterator[str]:
     for name, value in graph.values.items():
         if name != value.name or not name:
             yield f"value {value.name!r} is registered as {name!r}"
+        if value.host and (value.const is not None or value.shape):
+            yield f"value {name!r} of the host has a shape or is constant"
         if any(not isinstance(d, int) or d < 0 for d in value.shape):
             yield f"value {name!r} has no static shape: {value.shape}"
         array = value.const
@@ -91,6 +93,11 @@ def _index(graph: Graph) -> Iterator[str]:
 def _node(graph: Graph, node: Node) -> Iterator[str]:
     if not any(node.outputs):
         yield f"node {node.name!r} computes nothing"
+        return
+    touched = [graph.values[n] for n in (*node.inputs, *node.outputs) if n in graph.values]
+    if node.host or any(v.host for v in touched):
+        if not node.host:
+            yield f"node {node.name!r} ({node.op}) touches a value of the host but names no reason to run there"
         return
     if "epilogue" in node.attrs:
         yield from _epilogue(graph, node)

@@ -1,7 +1,7 @@
 """The ONNX frontend: a model file, or a model in memory, to a static `compiler.ir.Graph`.
 
-Order: parse, check operators, fix input shapes, take large tensors out, onnx's checker, inline functions, convert the
-opset, then one walk over the nodes that folds what is constant and infers the rest with everything known so far.
+Order: parse, check operators, fix input shapes, take large tensors out, onnx's checker, inline functions, then one walk
+over the nodes that brings each to the graph's opset, folds what is constant and infers the rest with everything known.
 """
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 import onnx
 from onnx import defs, helper, inliner
 
-from compiler.errors import CompileError, UnsupportedOp
 from compiler.frontends import onnx_check, onnx_opset
 from compiler.frontends.onnx_file import read_model, to_array
 from compiler.frontends.onnx_import import Importer
-from compiler.frontends.onnx_inputs import resolve_shapes
+from compiler.frontends.onnx_inputs import bound_types, resolve_shapes
+from compiler.frontends.onnx_subgraph import all_nodes
 from compiler.ir import OPSET, Graph
 
 #: Tensors of more bytes are kept out of the model while onnx's own tools copy it around.
@@ -33,7 +33,7 @@ def load(path: str | Path, input_shapes: Mapping[str, Sequence[int]] | None = No
     Raises:
         ModelError: the file or the model is not valid (one code for each reason).
         UnsupportedOp: operators nobody knows, all of them listed.
-        ShapeError: an input or a node without a static shape.
+        ShapeError: an input without a static shape, or shapes that contradict each other.
         ErrorList: several of these.
     """
     path = Path(path)
@@ -57,26 +57,27 @@ def from_model(
     onnx_check.check_operators(model, versions)
     true_inputs = _true_inputs(model)
     constants = _take_constants(model, base, where)
+    hints = {v.name: v.type for v in (*model.graph.value_info, *model.graph.output)}
     _relax(model)
     onnx_check.check_model(model, where)
     shapes, notes = resolve_shapes(true_inputs, input_shapes, batch)
+    hints = bound_types(hints, true_inputs, shapes)
     _set_input_shapes(model, shapes)
     if model.functions:
         model = inliner.inline_local_functions(model)
         _name_nodes(model.graph)
         onnx_check.check_operators(model, versions)
-    converted = onnx_opset.convert(model)
-    version = OPSET if converted is not model else max(versions[""], OPSET)
-    graph = Importer({**versions, "": version}, base, where).run(converted, constants, shapes)
+    graph = Importer(versions, base, where, hints).run(model, constants, shapes)
     graph.notes = notes
     return graph
 
 
 def _name_nodes(graph: onnx.GraphProto) -> None:
     """Give every node a unique name, so that messages and debug information can point at it."""
-    taken = {n.name for n in graph.node}
+    nodes = list(all_nodes(graph))
+    taken = {n.name for n in nodes}
     seen: set[str] = set()
-    for index, node in enumerate(graph.node):
+    for index, node in enumerate(nodes):
         if not node.name or node.name in seen:
             stem = node.name or f"{node.op_type}_{index}"
             name, k = stem, 0
@@ -89,16 +90,9 @@ def _name_nodes(graph: onnx.GraphProto) -> None:
 
 
 def _true_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """Inputs that are no initialisers (IR 3 lists those too). Raises: UnsupportedOp for inputs that are no tensors."""
+    """Copies of the inputs that are no initialisers (IR 3 lists those too)."""
     fixed = {t.name for t in model.graph.initializer} | {t.values.name for t in model.graph.sparse_initializer}
-    found = [i for i in model.graph.input if i.name not in fixed]
-    errors: list[CompileError] = []
-    for info in found:
-        if not info.type.HasField("tensor_type"):
-            errors.append(UnsupportedOp(f"input {info.name!r} is not a tensor", code="UNSUPPORTED_INPUT",
-                                        where=f"input {info.name!r}", actual=info.type.WhichOneof("value")))
-    onnx_check.raise_all(errors)
-    return [onnx.ValueInfoProto.FromString(i.SerializeToString()) for i in found]
+    return [onnx.ValueInfoProto.FromString(i.SerializeToString()) for i in model.graph.input if i.name not in fixed]
 
 
 def _take_constants(model: onnx.ModelProto, base: Path | None, where: str) -> dict[str, np.ndarray]:
@@ -144,11 +138,12 @@ def _relax(model: onnx.ModelProto) -> None:
             info.type.tensor_type.shape.SetInParent()
 
 
-def _set_input_shapes(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _set_input_shapes(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...] | None]) -> None:
     """Write static shapes into the inputs and drop what the model claims about its outputs."""
     for info in model.graph.input:
-        if info.name in shapes:
-            info.CopyFrom(helper.make_tensor_value_info(info.name, info.type.tensor_type.elem_type, shapes[info.name]))
+        shape = shapes.get(info.name)
+        if shape is not None:
+            info.CopyFrom(helper.make_tensor_value_info(info.name, info.type.tensor_type.elem_type, shape))
     for info in model.graph.output:
         if info.type.HasField("tensor_type"):
             info.type.tensor_type.ClearField("shape")

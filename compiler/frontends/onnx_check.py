@@ -2,20 +2,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import onnx
 from onnx import checker, defs
 
 from compiler.errors import CompileError, ModelError, UnsupportedOp
+from compiler.frontends.onnx_subgraph import all_nodes
 from isa.errors import ErrorList
-
-#: Operators that run a subgraph: kept only where the branch is known at compile time.
-CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 
 
 def domain_of(node: onnx.NodeProto) -> str:
     """The node's domain with ONNX's own as ""."""
     return "" if node.domain == "ai.onnx" else node.domain
+
+
+def has_schema(op: str, domain: str, version: int) -> bool:
+    """Whether onnx knows the operator at that version of its domain."""
+    return bool(version and defs.has(op, version, domain))
 
 
 def check_text(model: onnx.ModelProto, where: str) -> None:
@@ -38,17 +42,36 @@ def check_operators(model: onnx.ModelProto, versions: Mapping[str, int]) -> None
     functions = {(f.domain, f.name) for f in model.functions}
     unknown: dict[str, list[str]] = {}
     errors: list[CompileError] = []
-    for node in model.graph.node:
+    for node in all_nodes(model.graph):
         domain = domain_of(node)
+        version = versions.get(domain, 0)
         if (node.domain, node.op_type) in functions:
             continue
-        version = versions.get(domain, 0)
-        if not version or not defs.has(node.op_type, version, domain):
+        if has_schema(node.op_type, domain, version):
+            attributes = defs.get_schema(node.op_type, version, domain).attributes
+            errors += [_attribute(node, a.name, list(attributes)) for a in node.attribute if a.name not in attributes]
+        elif not (version and runtime_has(node.op_type, domain)):
             unknown.setdefault(f"{domain}::{node.op_type}" if domain else node.op_type, []).append(node.name)
-            continue
-        attributes = defs.get_schema(node.op_type, version, domain).attributes
-        errors += [_attribute(node, a.name, list(attributes)) for a in node.attribute if a.name not in attributes]
     raise_all([_operator(op, names, versions) for op, names in sorted(unknown.items())] + errors)
+
+
+def runtime_has(op: str, domain: str) -> bool:
+    """Whether an installed ONNX Runtime has this operator of its own; never for ONNX's domains."""
+    return domain not in _onnx_domains() and (domain, op) in _runtime_operators()
+
+
+@cache
+def _onnx_domains() -> frozenset[str]:
+    return frozenset(s.domain for s in defs.get_all_schemas())
+
+
+@cache
+def _runtime_operators() -> frozenset[tuple[str, str]]:
+    try:
+        from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+    except ImportError:
+        return frozenset()
+    return frozenset((s.domain, s.name) for s in runtime.get_all_operator_schema())
 
 
 def check_model(model: onnx.ModelProto, where: str) -> None:
@@ -73,7 +96,8 @@ def _operator(op: str, nodes: list[str], versions: Mapping[str, int]) -> Unsuppo
     shown = ", ".join(nodes[:8]) + (f" and {len(nodes) - 8} more" if len(nodes) > 8 else "")
     domain = op.split("::")[0] if "::" in op else ""
     known = f"opset {versions[domain]}" if domain in versions else "this model's imports"
-    error = UnsupportedOp(f"operator {op} is unknown in {known} ({len(nodes)} nodes)", where=f"nodes {shown}",
+    error = UnsupportedOp(f"operator {op} is unknown in {known} ({len(nodes)} nodes) and has no CPU kernel either",
+                          where=f"nodes {shown}",
                           help="export the model with standard ONNX operators, or include the function's body")
     error.op, error.nodes = op, tuple(nodes)
     return error

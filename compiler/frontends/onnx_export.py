@@ -10,7 +10,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from compiler.frontends.onnx_infer import tensor_type, to_attribute
+from compiler.frontends.onnx_infer import to_attribute
+from compiler.frontends.onnx_subgraph import captures, renamed
+from compiler.frontends.onnx_types import is_unknown, type_of
 from compiler.ir import OPSET, Graph, Node, Value, numpy_dtype
 
 #: Scalar-engine function -> ONNX operator and its attributes; the rest needs more than one operator.
@@ -26,7 +28,7 @@ def to_model(graph: Graph) -> onnx.ModelProto:
     writer = _Writer(graph)
     for node in graph.nodes:
         writer.node(node)
-    used = {i for p in writer.nodes for i in p.input} | set(graph.outputs)
+    used = {i for p in writer.nodes for i in (*p.input, *captures(p))} | set(graph.outputs)
     initialisers = [_tensor(v) for v in graph.constants() if v.name in used] + writer.extra
     model = helper.make_model(
         helper.make_graph(writer.nodes, graph.name, [_info(graph.value(i)) for i in graph.inputs],
@@ -42,7 +44,8 @@ def _tensor(value: Value) -> onnx.TensorProto:
 
 
 def _info(value: Value) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(value.name, tensor_type(value.dtype), value.shape)
+    found = type_of(value)
+    return onnx.ValueInfoProto(name=value.name, type=None if is_unknown(found) else found)
 
 
 class _Writer:
@@ -68,7 +71,9 @@ class _Writer:
             self._step(node, step, source, target)
 
     def _body(self, node: Node, inputs: list[str], outputs: list[str]) -> None:
-        if node.op == "Affine":
+        if node.proto:
+            self.nodes.append(self._kept(node))
+        elif node.op == "Affine":
             rank = len(self.graph.shape(node.inputs[0]))
             scaled = self._fresh()
             scale, shift = (self._column(i, rank) for i in inputs[1:3])
@@ -81,6 +86,16 @@ class _Writer:
         else:
             attrs = {k: to_attribute(v) for k, v in node.attrs.items() if k != "epilogue" and v is not None}
             self._emit(node.op, inputs, outputs, attrs, node.domain, node.name)
+
+    def _kept(self, node: Node) -> onnx.NodeProto:
+        """The node as it was written, reading and writing the graph's names of today."""
+        proto = onnx.NodeProto.FromString(node.proto)
+        before = [*proto.input, *captures(proto)]
+        result = renamed(proto, dict(zip(before, node.inputs, strict=True)), self.graph.values)
+        result.input[:] = node.inputs[:len(proto.input)]
+        result.output[:] = node.outputs
+        result.name = node.name
+        return result
 
     def _step(self, node: Node, step: tuple[Any, ...], source: str, target: str) -> None:
         kind, *arguments = step

@@ -101,6 +101,19 @@ def to_array(tensor: onnx.TensorProto, base: Path | None, where: str = "") -> np
         raise ModelError(f"a tensor does not match its declaration: {error}", code="TENSOR_DATA", where=place) from None
 
 
+def embed_tensors(node: onnx.NodeProto, base: Path | None, where: str = "") -> None:
+    """Read the external data of a node's tensors, those in its subgraphs included, into the node itself."""
+    for attribute in node.attribute:
+        graphs = [*attribute.graphs, *([attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else [])]
+        for tensor in (*attribute.tensors, attribute.t, *(t for g in graphs for t in g.initializer)):
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                array = to_array(tensor, base, where)
+                tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+        for graph in graphs:
+            for inner in graph.node:
+                embed_tensors(inner, base, where)
+
+
 #: Types with several elements to a byte, and strings: left to onnx's own reader.
 _PACKED = {onnx.TensorProto.STRING, *(
     getattr(onnx.TensorProto, name) for name in ("INT4", "UINT4", "FLOAT4E2M1", "INT2", "UINT2")

@@ -12,16 +12,11 @@ from collections.abc import Callable
 import onnx
 from onnx import helper
 
-from compiler.errors import UnsupportedOp
-
 _GRID_MODES = {b"bilinear": b"linear", b"bicubic": b"cubic"}
 
 
 def before(model: onnx.ModelProto, version: int) -> dict[str, onnx.NodeProto]:
-    """Rewrite what the converter refuses, and remember nodes to correct: first output -> the node as it was.
-
-    Raises: UnsupportedOp for BatchNormalization with spatial = 0.
-    """
+    """Rewrite what the converter refuses, and remember nodes to correct: first output -> the node as it was."""
     remembered: dict[str, onnx.NodeProto] = {}
     for node in model.graph.node:
         if node.domain not in ("", "ai.onnx"):
@@ -45,12 +40,9 @@ def after(model: onnx.ModelProto, remembered: dict[str, onnx.NodeProto]) -> None
 
 
 def _drop_spatial(node: onnx.NodeProto) -> None:
-    for attribute in list(node.attribute):
-        if attribute.name == "spatial":
-            if attribute.i == 0:
-                raise UnsupportedOp("BatchNormalization with one mean per activation (spatial = 0) is not supported",
-                                    where=f"node {node.name!r}", help="export the model with a newer opset")
-            node.attribute.remove(attribute)
+    """Remove the attribute where it says what is said today: one mean for each channel. The converter refuses it."""
+    for attribute in [a for a in node.attribute if a.name == "spatial" and a.i]:
+        node.attribute.remove(attribute)
 
 
 def _set(node: onnx.NodeProto, name: str, value: object) -> None:

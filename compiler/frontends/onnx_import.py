@@ -1,22 +1,24 @@
-"""One walk over an ONNX model's nodes: fold what is constant, infer the rest, build the graph."""
+"""One walk over an ONNX model's nodes: fold what is constant, infer the rest, build the graph.
+
+Nothing valid is refused: what has no static form (control flow, sequences, strings, sizes that depend on data,
+operators that only a runtime knows) becomes a node or value of the host.
+"""
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, defs, helper
 
-from compiler.errors import CompileError, ModelError, UnsupportedOp
-from compiler.frontends import onnx_infer
-from compiler.frontends.onnx_check import CONTROL_FLOW, domain_of, raise_all
-from compiler.frontends.onnx_file import MOST_BYTES, to_array
+from compiler.errors import CompileError, ModelError
+from compiler.frontends import onnx_infer, onnx_opset, onnx_types
+from compiler.frontends.onnx_attributes import attributes, constant_value, dense_array, is_opaque
+from compiler.frontends.onnx_check import domain_of, has_schema, raise_all
+from compiler.frontends.onnx_file import MOST_BYTES, embed_tensors, to_array
 from compiler.frontends.onnx_normalise import normalise
-from compiler.ir import Graph, Node, numpy_dtype
+from compiler.frontends.onnx_subgraph import captures, renamed, subgraphs
+from compiler.ir import OPSET, Graph, Node
 from compiler.passes.folding import fold
 
 #: More bytes are not worth folding into the program: the node stays.
@@ -27,45 +29,62 @@ _GROWING = frozenset({"ConstantOfShape", "Expand", "EyeLike", "OneHot", "Pad", "
 
 
 class Importer:
-    """Builds one graph from one converted model.
+    """Builds one graph from one model.
 
     Args:
-        versions: version of every operator domain.
+        versions: version of every operator domain the model imports.
         base: folder for external data of tensors inside nodes.
         where: the model, for messages.
+        hints: what the model says about its values, used where inference says nothing.
     """
 
-    def __init__(self, versions: Mapping[str, int], base: Path | None, where: str) -> None:
+    def __init__(self, versions: Mapping[str, int], base: Path | None, where: str,
+                 hints: Mapping[str, onnx.TypeProto] | None = None) -> None:
         self.versions = dict(versions)
         self.base = base
         self.where = where
+        self.hints = hints or {}
         self.graph = Graph()
         self.errors: list[CompileError] = []
+        self.reserved: frozenset[str] = frozenset()  # names of the model's outputs
+        self.depth = 0  # of the branches being taken
 
     def run(self, model: onnx.ModelProto, constants: Mapping[str, np.ndarray],
-            shapes: Mapping[str, tuple[int, ...]]) -> Graph:
-        """Import a whole model. Raises: CompileError, ErrorList."""
+            shapes: Mapping[str, tuple[int, ...] | None]) -> Graph:
+        """Import a whole model, whose inputs have the types to compile for. Raises: CompileError, ErrorList."""
         source, graph = model.graph, self.graph
         graph.name = source.name or "graph"
-        graph.opsets = dict(self.versions)
+        self.reserved = frozenset(o.name for o in source.output)
+        graph.opsets = {**self.versions, "": max(self.versions[""], OPSET)}
         scope: dict[str, str] = {}
         for info in source.input:
             if info.name in shapes and info.name not in constants:
-                dtype = helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type).name
-                scope[info.name] = graph.add_input(info.name, shapes[info.name], dtype)
-        used = {i for n in _all_nodes(source) for i in n.input} | {o.name for o in source.output}
+                scope[info.name] = onnx_types.add_value(graph, info.name, info.type)
+                graph.inputs.append(info.name)
+        used = {i for n in source.node for i in (*n.input, *captures(n))} | {o.name for o in source.output}
         for name, array in constants.items():
             if name in used:
-                scope[name] = graph.add_value(name, array.shape, array.dtype.name, array)
+                scope[name] = self._constant(name, array)
         self._initialisers(source, scope)
         self._nodes(source, scope)
         raise_all(self.errors)
         for info in source.output:
             if info.name not in scope:
                 raise ModelError(f"nothing computes the output {info.name!r}", code="MODEL_INVALID", where=self.where)
-            graph.outputs.append(scope[info.name])
+            graph.outputs.append(self._output(info.name, scope[info.name]))
         graph.remove_dead()
         return graph
+
+    def _output(self, name: str, value: str) -> str:
+        """The value under the model's name for it: a result of an `If` that was resolved has another one."""
+        if value == name or name in self.graph.values:
+            return value
+        found = onnx_types.type_of(self.graph.value(value))
+        onnx_types.add_value(self.graph, name, found)
+        host = onnx_types.host_reason(self.graph, [value], [name])
+        producer = self.graph.producer(value)
+        self.graph.add_node("Identity", [value], [name], host=host, sources=producer.sources if producer else ())
+        return name
 
     def _initialisers(self, source: onnx.GraphProto, scope: dict[str, str]) -> None:
         for tensor in source.initializer:
@@ -73,15 +92,15 @@ class Importer:
                 array = to_array(tensor, self.base, self.where)
                 scope[tensor.name] = self._constant(tensor.name, array)
         for sparse in source.sparse_initializer:
-            scope[sparse.values.name] = self._constant(sparse.values.name, _dense(sparse, self.base, self.where))
+            scope[sparse.values.name] = self._constant(sparse.values.name, dense_array(sparse, self.base, self.where))
 
     def _nodes(self, source: onnx.GraphProto, scope: dict[str, str]) -> None:
         for proto in source.node:
-            if any(i and i not in scope for i in proto.input):
-                if not self.errors:
-                    missing = [i for i in proto.input if i and i not in scope]
-                    raise ModelError(f"node {proto.name!r} reads {missing[0]!r}, which nothing before it computes",
-                                     code="MODEL_INVALID", where=self.where)
+            missing = next((i for i in (*proto.input, *captures(proto)) if i and i not in scope), "")
+            if missing and not self.errors:
+                raise ModelError(f"node {proto.name!r} reads {missing!r}, which nothing before it computes",
+                                 code="MODEL_INVALID", where=self.where)
+            if missing:
                 continue  # follows from an error already noted
             try:
                 self._node(proto, scope)
@@ -91,153 +110,142 @@ class Importer:
                 if len(self.errors) >= 20:
                     raise_all(self.errors)
 
+    # ---- one node ------------------------------------------------------------------------------------------------
+
     def _node(self, proto: onnx.NodeProto, scope: dict[str, str]) -> None:
-        graph, domain = self.graph, domain_of(proto)
-        if proto.op_type == "Constant" and not domain:
-            scope[proto.output[0]] = self._constant(proto.output[0], _constant_value(proto, self.base, self.where))
-            return
-        inputs = [scope[i] if i else "" for i in proto.input]
-        if proto.op_type in CONTROL_FLOW and not domain:
-            self._branch(proto, inputs, scope)
-            return
+        domain = domain_of(proto)
         version = self.versions[domain]
-        attrs = self._attributes(proto, version)
-        node = Node(proto.op_type, proto.name, inputs, list(proto.output), attrs, domain=domain)
-        folded = self._fold(node)
+        if proto.op_type == "Constant" and not domain:
+            scope[proto.output[0]] = self._constant(proto.output[0], constant_value(proto, self.base, self.where))
+        elif not has_schema(proto.op_type, domain, version):
+            self._keep(proto, scope, "only ONNX Runtime knows the operator")
+        elif any(True for _ in subgraphs(proto)):
+            if not self._branch(proto, scope):
+                self._keep(proto, scope, "control flow")
+        elif not domain and not onnx_opset.same_meaning(proto.op_type, version):
+            self._convert(proto, version, scope)
+        else:
+            self._plain(proto, version if domain else max(version, OPSET), scope)
+
+    def _plain(self, proto: onnx.NodeProto, version: int, scope: dict[str, str], host: str = "",
+               stated: int = 0) -> None:
+        """A node whose schema at `version` says what it means; `stated` is what `Node.version` will be."""
+        graph, domain = self.graph, domain_of(proto)
+        inputs = [scope[i] if i else "" for i in proto.input]
+        if any(is_opaque(a) for a in proto.attribute):
+            self._keep(proto, scope, host)
+            return
+        attrs = attributes(proto, version, domain, self.base, self.where)
+        folded = None if host else self._fold(
+            Node(proto.op_type, proto.name, inputs, list(proto.output), attrs, domain=domain), version)
         if folded is not None:
             for name, array in zip(proto.output, folded, strict=False):
                 if name:
                     scope[name] = self._constant(name, array)
             return
-        local = onnx.NodeProto()
-        local.CopyFrom(proto)
-        del local.input[:]
-        local.input.extend(inputs)
+        outputs = self._outputs(renamed(proto, scope), version, attrs, (), scope)
+        host = host or onnx_types.host_reason(graph, inputs, outputs)
+        made = graph.add_node(proto.op_type, inputs, outputs, attrs, name=proto.name, domain=domain, host=host,
+                              sources=[proto.name] if proto.name else [], version=stated)
+        if not host:
+            normalise(graph, made)
+
+    def _convert(self, proto: onnx.NodeProto, version: int, scope: dict[str, str]) -> None:
+        """Import what a node of an older or newer opset means at `OPSET`, or keep it for the host as it is."""
+        values = [self.graph.value(scope[i]) if i else None for i in proto.input]
+        types = [onnx_types.UNKNOWN if v is None else onnx_types.type_of(v) for v in values]
+        found = onnx_opset.converted(proto, version, types, [None if v is None else v.const for v in values])
+        if found is None:
+            self._plain(proto, version, scope, f"opset {version} defines it differently", version)
+            return
+        self._initialisers(found, scope)
+        for node in found.node:
+            if node.op_type == "Constant":
+                self._node(node, scope)
+            else:
+                self._plain(node, OPSET, scope, stated=OPSET if version > OPSET else 0)
+
+    def _keep(self, proto: onnx.NodeProto, scope: dict[str, str], host: str) -> None:
+        """Keep a node as it was written, with its subgraphs; what these read becomes inputs of the node."""
+        graph, domain = self.graph, domain_of(proto)
+        read = captures(proto)
+        local = renamed(proto, {n: scope[n] for n in (*proto.input, *read) if n})
         local.domain = domain
-        facts = onnx_infer.infer_outputs(local, version, self.versions, graph.values, attrs)
+        embed_tensors(local, self.base, self.where)
+        captured = captures(local)
+        inputs, version = [*local.input, *captured], self.versions[domain]
+        known = has_schema(proto.op_type, domain, version)
+        outputs = self._outputs(local, version if known else 0, {}, captured, scope)
+        local.output[:] = outputs
+        host = host or onnx_types.host_reason(graph, inputs, outputs) or "an attribute that is no plain value"
+        graph.add_node(proto.op_type, inputs, outputs, name=proto.name, domain=domain, host=host, version=version,
+                       proto=local.SerializeToString(), sources=[proto.name] if proto.name else [])
+
+    def _outputs(self, proto: onnx.NodeProto, version: int, attrs: dict[str, object], captured: Sequence[str],
+                 scope: dict[str, str]) -> list[str]:
+        """Define the outputs of a node, with its inputs already renamed; version 0 for an operator without a schema."""
+        proto.domain = domain_of(proto)
+        found = [onnx_types.UNKNOWN] * len(proto.output)
+        if version:
+            versions = self.versions if proto.domain else {**self.versions, "": version}
+            found = onnx_infer.infer_outputs(proto, version, versions, self.graph.values, attrs, captured)
         outputs = []
-        for name, (shape, dtype) in zip(proto.output, facts, strict=True):
-            scope[name] = graph.add_value(graph.fresh_name(name), shape, dtype) if name else ""
+        for name, kind in zip(proto.output, found, strict=True):
+            kind = onnx_types.completed(kind, self.hints.get(name))
+            scope[name] = onnx_types.add_value(self.graph, self._name(name), kind) if name else ""
             outputs.append(scope[name])
-        made = graph.add_node(node.op, inputs, outputs, node.attrs, name=proto.name,
-                              sources=[proto.name] if proto.name else [], domain=domain)
-        normalise(graph, made)
+        return outputs
 
-    def _attributes(self, proto: onnx.NodeProto, version: int) -> dict[str, Any]:
-        attrs = dict(_defaults(proto.op_type, version, domain_of(proto)))
-        for attribute in proto.attribute:
-            attrs[attribute.name] = _attribute(attribute, self.base, self.where)
-        return attrs
-
-    def _fold(self, node: Node) -> list[np.ndarray] | None:
+    def _fold(self, node: Node, version: int) -> list[np.ndarray] | None:
         values = [self.graph.values[i] if i else None for i in node.inputs]
-        if node.op in ("Shape", "Size") and not node.domain:
-            assert values[0] is not None
-            shape = np.broadcast_to(np.int8(0), values[0].shape)
-            return fold(node, [shape])
+        if node.op in ("Shape", "Size") and not node.domain and values[0] is not None and not values[0].host:
+            return fold(node, [np.broadcast_to(np.int8(0), values[0].shape)])
         if any(v is not None and v.const is None for v in values):
             return None
         given = sum(v.nbytes for v in values if v is not None)
         limit = MOST_BYTES if node.op == "ConstantOfShape" else _FOLD_LIMIT  # a fill is one element, repeated by a view
-        if given > _FOLD_LIMIT or ((given > _SMALL or node.op in _GROWING) and self._result_bytes(node) > limit):
+        may_grow = given > _SMALL or node.op in _GROWING
+        if given > _FOLD_LIMIT or (may_grow and self._result_bytes(node, version) > limit):
             return None
         try:
-            return fold(node, [None if v is None else v.const for v in values], self.versions[""])
+            return fold(node, [None if v is None else v.const for v in values], version)
         except (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError):
             return None  # inference then says what does not fit
 
-    def _result_bytes(self, node: Node) -> int:
+    def _result_bytes(self, node: Node, version: int) -> int:
         """Bytes of a node's results, 0 where inference cannot tell (folding then says what is wrong)."""
-        proto = onnx_infer.to_proto(node)
         try:
-            facts = onnx_infer.infer_outputs(proto, self.versions[node.domain], self.versions, self.graph.values,
+            found = onnx_infer.infer_outputs(onnx_infer.to_proto(node), version, self.versions, self.graph.values,
                                              node.attrs)
         except CompileError:
             return 0
-        return sum(math.prod(shape) * max(numpy_dtype(dtype).itemsize, 1) for shape, dtype in facts if dtype)
+        return sum(onnx_types.nbytes(t) for t in found)
 
-    def _branch(self, proto: onnx.NodeProto, inputs: list[str], scope: dict[str, str]) -> None:
-        """Take the known branch of an If in place of the node. Raises: UnsupportedOp CONTROL_FLOW otherwise."""
-        condition = self.graph.const(inputs[0]) if proto.op_type == "If" else None
+    def _branch(self, proto: onnx.NodeProto, scope: dict[str, str]) -> bool:
+        """Take the known branch of an If in place of the node; False when there is no such thing."""
+        is_if = proto.op_type == "If" and not domain_of(proto)
+        condition = self.graph.const(scope[proto.input[0]]) if is_if else None
         if condition is None:
-            error = UnsupportedOp(
-                f"{proto.op_type} depends on run-time data", code="CONTROL_FLOW", where=f"node {proto.name!r}",
-                help="export the model with the branch or loop resolved (for torch: torch.export, or tracing)")
-            error.op, error.nodes = proto.op_type, (proto.name,)
-            raise error
+            return False
         wanted = "then_branch" if bool(condition.reshape(-1)[0]) else "else_branch"
         branch = next(a.g for a in proto.attribute if a.name == wanted)
         inner = dict(scope)
         for tensor in branch.initializer:
             inner.pop(tensor.name, None)
+        self.depth += 1
         self._initialisers(branch, inner)
         self._nodes(branch, inner)
+        self.depth -= 1
         for name, result in zip(proto.output, branch.output, strict=True):
             if name and result.name in inner:
                 scope[name] = inner[result.name]
+        return True
+
+    def _name(self, name: str) -> str:
+        return self.graph.fresh_name(f"{name}.inner" if self.depth and name in self.reserved else name)
 
     def _constant(self, name: str, array: np.ndarray) -> str:
-        return self.graph.add_value(self.graph.fresh_name(name), array.shape, array.dtype.name, array)
-
-
-def _all_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Nodes of the graph and of every subgraph, which may read outer values."""
-    found: list[onnx.NodeProto] = []
-    for node in graph.node:
-        found.append(node)
-        for attribute in node.attribute:
-            for inner in ([attribute.g] if attribute.type == AttributeProto.GRAPH else attribute.graphs):
-                found += _all_nodes(inner)
-                found.append(onnx.NodeProto(input=[o.name for o in inner.output]))
-    return found
-
-
-@lru_cache(maxsize=2048)
-def _defaults(op: str, version: int, domain: str) -> tuple[tuple[str, Any], ...]:
-    schema = defs.get_schema(op, version, domain)
-    return tuple((name, _attribute(a.default_value, None, "")) for name, a in schema.attributes.items()
-                 if a.default_value.type != AttributeProto.UNDEFINED)
-
-
-def _attribute(attribute: AttributeProto, base: Path | None, where: str) -> Any:
-    kind = attribute.type
-    if kind == AttributeProto.STRING:
-        return attribute.s.decode("utf-8", "replace")
-    if kind == AttributeProto.STRINGS:
-        return [s.decode("utf-8", "replace") for s in attribute.strings]
-    if kind == AttributeProto.TENSOR:
-        return to_array(attribute.t, base, where)
-    if kind in (AttributeProto.GRAPH, AttributeProto.GRAPHS, AttributeProto.SPARSE_TENSOR):
-        raise UnsupportedOp(f"attribute {attribute.name!r} holds a graph or sparse tensor",
-                            code="UNSUPPORTED_ATTRIBUTE")
-    value = helper.get_attribute_value(attribute)
-    return list(value) if kind in (AttributeProto.INTS, AttributeProto.FLOATS, AttributeProto.TENSORS) else value
-
-
-def _constant_value(proto: onnx.NodeProto, base: Path | None, where: str) -> np.ndarray:
-    attribute = proto.attribute[0]
-    if attribute.name == "value":
-        return to_array(attribute.t, base, where)
-    if attribute.name == "sparse_value":
-        return _dense(attribute.sparse_tensor, base, where)
-    kinds: dict[str, Any] = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32,
-                             "value_floats": np.float32, "value_string": object, "value_strings": object}
-    return np.array(_attribute(attribute, base, where), kinds[attribute.name])
-
-
-def _dense(sparse: onnx.SparseTensorProto, base: Path | None, where: str) -> np.ndarray:
-    values, indices = to_array(sparse.values, base, where), to_array(sparse.indices, base, where)
-    if any(d < 0 for d in sparse.dims) or math.prod(sparse.dims) * values.dtype.itemsize > _FOLD_LIMIT:
-        raise ModelError("a sparse tensor is too large to be made dense", code="TENSOR_DATA", where=where,
-                         limit=f"{_FOLD_LIMIT} bytes", actual=list(sparse.dims))
-    dense = np.zeros(tuple(sparse.dims), values.dtype)
-    try:
-        if indices.ndim == 1:
-            dense.reshape(-1)[indices] = values
-        else:
-            dense[tuple(indices.T)] = values
-    except IndexError:
-        raise ModelError("a sparse tensor has an index outside its shape", code="TENSOR_DATA", where=where) from None
-    return dense
-
+        if array.dtype.kind in "SU":
+            array = array.astype(object)  # the one spelling of strings
+        return self.graph.add_value(self._name(name), array.shape, array.dtype.name, array)
 

@@ -18,8 +18,10 @@ def resolve_shapes(
     inputs: Sequence[onnx.ValueInfoProto],
     input_shapes: Mapping[str, Sequence[int]] | None,
     batch: int | None,
-) -> tuple[dict[str, tuple[int, ...]], list[str]]:
-    """Return the static shape of every input, and notes on what was assumed.
+) -> tuple[dict[str, tuple[int, ...] | None], list[str]]:
+    """Return the static shape of every input, None for what the host takes as it comes, and notes on what was assumed.
+
+    Sequences, optional values and tensors of strings keep the type the model gives them.
 
     A given shape binds the symbols of its input everywhere. `batch` sets the first dimension of inputs where it is
     symbolic, or of all inputs when it is symbolic nowhere. What is left: batch-like dimensions become 1.
@@ -28,7 +30,7 @@ def resolve_shapes(
         ShapeError: codes INPUT_NAME, INPUT_SHAPE, INPUT_SYMBOLIC (several as ErrorList).
     """
     given = {k: tuple(int(d) for d in v) for k, v in (input_shapes or {}).items()}
-    declared = {i.name: _dims(i) for i in inputs}
+    declared = {i.name: _dims(i) for i in inputs if not _is_free(i)}
     errors: list[ShapeError] = [_unknown_name(n, declared) for n in given if n not in declared]
     if batch is not None and batch < 1:
         errors.append(ShapeError("the batch must be at least 1", code="INPUT_SHAPE", limit=1, actual=batch))
@@ -38,7 +40,7 @@ def resolve_shapes(
             errors += _bind(name, shape, declared[name], bound)
     _raise(errors)
     notes: list[str] = []
-    shapes: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...] | None] = {i.name: None for i in inputs}
     anywhere = any(d and isinstance(d[0], str) for n, d in declared.items() if n not in given and d is not None)
     for name, dims in declared.items():
         if name in given:
@@ -51,6 +53,32 @@ def resolve_shapes(
     if batch is not None and not anywhere and not given:
         notes.append(f"the model states a fixed batch; --batch {batch} replaces it")
     return shapes, notes
+
+
+def _is_free(info: onnx.ValueInfoProto) -> bool:
+    tensor = info.type.HasField("tensor_type")
+    return not tensor or info.type.tensor_type.elem_type == onnx.TensorProto.STRING
+
+
+def bound_types(types: Mapping[str, onnx.TypeProto], inputs: Sequence[onnx.ValueInfoProto],
+                shapes: Mapping[str, tuple[int, ...] | None]) -> dict[str, onnx.TypeProto]:
+    """What a model claims of its values, for the chosen input shapes: symbols bound, and no other size kept where a
+    size that the model fixes was replaced.
+    """
+    bound: dict[str, int] = {}
+    replaced = False
+    for info in inputs:
+        for dim, size in zip(info.type.tensor_type.shape.dim, shapes.get(info.name) or (), strict=False):
+            bound.setdefault(dim.dim_param, size)
+            replaced = replaced or (dim.HasField("dim_value") and dim.dim_value > 0 and dim.dim_value != size)
+    result = {name: onnx.TypeProto.FromString(kind.SerializeToString()) for name, kind in types.items()}
+    for kind in result.values():
+        for dim in kind.tensor_type.shape.dim if kind.HasField("tensor_type") else ():
+            if dim.dim_param and dim.dim_param in bound:
+                dim.dim_value = bound[dim.dim_param]
+            elif replaced:
+                dim.Clear()
+    return result
 
 
 def _dims(info: onnx.ValueInfoProto) -> list[Dim] | None:

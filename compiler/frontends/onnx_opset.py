@@ -1,20 +1,26 @@
 """Bring a model to operators that mean what they mean at `compiler.ir.OPSET`.
 
-A node whose definition has not changed but for its element types needs nothing. Where some have, onnx's version
-converter rewrites the model, on a copy without its large tensors.
+A node whose definition has not changed but for its element types needs nothing. One that has is converted alone, as a
+model of one node, by onnx's version converter: whatever surrounds it may be of any kind.
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
 import onnx
-from onnx import defs, version_converter
+from onnx import defs, helper, numpy_helper, version_converter
 
 from compiler.errors import ModelError
 from compiler.frontends import onnx_fixups
 from compiler.ir import OPSET
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")
+#: Constants of more elements do not decide how a node is converted.
+_SMALL = 16
+#: First opset whose operators broadcast as numpy does.
+_FREE_BROADCAST = 7
 #: Operators whose signature only grew while their meaning changed: version of the change. GroupNormalization scales
 #: channels instead of groups; RoiAlign shifts by half a pixel unless told otherwise.
 _REDEFINED = {"GroupNormalization": 21, "RoiAlign": 16}
@@ -40,33 +46,76 @@ def other_versions(model: onnx.ModelProto) -> dict[str, int]:
     return {o.domain: o.version for o in model.opset_import if o.domain not in _DEFAULT_DOMAINS}
 
 
-def convert(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with operators of the stated meaning; the model itself when nothing needs to change.
+def converted(node: onnx.NodeProto, version: int, types: Sequence[onnx.TypeProto],
+              constants: Sequence[np.ndarray | None]) -> onnx.GraphProto | None:
+    """One node of opset `version` as a graph that means the same at `OPSET`; None when it cannot be brought over.
 
-    The result may still carry another opset number than `OPSET`: then each of its nodes means the same at both.
-
-    Raises: ModelError MODEL_OPSET naming the nodes that cannot be brought over.
+    Args:
+        node: a node of ONNX's own domain without subgraphs.
+        version: the opset it is written for.
+        types: type of each of its inputs; ignored where the input is absent.
+        constants: array of each input, where known.
+    Returns: nodes and initialisers that compute the node's outputs from its inputs; other names are `<output>.<name>`.
     """
-    version = default_version(model)
-    if not changed_nodes(model, version):
-        return model
+    inputs, outputs = list(dict.fromkeys(filter(None, node.input))), [o for o in node.output if o]
+    names = {n: f"i{k}" for k, n in enumerate(inputs)} | {n: f"o{k}" for k, n in enumerate(outputs)}
+    alone = onnx.NodeProto()
+    alone.CopyFrom(node)
+    alone.ClearField("name")
+    alone.ClearField("doc_string")
+    alone.input[:] = [names.get(i, "") for i in node.input]
+    alone.output[:] = [names.get(o, "") for o in node.output]
+    graph = onnx.GraphProto(name="node", node=[alone], output=[onnx.ValueInfoProto(name=names[o]) for o in outputs])
+    facts = {n: (t, c) for n, t, c in zip(node.input, types, constants, strict=True) if n}
+    for name in inputs:
+        kind, array = facts[name]
+        if array is not None and array.size <= _SMALL and array.dtype != object:
+            graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), names[name]))
+        else:
+            graph.input.append(onnx.ValueInfoProto(name=names[name], type=_of_rank(kind, version)))
+    found = _convert(graph.SerializeToString(deterministic=True), version)
+    return None if found is None else _with_names(found, {v: k for k, v in names.items()}, node)
+
+
+def _of_rank(kind: onnx.TypeProto, version: int) -> onnx.TypeProto:
+    """The type without its sizes, which decide nothing but how nodes before opset 7 broadcast."""
+    result = onnx.TypeProto.FromString(kind.SerializeToString())
+    if version >= _FREE_BROADCAST:
+        for dim in result.tensor_type.shape.dim if result.HasField("tensor_type") else ():
+            dim.Clear()
+    return result
+
+
+@lru_cache(maxsize=4096)
+def _convert(graph: bytes, version: int) -> bytes | None:
+    """A serialised one-node graph brought to `OPSET` by onnx, which takes milliseconds however small it is."""
+    model = onnx.ModelProto(ir_version=8, graph=onnx.GraphProto.FromString(graph),
+                            opset_import=[helper.make_opsetid("", version)])
     remembered = onnx_fixups.before(model, version)
     try:
-        converted = version_converter.convert_version(model, OPSET)
-    except Exception as error:  # the converter raises RuntimeError, ConvertError and bare assertions
-        changed = changed_nodes(model, version)
-        names = ", ".join(sorted({f"{n.op_type} ({n.name})" for n in changed}))
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise ModelError(f"opset {version} cannot be converted to {OPSET}: {reason}", code="MODEL_OPSET",
-                         where=f"operators whose definition changed: {names}", limit=OPSET, actual=version,
-                         help=f"export the model again with opset {OPSET}") from None
-    onnx_fixups.after(converted, remembered)
-    return converted
+        result = version_converter.convert_version(model, OPSET)
+    except Exception:  # the converter raises RuntimeError, ConvertError and bare assertions
+        return None
+    onnx_fixups.after(result, remembered)
+    kept = all(defs.has(n.op_type, OPSET, "") and not defs.get_schema(n.op_type, OPSET, "").deprecated
+               for n in result.graph.node)
+    return bytes(result.graph.SerializeToString()) if kept else None
 
 
-def changed_nodes(model: onnx.ModelProto, version: int) -> list[onnx.NodeProto]:
-    """Top-level nodes whose definition at `version` and at `OPSET` differ in more than element types."""
-    return [n for n in model.graph.node if n.domain in _DEFAULT_DOMAINS and not same_meaning(n.op_type, version)]
+def _with_names(graph: bytes, names: dict[str, str], node: onnx.NodeProto) -> onnx.GraphProto:
+    result = onnx.GraphProto.FromString(graph)
+    stem = next(filter(None, node.output))
+
+    def name(old: str) -> str:
+        return names.get(old) or (f"{stem}.{old}" if old else "")
+
+    for tensor in result.initializer:
+        tensor.name = name(tensor.name)
+    for made in result.node:
+        made.name = node.name
+        made.input[:] = [name(i) for i in made.input]
+        made.output[:] = [name(o) for o in made.output]
+    return result
 
 
 @lru_cache(maxsize=4096)

@@ -31,7 +31,7 @@ def fold(node: Node, inputs: Arrays, version: int = OPSET) -> list[np.ndarray] |
         inputs: one array per input, None for an absent optional one.
         version: opset to evaluate at where the reference evaluator is needed.
     """
-    if node.op in NOT_CONSTANT or (node.op == "Dropout" and _truth(inputs, 2)):
+    if node.host or node.op in NOT_CONSTANT or (node.op == "Dropout" and _truth(inputs, 2)):
         return None
     function = FUNCTIONS.get(node.op) if not node.domain else None
     if function is not None:

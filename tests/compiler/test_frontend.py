@@ -94,9 +94,11 @@ def test_shapes_that_do_not_fit_name_the_node() -> None:
     assert "product" in caught.value.where
 
 
-def test_shapes_that_depend_on_data() -> None:
+def test_shapes_that_depend_on_data_are_the_hosts() -> None:
     model = make([helper.make_node("NonZero", ["x"], ["y"])], {"x": [2, 3]}, ["y"], types={"y": TensorProto.INT64})
-    assert code_of(imported, model) == "SHAPE_DYNAMIC"
+    graph = imported(model)
+    assert graph.nodes[0].host == "output sizes depend on data"
+    assert graph.value("y").host
 
 
 def test_newer_opset_than_known() -> None:
@@ -214,15 +216,18 @@ def test_local_functions_are_inlined() -> None:
     assert imported(model).op_counts() == {"Add": 1}
 
 
-def test_known_branch_is_taken_and_unknown_is_refused() -> None:
+def test_known_branch_is_taken_and_unknown_is_control_flow() -> None:
     def branch(op: str) -> onnx.GraphProto:
         return helper.make_graph([helper.make_node(op, ["x"], ["z"])], op, [],
                                  [helper.make_tensor_value_info("z", TensorProto.FLOAT, [2])])
-    node = helper.make_node("If", ["c"], ["y"], "choose", then_branch=branch("Exp"), else_branch=branch("Tanh"))
-    known = make([node], {"x": [2]}, ["y"], {"c": np.array(False)})
-    assert imported(known).op_counts() == {"Tanh": 1}
-    unknown = make([node], {"x": [2], "c": []}, ["y"], types={"c": TensorProto.BOOL})
-    assert code_of(imported, unknown) == "CONTROL_FLOW"
+    choose = helper.make_node("If", ["c"], ["y"], "choose", then_branch=branch("Exp"), else_branch=branch("Tanh"))
+    known = make([choose], {"x": [2]}, ["y"], {"c": np.array(False)})
+    taken = imported(known)
+    assert taken.op_counts() == {"Identity": 1, "Tanh": 1}
+    assert taken.outputs == ["y"]
+    unknown = make([choose], {"x": [2], "c": []}, ["y"], types={"c": TensorProto.BOOL})
+    node = imported(unknown).nodes[0]
+    assert (node.op, node.host, node.inputs) == ("If", "control flow", ["c", "x"])
 
 
 def test_shape_arithmetic_is_folded() -> None:

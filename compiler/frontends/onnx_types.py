@@ -1,0 +1,109 @@
+"""Between onnx's types and the graph's values: which are static tensors, and what keeps the others on the host."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import onnx
+from onnx import helper
+
+from compiler.ir import Graph, Value, numpy_dtype
+from compiler.precision import STORAGE
+
+#: Type of a value about which nothing is known.
+UNKNOWN = onnx.TypeProto(tensor_type=onnx.TypeProto.Tensor())
+_KINDS = {"sequence_type": "a sequence", "optional_type": "an optional value", "map_type": "a map",
+          "sparse_tensor_type": "a sparse tensor", "opaque_type": "an opaque value"}
+#: Types of constants that operators convert anyway before they compute.
+_FREE_CONSTANTS = frozenset({"float64"})
+
+
+def tensor_type(dtype: str) -> int:
+    """ONNX's number of an element type spelled as in `Value.dtype`."""
+    if dtype == "object":
+        return int(onnx.TensorProto.STRING)
+    number: int = helper.np_dtype_to_tensor_dtype(numpy_dtype(dtype))
+    return number
+
+
+def type_of(value: Value) -> onnx.TypeProto:
+    """The ONNX type of a value of the graph."""
+    if value.host:
+        return onnx.TypeProto.FromString(value.host)
+    return helper.make_tensor_type_proto(tensor_type(value.dtype), value.shape)
+
+
+def is_unknown(found: onnx.TypeProto) -> bool:
+    """Whether nothing is known of the type: no kind, or a tensor of no stated element type."""
+    return found.WhichOneof("value") is None or (found.HasField("tensor_type") and not found.tensor_type.elem_type)
+
+
+def dtype_of(found: onnx.TypeProto) -> str:
+    """`Value.dtype` of a tensor's type, "" for anything else or an unknown element type."""
+    number = found.tensor_type.elem_type if found.HasField("tensor_type") else 0
+    return helper.tensor_dtype_to_np_dtype(number).name if number else ""
+
+
+def dims_of(found: onnx.TypeProto) -> list[int | None] | None:
+    """Sizes of a tensor, None where unknown; None in all when it is no tensor or its rank is unknown."""
+    if not found.HasField("tensor_type") or not found.tensor_type.HasField("shape"):
+        return None
+    return [d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None
+            for d in found.tensor_type.shape.dim]
+
+
+def is_static(found: onnx.TypeProto) -> bool:
+    """Whether the type is a tensor of numbers or booleans whose every size is known."""
+    dims = dims_of(found)
+    return dims is not None and None not in dims and dtype_of(found) not in ("", "object")
+
+
+def nbytes(found: onnx.TypeProto) -> int:
+    """Bytes of a static tensor; 0 for anything else."""
+    if not is_static(found):
+        return 0
+    return math.prod(d or 0 for d in dims_of(found) or ()) * numpy_dtype(dtype_of(found)).itemsize
+
+
+def completed(found: onnx.TypeProto, hint: onnx.TypeProto | None) -> onnx.TypeProto:
+    """What inference found, or the model's own claim where inference says nothing of a kind or a shape."""
+    if hint is None or is_unknown(hint):
+        return found
+    if is_unknown(found):
+        return hint
+    vague = found.HasField("tensor_type") and not found.tensor_type.HasField("shape")
+    return hint if vague and dtype_of(hint) == dtype_of(found) else found
+
+
+def add_value(graph: Graph, name: str, found: onnx.TypeProto) -> str:
+    """Define a value of that type, held by the host unless static, and return its name."""
+    dtype = dtype_of(found)
+    if is_static(found):
+        return graph.add_value(name, [d or 0 for d in dims_of(found) or ()], dtype)
+    return graph.add_host_value(name, (UNKNOWN if is_unknown(found) else found).SerializeToString(), dtype)
+
+
+def host_reason(graph: Graph, inputs: Iterable[str], outputs: Iterable[str]) -> str:
+    """Why only the host can run a node that reads and computes these values; "" when they do not force it."""
+    reads = [graph.value(n) for n in inputs if n]
+    writes = [graph.value(n) for n in outputs if n]
+    for value in (*writes, *reads):
+        reason = _value_reason(value)
+        if reason:
+            return reason
+    if any(v.host and v.dtype for v in reads):
+        return "input sizes depend on data"
+    if any(v.host and v.dtype for v in writes):
+        return "output sizes depend on data"
+    return "nothing is known of its values" if any(v.host for v in (*reads, *writes)) else ""
+
+
+def _value_reason(value: Value) -> str:
+    if value.dtype == "object":
+        return "strings"
+    if value.host:
+        return _KINDS.get(onnx.TypeProto.FromString(value.host).WhichOneof("value") or "", "")
+    free = value.const is not None and value.dtype in _FREE_CONSTANTS
+    if value.dtype == "float64" and not free:
+        return "float64"
+    return "" if value.dtype in STORAGE else f"{value.dtype} has no equivalent on the device"
