@@ -26,7 +26,7 @@ def run(graph: Graph) -> int:
 
 
 def _rewrite(graph: Graph, node: Node) -> int:
-    rule = _RULES.get(node.op) if not node.domain else None
+    rule = RULES.get(node.op) if not node.domain else None
     return int(rule is not None and any(node.outputs) and rule(graph, node))
 
 
@@ -211,7 +211,7 @@ def _matmul(graph: Graph, node: Node) -> bool:
     return True
 
 
-_RULES: dict[str, Callable[[Graph, Node], bool]] = {
+RULES: dict[str, Callable[[Graph, Node], bool]] = {
     "Gemm": _gemm,
     "MatMul": _matmul,
     "Conv": _conv,
