@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from itertools import count
+from itertools import chain, count
 
 import onnx
 
@@ -66,7 +66,7 @@ def _rename(graph: onnx.GraphProto, names: dict[str, str], outer: Collection[str
     taken = set(outer)
 
     def define(name: str) -> str:
-        new = next(n for n in (name, *(f"{name}.{k}" for k in count(1))) if n not in taken)
+        new = next(n for n in chain([name], (f"{name}.{k}" for k in count(1))) if n not in taken)
         names[name] = new
         taken.add(new)
         return new
