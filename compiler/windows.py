@@ -5,8 +5,8 @@ from compiler.ir import Graph, Node
 
 Box = dict[int, tuple[int, int]]
 
-POOLS = ("MaxPool", "AveragePool")
-WINDOWED = ("Conv", "ConvTranspose", *POOLS)
+POOLS = ("MaxPool", "AveragePool", "LpPool")
+WINDOWED = ("Conv", "ConvInteger", "ConvTranspose", *POOLS)
 #: operators whose result at a row depends on the same row of operands of the same height only
 POINTWISE = (
     "Abs", "Add", "Affine", "And", "Cast", "Clip", "Concat", "DequantizeLinear", "Div", "Equal", "Erf", "Exp",

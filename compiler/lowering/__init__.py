@@ -17,10 +17,11 @@ from compiler.lowering.gather import (
     lower_gather,
     lower_gather_elements,
 )
+from compiler.lowering.integer import integer_condition, lower_conv_integer, lower_matmul_integer
 from compiler.lowering.lrn import lower_lrn
 from compiler.lowering.matmul import lower_matmul
 from compiler.lowering.pool import lower_pool
-from compiler.lowering.quantize import lower_dequantize, lower_quantize
+from compiler.lowering.quantize import lower_dequantize, lower_quantize, quantise_condition
 from compiler.lowering.reduce import lower_layer_norm, lower_reduce
 from compiler.lowering.resize import lower_resize, resize_condition
 from compiler.lowering.scatter import lower_scatter, scatter_condition
@@ -62,6 +63,7 @@ LOWERINGS: dict[str, Lowering] = {
     "Clip": lower_unary,
     "Concat": lower_concat,
     "Conv": lower_conv,
+    "ConvInteger": lower_conv_integer,
     "ConvTranspose": lower_conv,
     "Cos": lower_unary,
     "Cosh": lower_unary,
@@ -95,6 +97,7 @@ LOWERINGS: dict[str, Lowering] = {
     "Log": lower_unary,
     "LogSoftmax": lower_softmax,
     "MatMul": lower_matmul,
+    "MatMulInteger": lower_matmul_integer,
     "Max": lower_binary,
     "MaxPool": lower_pool,
     "Min": lower_binary,
@@ -151,11 +154,15 @@ Condition = Callable[[Graph, Node, Target], str]
 
 CONDITIONS: dict[str, Condition] = {
     "BitCast": arithmetic_condition,
+    "ConvInteger": integer_condition,
+    "DequantizeLinear": quantise_condition,
     "Div": arithmetic_condition,
     "Gather": gather_condition,
     "GatherElements": gather_elements_condition,
     "GatherND": gather_elements_condition,
+    "MatMulInteger": integer_condition,
     "Mod": arithmetic_condition,
+    "QuantizeLinear": quantise_condition,
     "Resize": resize_condition,
     "ScatterElements": scatter_condition,
     "ScatterND": scatter_condition,

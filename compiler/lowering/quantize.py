@@ -1,68 +1,164 @@
-"""QuantizeLinear and DequantizeLinear with constant scale and zero point, per tensor or per channel."""
+"""QuantizeLinear and DequantizeLinear: parameters known or computed at run time, per tensor, axis or block.
+
+Scale and zero point have ONNX's shape or, as the expansions leave them, the operand's rank and then broadcast.
+`attrs["multiply"]` makes the scale a factor instead of a divisor.
+"""
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import ml_dtypes
 import numpy as np
 
-from compiler.errors import UnsupportedOp
-from compiler.ir import Node
+from compiler.ir import Graph, Node, numpy_dtype
 from compiler.layout import Tensor
 from compiler.lowering.constants import const_like
 from compiler.lowering.context import Context
-from compiler.lowering.move import apply, like
+from compiler.lowering.move import apply, copy, like
 from compiler.lowering.operand import as_column, operand_like, reference, result
+from compiler.precision import STORAGE
 from isa.lang import View
+from isa.target import Target
+
+#: numbers of onnx.TensorProto.DataType that the attribute `precision` may have
+PRECISIONS = {1: "float32", 10: "float16", 16: "bfloat16"}
 
 
-def _parameters(ctx: Context, node: Node, ref: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
-    """Scale and zero point (None when zero), shaped to broadcast against the tensor."""
-    scale = ctx.graph.const(node.inputs[1])
-    zero = ctx.graph.const(node.input(2))
-    if scale is None or (zero is None and node.input(2)):
-        raise UnsupportedOp(f"{node.op} with parameters computed at run time has no lowering", where=node.name)
-    shape = [1] * len(ref.shape)
-    if scale.size > 1:
-        shape[node.attrs.get("axis", 1) % len(shape)] = -1
-    zero = None if zero is None or not zero.any() else zero.astype(np.float32).reshape(shape)
-    return scale.astype(np.float32).reshape(shape), zero
+@dataclass(frozen=True)
+class Parameter:
+    """A scale or zero point: one number, or a tensor broadcast to the shape of the operand."""
+
+    number: float | None
+    tensor: Tensor | None
 
 
-def _combine(ctx: Context, dst: View, x: View, op: str, array: np.ndarray, spread: View | None, n: int) -> None:
-    """dst = x op parameter: one number, one per partition, or one per element of the free dimension."""
-    value = float(array.reshape(-1)[0]) if spread is None else as_column(spread)
-    if value is not None:
-        engines = ("vector", "scalar") if op in ("mult", "add") else ("vector",)
-        ctx.program.tensor_scalar(dst, x, op, value, engine=ctx.pick(engines, n))
-    else:
-        assert spread is not None
-        ctx.program.tensor_tensor(dst, x, spread, op, engine=ctx.pick(("vector",), 2 * n))
+def quantise_condition(graph: Graph, node: Node, target: Target) -> str:
+    """Why this QuantizeLinear or DequantizeLinear has no lowering, "" when it has one."""
+    if node.attrs.get("block_size"):
+        return f"the blocks of a {node.op} do not divide its axis evenly"
+    rank = len(graph.shape(node.inputs[0]))
+    for name in filter(None, node.inputs[1:3]):
+        run_time_vector = not graph.is_const(name) and graph.value(name).size > 1
+        if run_time_vector and len(graph.shape(name)) != rank:
+            return f"the parameters of a {node.op} do not spread over its operand"
+    return ""
 
 
-def _stage(ctx: Context, out: Tensor, x: Tensor, op: str, key: str, array: np.ndarray) -> None:
+def _parameter(ctx: Context, node: Node, index: int, key: str, out: Tensor) -> Parameter | None:
+    """The operand at `index`; None when it is absent or known to be zero."""
+    name = node.input(index)
+    if not name:
+        return None
+    array = ctx.graph.const(name)
+    if array is None:
+        return Parameter(None, operand_like(ctx, name, out))
+    array = array.astype(np.float32)
+    if not array.any():
+        return None
+    if array.size == 1:
+        return Parameter(float(array.reshape(-1)[0]), None)
+    return Parameter(None, const_like(ctx, f"{node.name}.{key}", _spread(node, array, len(out.shape)), out))
+
+
+def _spread(node: Node, array: np.ndarray, rank: int) -> np.ndarray:
+    """A vector along the node's axis, as an array of the operand's rank."""
+    if array.ndim == rank:
+        return array
+    shape = [1] * rank
+    shape[node.attrs.get("axis", 1) % rank] = -1
+    return array.reshape(shape)
+
+
+def _stage(ctx: Context, out: Tensor, x: Tensor, op: str, parameter: Parameter) -> None:
     """out = x op parameter, element by element."""
-    ins = [x] if array.size == 1 else [x, const_like(ctx, key, array, out)]
+    p, ins = ctx.program, [x] if parameter.tensor is None else [x, parameter.tensor]
 
     def emit(dst: View, src: list[View], n: int) -> None:
-        _combine(ctx, dst, src[0], op, array, src[1] if len(src) > 1 else None, n)
+        value = parameter.number if len(src) == 1 else as_column(src[1])
+        if value is not None:
+            engines = ("vector", "scalar") if op in ("mult", "add") else ("vector",)
+            p.tensor_scalar(dst, src[0], op, value, engine=ctx.pick(engines, n))
+        else:
+            p.tensor_tensor(dst, src[0], src[1], op, engine=ctx.pick(("vector",), 2 * n))
 
     apply(ctx, out, ins, emit)
 
 
+def _scale(ctx: Context, node: Node, out: Tensor, x: Tensor) -> None:
+    """out = x / scale, or x * scale for a node that multiplies."""
+    divides, array = not node.attrs.get("multiply"), ctx.graph.const(node.inputs[1])
+    if divides and array is not None and not ctx.divides():
+        inverse = (1.0 / array.astype(np.float64)).astype(np.float32)
+        if array.size == 1:
+            parameter = Parameter(float(inverse.reshape(-1)[0]), None)
+        else:
+            spread = _spread(node, inverse, len(out.shape))
+            parameter = Parameter(None, const_like(ctx, f"{node.name}.inverse", spread, out))
+        _stage(ctx, out, x, "mult", parameter)
+        return
+    scale = _parameter(ctx, node, 1, "scale", out) or Parameter(0.0, None)
+    if divides and not ctx.divides():
+        assert scale.tensor is not None
+        scale = Parameter(None, _inverted(ctx, scale.tensor))
+    _stage(ctx, out, x, "divide" if divides and ctx.divides() else "mult", scale)
+
+
+def _inverted(ctx: Context, t: Tensor) -> Tensor:
+    """1 / t in fp32."""
+    out = like(ctx, t, "fp32", "inverse")
+
+    def emit(dst: View, src: list[View], n: int) -> None:
+        ctx.charge("vector", 8 * n / ctx.target.engines["vector"].clock_ghz)
+        ctx.program.reciprocal(dst, src[0])
+
+    apply(ctx, out, [t], emit)
+    return out
+
+
 def lower_quantize(ctx: Context, node: Node) -> None:
-    """y = saturate(round_half_even(x / scale) + zero_point)."""
+    """y = saturate(round_half_even(x / scale) + zero_point); to an 8-bit float saturate(x / scale)."""
     name = node.output
     ref = reference(ctx, node.inputs[:1], ctx.window_shape(name), name)
     x = operand_like(ctx, node.inputs[0], ref)
     out = result(ctx, name, ref)
-    scale, zero = _parameters(ctx, node, out)
-    rounded = out if zero is None else like(ctx, out, "int32", "rounded")
-    if ctx.divides():
-        _stage(ctx, rounded, x, "divide", f"{node.name}.scale", scale)
+    kind = numpy_dtype(ctx.graph.dtype(name))
+    narrow = _quotient_type(ctx, node)
+    if kind.kind not in "iu":
+        quotient = like(ctx, out, narrow or "fp32", "quotient")
+        _scale(ctx, node, quotient, x)
+        _to_float8(ctx, node, out, quotient)
     else:
-        inverse = (1.0 / scale.astype(np.float64)).astype(np.float32)
-        _stage(ctx, rounded, x, "mult", f"{node.name}.inverse", inverse)
-    if zero is not None:
-        _stage(ctx, out, rounded, "add", f"{node.name}.zero", zero)
+        zero = _parameter(ctx, node, 2, "zero", out)
+        rounded = out if zero is None else like(ctx, out, "int32", "rounded")
+        quotient = rounded if narrow is None else like(ctx, out, narrow, "quotient")
+        _scale(ctx, node, quotient, x)
+        if quotient is not rounded:
+            copy(ctx, rounded, quotient)
+        if zero is not None:
+            _stage(ctx, out, rounded, "add", zero)
     ctx.tensors[name] = out
+
+
+def _quotient_type(ctx: Context, node: Node) -> str | None:
+    """The 16-bit type a division is made in, None for fp32: `precision`, else the type of the scale."""
+    if node.attrs.get("multiply"):
+        return None
+    kind = PRECISIONS.get(node.attrs.get("precision", 0)) or ctx.graph.dtype(node.inputs[1])
+    return STORAGE[kind] if kind in ("float16", "bfloat16") else None
+
+
+def _to_float8(ctx: Context, node: Node, out: Tensor, x: Tensor) -> None:
+    """out = x rounded to an 8-bit float; beyond its largest number that number, unless `saturate` is 0."""
+    largest = float(ml_dtypes.finfo(numpy_dtype(ctx.graph.dtype(node.output))).max)
+    p = ctx.program
+
+    def emit(dst: View, src: list[View], n: int) -> None:
+        if node.attrs.get("saturate", 1):
+            p.tensor_scalar(dst, src[0], "max", -largest, "min", largest, engine=ctx.pick(("vector",), n))
+        else:
+            p.tensor_copy(dst, src[0], engine=ctx.pick(("vector", "scalar"), n))
+
+    apply(ctx, out, [x], emit)
 
 
 def lower_dequantize(ctx: Context, node: Node) -> None:
@@ -71,10 +167,10 @@ def lower_dequantize(ctx: Context, node: Node) -> None:
     ref = reference(ctx, node.inputs[:1], ctx.window_shape(name), name)
     x = operand_like(ctx, node.inputs[0], ref)
     out = result(ctx, name, ref)
-    scale, zero = _parameters(ctx, node, out)
+    zero = _parameter(ctx, node, 2, "zero", out)
     if zero is not None:
         shifted = like(ctx, out, "fp32", "shifted")
-        _stage(ctx, shifted, x, "subtract", f"{node.name}.zero", zero)
+        _stage(ctx, shifted, x, "subtract", zero)
         x = shifted
-    _stage(ctx, out, x, "mult", f"{node.name}.scale", scale)
+    _stage(ctx, out, x, "mult", _parameter(ctx, node, 1, "scale", out) or Parameter(0.0, None))
     ctx.tensors[name] = out
