@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "demo": "compile ResNet-50, run it with values and time, compare it with ONNX Runtime",
     "disasm": "show the instructions of a NEFF",
     "inspect": "show what a NEFF holds",
+    "list-operators": "every operator, whether it runs on the device, and its limits",
     "ls": "list instances, or the devices and cores of one",
     "run": "run a NEFF: real values and simulated time",
     "unpack": "write the members of a NEFF into a directory",
@@ -97,7 +98,7 @@ def _fail(message: str, verbose: bool, code: int) -> int:
 
 
 def _command(name: str) -> Any:
-    return import_module(f"neuronsim.cli.{name}")
+    return import_module(f"neuronsim.cli.{name.replace('-', '_')}")
 
 
 def _version() -> str:
