@@ -9,9 +9,13 @@ POOLS = ("MaxPool", "AveragePool", "LpPool")
 WINDOWED = ("Conv", "ConvInteger", "ConvTranspose", *POOLS)
 #: operators whose result at a row depends on the same row of operands of the same height only
 POINTWISE = (
-    "Abs", "Add", "Affine", "And", "Cast", "Clip", "Concat", "DequantizeLinear", "Div", "Equal", "Erf", "Exp",
-    "Gelu", "Greater", "HardSigmoid", "LRN", "LeakyRelu", "Less", "Log", "Max", "Min", "Mul", "Neg", "Not", "Or",
-    "Pow", "QuantizeLinear", "Reciprocal", "Relu", "Sigmoid", "Silu", "Softplus", "Sqrt", "Sub", "Tanh", "Where",
+    "Abs", "Acos", "Acosh", "Add", "Affine", "And", "Asin", "Asinh", "Atan", "Atanh", "BitShift", "BitwiseAnd",
+    "BitwiseNot", "BitwiseOr", "BitwiseXor", "Cast", "Ceil", "Celu", "Clip", "Concat", "Cos", "Cosh",
+    "DequantizeLinear", "Div", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater", "GreaterOrEqual",
+    "HardSigmoid", "HardSwish", "IsInf", "IsNaN", "LRN", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Min",
+    "Mish", "Mod", "Mul", "Neg", "Not", "Or", "PRelu", "Pow", "QuantizeLinear", "Reciprocal", "Relu", "Round", "Selu",
+    "Shrink", "Sigmoid", "Sign", "Silu", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Sub", "SwiGLU", "Swish",
+    "Tan", "Tanh", "ThresholdedRelu", "Where", "Xor",
 )
 BATCH, ROWS = 0, 2  # the axes that chunks cut
 
