@@ -4,8 +4,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from compiler.ir import Graph, Node
-from compiler.passes import expand_attention
+from compiler.passes import expand_attention, expand_einsum, expand_linear_attention
 
 RULES: dict[str, Callable[[Graph, Node], bool]] = {
     **expand_attention.RULES,
+    **expand_einsum.RULES,
+    **expand_linear_attention.RULES,
 }

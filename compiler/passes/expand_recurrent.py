@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from compiler.ir import Graph, Node
 from compiler.passes.activations import Activation, activations
 from compiler.passes.expansion import Expansion
+from isa.target import Target
 
 #: most time steps, times directions, that are unrolled: a step of an LSTM is some twenty operators, and programs of
 #: more than ten thousand operators take minutes to schedule
@@ -25,7 +26,7 @@ INITIAL_C, PEEPHOLES = 6, 7
 
 def recurrent(graph: Graph, node: Node) -> bool:
     """One recurrent layer, all its directions."""
-    if reason(graph, node):
+    if recurrent_reason(graph, node):
         return False
     f = Expansion(graph, node)
     batch_first = node.attrs.get("layout", 0) == 1
@@ -45,7 +46,7 @@ def recurrent(graph: Graph, node: Node) -> bool:
     return f.finish(results)
 
 
-def reason(graph: Graph, node: Node) -> str:
+def recurrent_reason(graph: Graph, node: Node, target: Target | None = None) -> str:
     """Why a recurrent layer is not unrolled, "" when it is."""
     x = graph.shape(node.inputs[0])
     directions = graph.shape(node.inputs[1])[0]

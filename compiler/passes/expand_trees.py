@@ -4,6 +4,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from compiler.ir import Graph, Node
+from compiler.passes import expand_ensembles
 
 RULES: dict[str, Callable[[Graph, Node], bool]] = {
+    **expand_ensembles.RULES,
 }

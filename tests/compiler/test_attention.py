@@ -86,7 +86,7 @@ def test_flat_inputs_and_scores_shown_before_the_softcap_and_after() -> None:
 
 
 def test_half_precision_rounds_where_the_definition_does() -> None:
-    feeds = {k: v.astype(np.float16) for k, v in qkv().items() if v is not None}
+    feeds: dict[str, np.ndarray | None] = {k: v.astype(np.float16) for k, v in qkv().items() if v is not None}
     check("Attention", feeds, is_causal=1, limit=2e-3)
 
 

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from compiler.passes.expand_recurrent import GATES, MOST_STEPS, reason
+from compiler.passes.expand_recurrent import GATES, MOST_STEPS, recurrent_reason
 from tests.compiler.evaluate import imported
 from tests.compiler.lowering_run import compare
 
@@ -106,6 +106,6 @@ def test_unused_outputs(outputs: tuple[int, ...]) -> None:
 
 def test_limits_are_stated() -> None:
     long = imported(layer("RNN", steps=MOST_STEPS + 1)[0])
-    assert str(MOST_STEPS) in reason(long, long.nodes[0])
+    assert str(MOST_STEPS) in recurrent_reason(long, long.nodes[0])
     fine = imported(layer("RNN", steps=8)[0])
-    assert reason(fine, fine.nodes[0]) == ""
+    assert recurrent_reason(fine, fine.nodes[0]) == ""
