@@ -14,16 +14,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neuronsim import onnx_backend as onnx_backend
     from neuronsim.api import Neff, Result, compile, load
 
 __version__ = "0.1.0"
-__all__ = ["Neff", "Result", "compile", "load"]
+__all__ = ["Neff", "Result", "compile", "load", "onnx_backend"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'neuronsim' has no attribute {name!r}")
-    value = getattr(import_module("neuronsim.api"), name)
+    is_module = name == "onnx_backend"
+    value = import_module(f"neuronsim.{name}") if is_module else getattr(import_module("neuronsim.api"), name)
     globals()[name] = value
     return value
 
