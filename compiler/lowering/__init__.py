@@ -10,6 +10,7 @@ from compiler.ir import Graph, Node
 from compiler.lowering.arithmetic import arithmetic_condition
 from compiler.lowering.context import Context
 from compiler.lowering.conv import lower_conv
+from compiler.lowering.cumulative import cumulative_condition, lower_cumulative
 from compiler.lowering.elementwise import lower_affine, lower_binary, lower_identity, lower_unary, lower_where
 from compiler.lowering.gather import (
     gather_condition,
@@ -18,14 +19,17 @@ from compiler.lowering.gather import (
     lower_gather_elements,
 )
 from compiler.lowering.integer import integer_condition, lower_conv_integer, lower_matmul_integer
-from compiler.lowering.lrn import lower_lrn
+from compiler.lowering.lrn import lower_lrn, lrn_condition
 from compiler.lowering.matmul import lower_matmul
+from compiler.lowering.moments import lower_moments, lower_scale_shift
+from compiler.lowering.normalise import lower_layer_norm, lower_rms_norm, row_condition
 from compiler.lowering.pool import lower_pool
 from compiler.lowering.quantize import lower_dequantize, lower_quantize, quantise_condition
-from compiler.lowering.reduce import lower_layer_norm, lower_reduce
+from compiler.lowering.reduce import lower_reduce, reduce_condition
 from compiler.lowering.resize import lower_resize, resize_condition
 from compiler.lowering.scatter import lower_scatter, scatter_condition
 from compiler.lowering.softmax import lower_softmax
+from compiler.lowering.top_k import arg_condition, lower_arg, lower_top_k, top_k_condition
 from compiler.lowering.views import (
     lower_concat,
     lower_expand,
@@ -46,6 +50,8 @@ LOWERINGS: dict[str, Lowering] = {
     "Add": lower_binary,
     "Affine": lower_affine,
     "And": lower_binary,
+    "ArgMax": lower_arg,
+    "ArgMin": lower_arg,
     "Asin": lower_unary,
     "Asinh": lower_unary,
     "Atan": lower_unary,
@@ -67,6 +73,8 @@ LOWERINGS: dict[str, Lowering] = {
     "ConvTranspose": lower_conv,
     "Cos": lower_unary,
     "Cosh": lower_unary,
+    "CumProd": lower_cumulative,
+    "CumSum": lower_cumulative,
     "DequantizeLinear": lower_dequantize,
     "Div": lower_binary,
     "Elu": lower_unary,
@@ -103,6 +111,7 @@ LOWERINGS: dict[str, Lowering] = {
     "Min": lower_binary,
     "Mish": lower_unary,
     "Mod": lower_binary,
+    "Moments": lower_moments,
     "Mul": lower_binary,
     "Neg": lower_unary,
     "Not": lower_unary,
@@ -111,17 +120,20 @@ LOWERINGS: dict[str, Lowering] = {
     "Pad": lower_pad,
     "Pow": lower_binary,
     "QuantizeLinear": lower_quantize,
+    "RMSNormalization": lower_rms_norm,
     "Reciprocal": lower_unary,
     "ReduceMax": lower_reduce,
     "ReduceMean": lower_reduce,
     "ReduceMin": lower_reduce,
+    "ReduceProd": lower_reduce,
     "ReduceSum": lower_reduce,
     "Relu": lower_unary,
     "Reshape": lower_reshape,
     "Resize": lower_resize,
-    "Round": lower_unary,
     "ScatterElements": lower_scatter,
     "ScatterND": lower_scatter,
+    "Round": lower_unary,
+    "ScaleShift": lower_scale_shift,
     "Selu": lower_unary,
     "Shrink": lower_unary,
     "Sigmoid": lower_unary,
@@ -142,6 +154,7 @@ LOWERINGS: dict[str, Lowering] = {
     "Tan": lower_unary,
     "Tanh": lower_unary,
     "ThresholdedRelu": lower_unary,
+    "TopK": lower_top_k,
     "Transpose": lower_transpose,
     "Unsqueeze": lower_reshape,
     "Where": lower_where,
@@ -153,18 +166,38 @@ LOWERINGS: dict[str, Lowering] = {
 Condition = Callable[[Graph, Node, Target], str]
 
 CONDITIONS: dict[str, Condition] = {
+    "ArgMax": arg_condition,
+    "ArgMin": arg_condition,
     "BitCast": arithmetic_condition,
     "ConvInteger": integer_condition,
+    "CumProd": cumulative_condition,
+    "CumSum": cumulative_condition,
     "DequantizeLinear": quantise_condition,
     "Div": arithmetic_condition,
     "Gather": gather_condition,
     "GatherElements": gather_elements_condition,
     "GatherND": gather_elements_condition,
+    "LRN": lrn_condition,
+    "LayerNormalization": row_condition,
+    "LogSoftmax": row_condition,
     "MatMulInteger": integer_condition,
     "Mod": arithmetic_condition,
     "QuantizeLinear": quantise_condition,
+    "RMSNormalization": row_condition,
+    "ReduceL1": reduce_condition,
+    "ReduceL2": reduce_condition,
+    "ReduceLogSum": reduce_condition,
+    "ReduceLogSumExp": reduce_condition,
+    "ReduceMax": reduce_condition,
+    "ReduceMean": reduce_condition,
+    "ReduceMin": reduce_condition,
+    "ReduceProd": reduce_condition,
+    "ReduceSum": reduce_condition,
+    "ReduceSumSquare": reduce_condition,
     "Resize": resize_condition,
     "ScatterElements": scatter_condition,
     "ScatterND": scatter_condition,
     "Shrink": arithmetic_condition,
+    "Softmax": row_condition,
+    "TopK": top_k_condition,
 }

@@ -17,7 +17,7 @@ def run(graph: Graph) -> int:
     changed = 0
     for node in graph:
         if node.op == "BatchNormalization" and not node.domain:
-            changed += _batch_norm(graph, node)
+            changed += batch_norm(graph, node)
         elif node.op in ("Mul", "Add") and not node.domain and "epilogue" not in node.attrs:
             changed += _from_binary(graph, node)
     for node in graph:
@@ -28,7 +28,8 @@ def run(graph: Graph) -> int:
     return changed
 
 
-def _batch_norm(graph: Graph, node: Node) -> int:
+def batch_norm(graph: Graph, node: Node) -> int:
+    """BatchNormalization with known parameters as an Affine; returns 0, and changes nothing, for others."""
     if node.attrs.get("training_mode"):
         return 0  # means of the data itself: not an Affine
     arrays = [graph.const(i) for i in node.inputs[1:5]]
