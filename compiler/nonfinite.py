@@ -26,7 +26,7 @@ def nonfinite(graph: Graph) -> frozenset[str]:
     found = {v.name for v in graph.constants() if _holds(v.const)}
     found |= _questioned(graph)
     for node in graph.nodes:
-        if node.op in SOURCES or any(i in found for i in _carried(node)):
+        if node.op in SOURCES or any(i in found for i in _carried(graph, node)):
             found.update(filter(None, node.outputs))
     return frozenset(found)
 
@@ -35,11 +35,19 @@ def _holds(array: np.ndarray | None) -> bool:
     return array is not None and array.dtype.kind in "fV" and not np.isfinite(array).all()
 
 
-def _carried(node: Node) -> list[str]:
+def _carried(graph: Graph, node: Node) -> list[str]:
     """Operands whose infinities reach the result: of a product only those that its epilogue adds."""
+    if node.op == "Where" and _guarded(graph, node):
+        return node.inputs[1:2]
     if node.op in CARRY:
         return node.inputs
     return [node.inputs[step[1]] for step in node.attrs.get("epilogue", ()) if step[0] in ("add", "bias")]
+
+
+def _guarded(graph: Graph, node: Node) -> bool:
+    """Whether a Where takes its last operand only where that is not NaN."""
+    test = graph.producer(node.inputs[0])
+    return test is not None and test.op == "IsNaN" and test.inputs[0] == node.inputs[2]
 
 
 def _questioned(graph: Graph) -> set[str]:

@@ -17,6 +17,8 @@ from compiler.passes.rewrite import adopt
 
 #: Far enough below the largest float16 / float32 for rounding of bounds not to matter.
 _LIMITS = {"float32": 1e38, "float64": 1e38, "bfloat16": 1e38, "float16": 3e4}
+#: What a mask may add to the scores of the entries it keeps.
+_LEAST = 1e4
 _UNIT = frozenset({"Softmax", "Sigmoid", "Tanh", "Erf"})
 _SAME = frozenset({"Reshape", "Transpose", "Slice", "Expand", "Relu", "Abs", "Identity", "Gather", "Concat", "Max",
                    "Min"})
@@ -41,11 +43,27 @@ def _guard(graph: Graph, node: Node, bounds: Bounds) -> int:
     if softmax.op != "Softmax" or graph.shape(softmax.output) != graph.shape(node.output):
         return 0
     limit = _LIMITS.get(graph.dtype(softmax.output), 0.0)
-    if not bounds.of(softmax.inputs[0]) < limit:
+    if not bounds.of(_unmasked(graph, softmax, bounds)) < limit:
         return 0
     adopt(softmax, test, node)
     softmax.sources = list(dict.fromkeys(sorted(softmax.sources, key=lambda s: s in (*test.sources, *node.sources))))
     return int(graph.bypass(node, softmax.output))
+
+
+def _unmasked(graph: Graph, softmax: Node, bounds: Bounds) -> str:
+    """The operand of a softmax without a constant mask added to it that leaves something of every row."""
+    total = graph.producer(softmax.inputs[0])
+    if total is None or total.op != "Add":
+        return softmax.inputs[0]
+    for mask, scores in (total.inputs, total.inputs[::-1]):
+        array = graph.const(mask)
+        if array is None or np.isnan(array).any() or not bounds.of(scores) < math.inf:
+            continue
+        rows = np.isneginf(np.broadcast_to(array, graph.shape(total.output)))
+        kept = np.where(np.isneginf(array), 0, array)
+        if not rows.all(axis=softmax.attrs["axis"]).any() and float(np.abs(kept).max(initial=0.0)) < _LEAST:
+            return scores
+    return softmax.inputs[0]
 
 
 class Bounds:

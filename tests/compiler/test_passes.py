@@ -213,18 +213,20 @@ def test_layer_norm_of_other_axes_is_not() -> None:
     assert "LayerNormalization" not in check(make(nodes, {"x": (2, 3, 6)}, ["y"], weights)).op_counts()
 
 
-def attention(mask: float | None) -> onnx.ModelProto:
-    """One head: q and k from a normalised x, an optional additive mask, and torch's guard against NaN rows."""
+def attention(mask: float | np.ndarray | None) -> onnx.ModelProto:
+    """One head: q and k from a normalised x, a mask (a number for what may be masked, or whole), torch's NaN guard."""
     nodes = [node("LayerNormalization", "x g h", "l"), node("MatMul", "l wq", "q"), node("MatMul", "l wk", "k"),
              node("Transpose", "k", "kt", perm=[0, 2, 1]), node("MatMul", "q kt", "z")]
     scores, inputs, types = "z", {"x": (1, 4, 6)}, {}
-    if mask is not None:
+    if isinstance(mask, np.ndarray):
+        nodes, scores = [*nodes, node("Add", "z causal", "zm")], "zm"
+    elif mask is not None:
         nodes += [node("Where", "keep zero low", "m"), node("Add", "z m", "zm")]
         scores, inputs, types = "zm", {**inputs, "keep": (1, 1, 4)}, {"keep": TensorProto.BOOL}
     nodes += [node("Softmax", scores, "s"), node("IsNaN", "s", "i"), node("Where", "i zero s", "t"),
               node("MatMul", "t l", "y")]
     weights = {"g": normal(6), "h": normal(6), "wq": normal(6, 6), "wk": normal(6, 6), "zero": C["zero"],
-               "low": np.array(mask or 0, np.float32)}
+               "low": np.array(0 if mask is None else mask, np.float32), "causal": np.asarray(mask, np.float32)}
     return make(nodes, inputs, ["y"], weights, types=types)
 
 
@@ -232,6 +234,9 @@ def test_softmax_guard_goes_only_where_no_nan_can_be() -> None:
     assert "IsNaN" not in check(attention(None)).op_counts()
     assert "IsNaN" not in check(attention(-1e9)).op_counts()
     assert "IsNaN" in check(attention(-math.inf)).op_counts()
+    causal = np.where(np.tri(4, dtype=bool), 0, -np.inf)
+    assert "IsNaN" not in check(attention(causal)).op_counts()
+    assert "IsNaN" in check(attention(np.where(np.arange(4)[:, None] == 2, -np.inf, causal))).op_counts()
 
 
 def test_scalars_and_layout_changes_move_into_weights() -> None:
