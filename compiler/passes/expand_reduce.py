@@ -17,15 +17,40 @@ NARROW = ("float16", "bfloat16")
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def _rule(formula: Callable[[Expansion, str, list[int]], str], floats: bool) -> Callable[[Graph, Node], bool]:
-    """A rule from formula(make, x, axes) -> result with reduced axes of size 1; `floats`: not for integers."""
+#: (expansion, operand, axes) -> result, in which the axes have size 1
+Reduction = Callable[[Expansion, str, list[int]], str]
+
+
+def _rule(formula: Reduction, floats: bool) -> Callable[[Graph, Node], bool]:
+    """The rule of an operator that is `formula`; `floats`: not for integers."""
     def rule(graph: Graph, node: Node) -> bool:
-        axes = known_axes(graph, node)
-        if axes is None or (floats and not is_float(graph, node.output)):
+        axes, open_ = known_axes(graph, node), _open_axes(graph, node)
+        if (axes is None and not open_) or (floats and not is_float(graph, node.output)):
             return False
         make = Expansion(graph, node)
-        return give(make, formula(make, wide(make, node.inputs[0]), axes))
+        x = wide(make, node.inputs[0])
+        return give(make, _choice(make, formula, x, open_) if axes is None else formula(make, x, axes))
     return rule
+
+
+def _open_axes(graph: Graph, node: Node) -> list[int]:
+    """The choices for a single axis that is computed at run time, by the shapes; [] when it is no such reduction."""
+    shape, given = graph.shape(node.inputs[0]), node.input(1)
+    if not given or graph.is_const(given) or graph.shape(given) != (1,) or node.attrs.get("keepdims", 1):
+        return []
+    return [a for a in range(len(shape)) if shape[:a] + shape[a + 1:] == graph.shape(node.output)]
+
+
+def _choice(make: Expansion, formula: Reduction, x: str, axes: list[int]) -> str:
+    """The reduction over each of some axes, all of one shape, and of these the one over the axis of run time."""
+    rank, shape = make.rank(x), make.shape(make.node.output)
+    axis = make.cast(make.reshape(make.node.inputs[1], [1] * max(1, len(shape))), "float32")
+    result = ""
+    for a in axes:
+        one = make.reshape(formula(make, x, [a]), shape)
+        this = make.binary("Or", make.binary("Equal", axis, float(a)), make.binary("Equal", axis, float(a - rank)))
+        result = make.where(this, one, result) if result else one
+    return result
 
 
 def wide(make: Expansion, x: str) -> str:
@@ -94,14 +119,11 @@ def _reduces(shape: tuple[int, ...], reduced: tuple[int, ...], axes: tuple[int, 
 
 
 def _plain(graph: Graph, node: Node) -> bool:
-    """Axes of a reduction that only the shapes tell become known."""
+    """A reduction that is one already, where its axes become known."""
     if not node.input(1) or graph.is_const(node.inputs[1]):
         return False
-    axes = known_axes(graph, node)
-    if axes is None:
-        return False
-    make = Expansion(graph, node)
-    return give(make, reduce(make, node.op, node.inputs[0], axes))
+    op = node.op
+    return _rule(lambda make, x, axes: reduce(make, op, x, axes), floats=False)(graph, node)
 
 
 def _running(graph: Graph, node: Node) -> bool:

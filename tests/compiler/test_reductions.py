@@ -117,7 +117,7 @@ def test_extremes_know_infinity_and_nan_and_log_sum_exp_is_stable() -> None:
 def _run_time_axes(op: str, shape: Sequence[int], reduced: Sequence[int], keepdims: int) -> Graph:
     graph = Graph()
     graph.add_input("x", shape, "float32")
-    graph.add_input("axes", (1,), "int64")
+    graph.add_input("axes", (len(shape) - len(reduced) or 1,), "int64")
     graph.add_node(op, ["x", "axes"], [graph.add_value("y", reduced, "float32")], {"keepdims": keepdims})
     graph.outputs = ["y"]
     return graph
@@ -135,8 +135,18 @@ def test_axes_of_run_time_are_told_by_the_shapes(op: str, reduced: Sequence[int]
     assert all(graph.is_const(n.input(1)) for n in graph.nodes if n.op.startswith("Reduce"))
 
 
+@pytest.mark.parametrize("op", ["ReduceMean", "ReduceL2", "ReduceLogSumExp"])
+def test_an_axis_of_run_time_is_chosen_among_those_of_one_shape(op: str) -> None:
+    model = make([node(op, ["x", "axes"], ["y"], keepdims=0)], {"x": (3, 5, 5, 2), "axes": (1,)}, ["y"],
+                 types={"axes": TensorProto.INT64})
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y", TensorProto.FLOAT, (3, 5, 2)))
+    for axis in (1, 2, -2, -3):
+        feeds = positive((3, 5, 5, 2)) | {"axes": np.array([axis])}  # type: ignore[operator]
+        compare(model, feeds=feeds)
+
+
 def test_axes_of_run_time_that_shapes_leave_open_are_a_reason() -> None:
-    graph = _run_time_axes("ReduceSum", (3, 2, 2), (3, 2), 0)
+    graph = _run_time_axes("ReduceSum", (2, 2, 3, 3), (2, 3), 0)
     assert not expand.run(graph)
     reason = CONDITIONS["ReduceSum"](graph, graph.nodes[0], load("trn1.2xlarge"))
     assert reason == "the axes of a ReduceSum are computed at run time"
