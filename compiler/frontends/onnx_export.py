@@ -10,9 +10,12 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from compiler.errors import CompileError
 from compiler.frontends.onnx_infer import to_attribute
+from compiler.frontends.onnx_opset import same_meaning
 from compiler.frontends.onnx_subgraph import captures, renamed
 from compiler.frontends.onnx_types import is_unknown, type_of
+from compiler.frontends.onnx_versions import Interval, common, intervals, without_newer_parts
 from compiler.ir import OPSET, Graph, Node, Value, numpy_dtype
 
 #: Scalar-engine function -> ONNX operator and its attributes; the rest needs more than one operator.
@@ -22,20 +25,68 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "gelu": ("Gelu", {"approximate": "none"}), "gelu_tanh": ("Gelu", {"approximate": "tanh"}),
 }
 
+#: A serialised message has to stay below 2 GB; some of it is not constants.
+_MOST_BYTES = (1 << 31) - (1 << 24)
+#: First version of the format in which constants need not be inputs.
+_OLDEST_IR = 4
+
 
 def to_model(graph: Graph) -> onnx.ModelProto:
-    """Return a model that computes what the graph computes; weights are embedded (below 2 GB in all)."""
+    """Return a model that computes what the graph computes, at the lowest opsets at which it means the same.
+
+    Raises:
+        CompileError: OPSET_CONFLICT when two nodes have no version in common (see `version_intervals`);
+            MODEL_TOO_LARGE for 2 GB of constants and more.
+    """
     writer = _Writer(graph)
-    for node in graph.nodes:
-        writer.node(node)
+    found = [(node.name, _intervals(graph, node, writer.node(node))) for node in graph.nodes]
+    versions = {domain: low for domain, (low, _) in sorted(common(found).items())} or {"": OPSET}
+    for proto in writer.nodes:
+        without_newer_parts(proto, versions)
     used = {i for p in writer.nodes for i in (*p.input, *captures(p))} | set(graph.outputs)
-    initialisers = [_tensor(v) for v in graph.constants() if v.name in used] + writer.extra
+    constants = [v for v in graph.constants() if v.name in used]
+    _check_size(graph, constants)
     model = helper.make_model(
         helper.make_graph(writer.nodes, graph.name, [_info(graph.value(i)) for i in graph.inputs],
-                          [_info(graph.value(o)) for o in graph.outputs], initialisers),
-        opset_imports=[helper.make_opsetid(d, v) for d, v in {**graph.opsets, "": graph.opsets.get("", OPSET)}.items()])
-    model.ir_version = min(model.ir_version, 10)
+                          [_info(graph.value(o)) for o in graph.outputs], [*map(_tensor, constants), *writer.extra]),
+        opset_imports=[helper.make_opsetid(d, v) for d, v in versions.items()])
+    model.ir_version = max(helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True), _OLDEST_IR)
     return model
+
+
+def version_intervals(graph: Graph, node: Node) -> dict[str, Interval]:
+    """For every operator domain the node uses, the first and the last version at which it means the same.
+
+    Nodes whose intervals for one domain do not meet cannot be written into one model.
+    Raises: CompileError OPSET_CONFLICT when there is no version for the node alone.
+    """
+    return _intervals(graph, node, _Writer(graph).node(node))
+
+
+def _intervals(graph: Graph, node: Node, protos: list[onnx.NodeProto]) -> dict[str, Interval]:
+    """What the node's protos have in common."""
+    types = {n: type_of(graph.value(n)) for n in (*node.inputs, *node.outputs) if n}
+    return common([(node.name, intervals(p, _meant_at(graph, node, p.op_type), types)) for p in protos])
+
+
+def _meant_at(graph: Graph, node: Node, op: str) -> dict[str, int]:
+    """The version of every domain that says what an operator written for a node means."""
+    version = graph.opsets.get("", OPSET)
+    if not node.domain and node.version:
+        version = node.version
+    elif not node.domain and not same_meaning(op, version):
+        version = OPSET  # made by a pass, in a graph with nodes of a newer opset
+    found = {**graph.opsets, "": version}
+    found.setdefault(node.domain, node.version or 1)
+    return found
+
+
+def _check_size(graph: Graph, constants: list[Value]) -> None:
+    size = sum(v.nbytes for v in constants)
+    if size >= _MOST_BYTES:
+        raise CompileError("the constants of a part for the CPU do not fit one ONNX model", code="MODEL_TOO_LARGE",
+                           where=f"graph {graph.name!r}", limit=f"{_MOST_BYTES} bytes", actual=f"{size} bytes",
+                           help="let fewer operators run on the CPU (--cpu-ops, --device-ops), or cut the model")
 
 
 def _tensor(value: Value) -> onnx.TensorProto:
@@ -57,8 +108,9 @@ class _Writer:
         self.extra: list[onnx.TensorProto] = []
         self.count = 0
 
-    def node(self, node: Node) -> None:
-        """Write one node with its epilogue."""
+    def node(self, node: Node) -> list[onnx.NodeProto]:
+        """Write one node with its epilogue; returns what was written for it."""
+        before = len(self.nodes)
         steps = list(node.attrs.get("epilogue", ()))
         inputs = node.inputs
         if "epilogue" in node.attrs:
@@ -69,6 +121,7 @@ class _Writer:
         self._body(node, inputs, [names[0], *node.outputs[1:]])
         for step, source, target in zip(steps, names[:-1], names[1:], strict=True):
             self._step(node, step, source, target)
+        return self.nodes[before:]
 
     def _body(self, node: Node, inputs: list[str], outputs: list[str]) -> None:
         if node.proto:
@@ -120,6 +173,8 @@ class _Writer:
 
     def _emit(self, op: str, inputs: list[str], outputs: list[str], attrs: dict[str, Any] | None = None,
               domain: str = "", name: str = "") -> None:
+        while inputs and not inputs[-1]:
+            inputs = inputs[:-1]
         self.nodes.append(helper.make_node(op, inputs, outputs, name, domain=domain, **(attrs or {})))
 
     def _fresh(self) -> str:

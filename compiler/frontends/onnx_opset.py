@@ -22,8 +22,9 @@ _SMALL = 16
 #: First opset whose operators broadcast as numpy does.
 _FREE_BROADCAST = 7
 #: Operators whose signature only grew while their meaning changed: version of the change. GroupNormalization scales
-#: channels instead of groups; RoiAlign shifts by half a pixel unless told otherwise.
-_REDEFINED = {"GroupNormalization": 21, "RoiAlign": 16}
+#: channels instead of groups; RoiAlign shifts by half a pixel unless told otherwise; Split into equal parts has to say
+#: how many.
+REDEFINED = {"GroupNormalization": 21, "RoiAlign": 16, "Split": 18}
 
 
 def default_version(model: onnx.ModelProto) -> int:
@@ -135,13 +136,13 @@ def same_meaning(op: str, version: int) -> bool:
         return False
     if mine.since_version == stated.since_version:
         return True
-    if (version < _REDEFINED.get(op, 0)) != (OPSET < _REDEFINED.get(op, 0)):
+    if (version < REDEFINED.get(op, 0)) != (OPSET < REDEFINED.get(op, 0)):
         return False
     older, newer = sorted((mine, stated), key=lambda s: int(s.since_version))
-    return _extends(newer, older)
+    return extends(newer, older)
 
 
-def _extends(newer: defs.OpSchema, older: defs.OpSchema) -> bool:
+def extends(newer: defs.OpSchema, older: defs.OpSchema) -> bool:
     """Whether a newer definition only adds element types, optional attributes, optional inputs or outputs."""
     ours, theirs = _attributes(newer), _attributes(older)
     if any(ours.get(name) != facts for name, facts in theirs.items()):
