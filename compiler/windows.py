@@ -5,7 +5,7 @@ from compiler.ir import Graph, Node
 
 Box = dict[int, tuple[int, int]]
 
-POOLS = ("MaxPool", "AveragePool", "LpPool")
+POOLS = ("MaxPool", "AveragePool")
 WINDOWED = ("Conv", "ConvInteger", "ConvTranspose", *POOLS)
 #: operators whose result at a row depends on the same row of operands of the same height only
 POINTWISE = (

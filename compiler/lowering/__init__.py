@@ -9,7 +9,7 @@ from collections.abc import Callable
 from compiler.ir import Graph, Node
 from compiler.lowering.arithmetic import arithmetic_condition
 from compiler.lowering.context import Context
-from compiler.lowering.conv import lower_conv
+from compiler.lowering.conv import conv_condition, lower_conv
 from compiler.lowering.cumulative import cumulative_condition, lower_cumulative
 from compiler.lowering.elementwise import lower_affine, lower_binary, lower_identity, lower_unary, lower_where
 from compiler.lowering.gather import (
@@ -23,7 +23,7 @@ from compiler.lowering.lrn import lower_lrn, lrn_condition
 from compiler.lowering.matmul import lower_matmul
 from compiler.lowering.moments import lower_moments, lower_scale_shift
 from compiler.lowering.normalise import lower_layer_norm, lower_rms_norm, row_condition
-from compiler.lowering.pool import lower_pool
+from compiler.lowering.pool import lower_pool, pool_condition
 from compiler.lowering.quantize import lower_dequantize, lower_quantize, quantise_condition
 from compiler.lowering.reduce import lower_reduce, reduce_condition
 from compiler.lowering.resize import lower_resize, resize_condition
@@ -168,8 +168,11 @@ Condition = Callable[[Graph, Node, Target], str]
 CONDITIONS: dict[str, Condition] = {
     "ArgMax": arg_condition,
     "ArgMin": arg_condition,
+    "AveragePool": pool_condition,
     "BitCast": arithmetic_condition,
+    "Conv": conv_condition,
     "ConvInteger": integer_condition,
+    "ConvTranspose": conv_condition,
     "CumProd": cumulative_condition,
     "CumSum": cumulative_condition,
     "DequantizeLinear": quantise_condition,
@@ -181,6 +184,7 @@ CONDITIONS: dict[str, Condition] = {
     "LayerNormalization": row_condition,
     "LogSoftmax": row_condition,
     "MatMulInteger": integer_condition,
+    "MaxPool": pool_condition,
     "Mod": arithmetic_condition,
     "QuantizeLinear": quantise_condition,
     "RMSNormalization": row_condition,

@@ -11,7 +11,7 @@ from math import prod
 
 import numpy as np
 
-from compiler.ir import Node
+from compiler.ir import Graph, Node
 from compiler.layout import F, Run, Tensor, merge_dims
 from compiler.lowering.context import Context
 from compiler.lowering.conv_plan import (
@@ -33,6 +33,17 @@ from compiler.lowering.pack import pack, packable
 from compiler.lowering.stationary import Block, Stationary
 from compiler.lowering.transpose import relayout
 from isa.lang import View
+from isa.target import Target
+
+#: spatial axes: with images and channels as many as access patterns have dimensions
+MOST_AXES = 3
+
+
+def conv_condition(graph: Graph, node: Node, target: Target) -> str:
+    """Why this convolution has no lowering, "" when it has one."""
+    if len(graph.shape(node.inputs[0])) > MOST_AXES + 2:
+        return f"a {node.op} over more than three axes"
+    return ""
 
 
 def lower_conv(ctx: Context, node: Node) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from compiler.ir import Graph, Node
 from compiler.lowering.context import Context
-from compiler.lowering.conv import lower_conv
+from compiler.lowering.conv import conv_condition, lower_conv
 from compiler.lowering.matmul import lower_matmul
 from compiler.lowering.move import apply
 from compiler.lowering.operand import operand_like
@@ -20,7 +20,7 @@ def integer_condition(graph: Graph, node: Node, target: Target) -> str:
         return "sums of so many products may exceed the integers that fp32 holds exactly, and cannot be cut"
     if node.attrs.get("wide") and not target.engines[INTEGER_ENGINE].present:
         return f"sums may exceed 2^24, and {target.generation} has no engine that adds 32-bit integers exactly"
-    return ""
+    return conv_condition(graph, node, target) if node.op == "ConvInteger" else ""
 
 
 def lower_matmul_integer(ctx: Context, node: Node) -> None:

@@ -8,14 +8,25 @@ from math import prod
 
 import numpy as np
 
-from compiler.ir import Node
+from compiler.ir import Graph, Node
 from compiler.layout import F, Tensor, engine_runs, merge_dims, runs_of
 from compiler.lowering.constants import const_like
 from compiler.lowering.context import Context
+from compiler.lowering.conv import MOST_AXES
 from compiler.lowering.conv_plan import Phase, conv_phases, pads_needed
 from compiler.lowering.move import addressable, like, move_dma, padded, pointwise
 from compiler.lowering.transpose import relayout
 from isa.lang import View
+from isa.target import Target
+
+
+def pool_condition(graph: Graph, node: Node, target: Target) -> str:
+    """Why this pooling has no lowering, "" when it has one."""
+    if len(graph.shape(node.inputs[0])) > MOST_AXES + 2:
+        return f"a {node.op} over more than three axes"
+    if len(node.outputs) > 1:
+        return f"the Indices of a {node.op} over windows of {prod(node.attrs['kernel_shape'])} elements"
+    return ""
 
 
 def lower_pool(ctx: Context, node: Node) -> None:
@@ -30,9 +41,12 @@ def lower_pool(ctx: Context, node: Node) -> None:
     out = ctx.output(name, (1,), pmap=x.pmap)
     direct = runs_of(x.positions(), out.positions(), any_order=True) is not None
     target = out if direct else like(ctx, x_window(x, out), out.dtype, "pooled")
-    _reduce_windows(ctx, node, x, target, phase, "max" if maximum else "add")
-    if not maximum:
-        _average(ctx, node, target, phase)
+    if maximum:
+        _reduce_windows(ctx, node, x, target, phase, "max")
+    else:
+        sums = target if out.dtype == "fp32" else like(ctx, target, "fp32", "sums")
+        _reduce_windows(ctx, node, x, sums, phase, "add")
+        _average(ctx, node, target, sums)
     if target is not out:
         move_dma(ctx, out, target)
     ctx.tensors[name] = out
@@ -114,8 +128,8 @@ def _reduce_one(ctx: Context, dst: View, src: View, op: str, axes: int, first: b
     p.tensor_tensor(dst, dst, tmp, op, engine="vector")
 
 
-def _average(ctx: Context, node: Node, out: Tensor, phase: Phase) -> None:
-    """Divide each sum by the number of elements its window covers."""
+def _average(ctx: Context, node: Node, out: Tensor, sums: Tensor) -> None:
+    """out = each sum divided by the number of elements its window covers."""
     scale = _inverse_counts(node, out.shape, out.origin, ctx.shape(node.inputs[0])[2:])
     if scale.size == 1 or (scale == scale.flat[0]).all():
         value = float(scale.flat[0])
@@ -123,14 +137,14 @@ def _average(ctx: Context, node: Node, out: Tensor, phase: Phase) -> None:
         def emit_scalar(dst: View, sources: list[View], n: int) -> None:
             ctx.program.tensor_scalar(dst, sources[0], "mult", value, engine=ctx.pick(("vector", "scalar"), n))
 
-        pointwise(ctx, out, [out], emit_scalar)
+        pointwise(ctx, out, [sums], emit_scalar)
         return
     factor = const_like(ctx, f"{node.name}.scale{sorted(out.origin.items())}", scale, out)
 
     def emit(dst: View, sources: list[View], n: int) -> None:
         ctx.program.tensor_tensor(dst, sources[0], sources[1], "mult", engine="vector")
 
-    pointwise(ctx, out, [out, factor], emit)
+    pointwise(ctx, out, [sums, factor], emit)
 
 
 def _inverse_counts(node: Node, shape: Sequence[int], origin: dict[int, int], in_sizes: Sequence[int]) -> np.ndarray:
