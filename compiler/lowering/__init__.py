@@ -31,6 +31,7 @@ from compiler.lowering.scatter import lower_scatter, scatter_condition
 from compiler.lowering.softmax import lower_softmax
 from compiler.lowering.top_k import arg_condition, lower_arg, lower_top_k, top_k_condition
 from compiler.lowering.views import (
+    expansion_condition,
     lower_concat,
     lower_expand,
     lower_pad,
@@ -38,6 +39,7 @@ from compiler.lowering.views import (
     lower_slice,
     lower_split,
     lower_transpose,
+    operands_condition,
 )
 from isa.target import Target
 
@@ -166,10 +168,12 @@ LOWERINGS: dict[str, Lowering] = {
 Condition = Callable[[Graph, Node, Target], str]
 
 CONDITIONS: dict[str, Condition] = {
+    "AffineGrid": expansion_condition,
     "ArgMax": arg_condition,
     "ArgMin": arg_condition,
     "AveragePool": pool_condition,
     "BitCast": arithmetic_condition,
+    "Col2Im": expansion_condition,
     "Conv": conv_condition,
     "ConvInteger": integer_condition,
     "ConvTranspose": conv_condition,
@@ -180,12 +184,15 @@ CONDITIONS: dict[str, Condition] = {
     "Gather": gather_condition,
     "GatherElements": gather_elements_condition,
     "GatherND": gather_elements_condition,
+    "GridSample": expansion_condition,
     "LRN": lrn_condition,
     "LayerNormalization": row_condition,
     "LogSoftmax": row_condition,
     "MatMulInteger": integer_condition,
     "MaxPool": pool_condition,
     "Mod": arithmetic_condition,
+    "OneHot": expansion_condition,
+    "Pad": operands_condition,
     "QuantizeLinear": quantise_condition,
     "RMSNormalization": row_condition,
     "ReduceL1": reduce_condition,
@@ -202,6 +209,7 @@ CONDITIONS: dict[str, Condition] = {
     "ScatterElements": scatter_condition,
     "ScatterND": scatter_condition,
     "Shrink": arithmetic_condition,
+    "Slice": operands_condition,
     "Softmax": row_condition,
     "TopK": top_k_condition,
 }

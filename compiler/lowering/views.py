@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from compiler.errors import UnsupportedOp
-from compiler.ir import Node
+from compiler.ir import Graph, Node
 from compiler.layout import P, Tensor
 from compiler.lowering.context import Context, window
 from compiler.lowering.dram import dram_value
@@ -15,7 +15,28 @@ from compiler.lowering.move import copy
 from compiler.lowering.operand import reference, result
 from compiler.lowering.select import cut_axis, pick
 from compiler.lowering.transpose import relayout
+from isa.target import Target
 from isa.word import PARTITIONS
+
+
+def operands_condition(graph: Graph, node: Node, target: Target) -> str:
+    """Why a Slice or Pad cannot be lowered: an operand that says where is computed at run time."""
+    names = {"Slice": ("", "starts", "ends", "axes", "steps"), "Pad": ("", "pads", "", "axes")}[node.op]
+    for k, what in enumerate(names):
+        if what and node.input(k) and not graph.is_const(node.input(k)):
+            return f"the {what} of the {node.op} are computed at run time"
+    return ""
+
+
+def expansion_condition(graph: Graph, node: Node, target: Target) -> str:
+    """Why an operator that is otherwise expanded into others was left."""
+    if node.op == "Col2Im" and not graph.is_const(node.inputs[2]):
+        return "the block sizes of the Col2Im are computed at run time"
+    if node.op in ("Col2Im", "GridSample") and "float" not in graph.dtype(node.inputs[0]):
+        return f"a {node.op} of integers rounds as only the host does"
+    if node.op == "AffineGrid":
+        return "a grid of a single point that is aligned with both corners is not defined"
+    return f"the positions in the {node.op} exceed 2^24, up to which the engines are exact"
 
 
 def lower_reshape(ctx: Context, node: Node) -> None:

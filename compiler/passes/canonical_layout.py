@@ -106,7 +106,8 @@ def space_to_depth(graph: Graph, node: Node) -> bool:
     """SpaceToDepth as Reshape, Transpose, Reshape."""
     n, c, h, w = graph.shape(node.inputs[0])
     b = node.attrs["blocksize"]
-    return _permute(graph, node, [n, c, h // b, b, w // b, b], [0, 3, 5, 1, 2, 4])
+    perm = [0, 3, 5, 1, 2, 4] if node.attrs.get("mode", "DCR") == "DCR" else [0, 1, 3, 5, 2, 4]
+    return _permute(graph, node, [n, c, h // b, b, w // b, b], perm)
 
 
 def _permute(graph: Graph, node: Node, shape: list[int], perm: list[int]) -> bool:
