@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compiler import ranges
+from compiler import ranges, sizes
 from compiler.frontends.onnx_types import host_reason
 from compiler.ir import Graph, Node
 from compiler.lowering import CONDITIONS, LOWERINGS
@@ -72,20 +72,10 @@ def touches_host(graph: Graph, node: Node) -> str:
 
 
 def _reason(graph: Graph, node: Node, target: Target) -> str:
-    why = touches_host(graph, node) or _size_reason(graph, node, target)
+    why = touches_host(graph, node) or sizes.reason(graph, node, target)
     operator = operator_name(node)
     if not why and operator in CONDITIONS:
         why = CONDITIONS[operator](graph, node, target)
     if not why and operator not in LOWERINGS:
         why = f"the device has no {operator}"
     return why
-
-
-def _size_reason(graph: Graph, node: Node, target: Target) -> str:
-    for name in filter(None, (*node.inputs, *node.outputs)):
-        value = graph.value(name)
-        if not value.size and value.const is None:
-            return f"tensor {name!r} has no elements"
-        if value.nbytes > target.dram_bytes_per_chip:
-            return f"tensor {name!r} does not fit the device memory"
-    return ""
