@@ -1,6 +1,7 @@
 """Quantised operators against ONNX Runtime: every kind of parameter, known and computed at run time, exact sums."""
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from compiler.lowering.quantize import quantise_condition
 from compiler.pipeline import optimise
 from isa import target as targets
 from tests.compiler.evaluate import imported, make
-from tests.compiler.lowering_run import compare, run
+from tests.compiler.lowering_run import compare, run, small_target
 
 RNG = np.random.default_rng(3)
 Arrays = dict[str, np.ndarray]
@@ -171,3 +172,17 @@ def test_qlinear_matmul(constant: tuple[str, ...]) -> None:
               "b": integers("int8", 300, 6), "sb": close_to_one(6) / 20, "zb": integers("int8", 6),
               "sy": np.float32(2.0), "zy": np.array(130, np.uint8)}
     check("QLinearMatMul", arrays, TensorProto.UINT8, constant)
+
+
+def test_integer_convolutions_in_windows(tmp_path: Path) -> None:
+    """Activations that exceed SBUF are computed by rows, their exact sums too."""
+    kernels = {"w": integers("int8", 24, 3, 3, 3), "v": integers("int8", 8, 24, 3, 3)}
+    scalars = {"s": np.array(0.02, np.float32), "t": np.array(12.0, np.float32), "z": np.array(9, np.uint8),
+               "o": np.array(0, np.int8), "b": RNG.integers(-2**20, 2**20, 24).astype(np.int32)}
+    nodes = [helper.make_node("QLinearConv", ["x", "s", "z", "w", "s", "o", "s", "z", "b"], ["m"], pads=[1] * 4),
+             helper.make_node("MaxPool", ["m"], ["p"], kernel_shape=[3, 3], strides=[1, 1], pads=[1] * 4),
+             helper.make_node("QLinearConv", ["p", "s", "z", "v", "t", "o", "t", "z"], ["y"], pads=[1] * 4)]
+    byte = dict.fromkeys("xy", TensorProto.UINT8)
+    model = make(nodes, {"x": (1, 3, 96, 64)}, ["y"], kernels | scalars, types=byte)
+    result = compare(model, small_target(tmp_path, 40), feeds={"x": integers("uint8", 1, 3, 96, 64)})
+    assert len(np.unique(result.outputs["y"])) > 50
