@@ -52,7 +52,7 @@ class Precision:
 
     def matmul(self, dtype: str) -> str:
         """Type in which the PE multiplies operands stored as `dtype`."""
-        if dtype in ("fp32", "int32", "int16", "uint16"):
+        if dtype in ("fp32", "int32", "uint32", "int16", "uint16"):
             return "fp32" if self.auto_cast == "none" else self.cast_type
         if dtype in ("int8", "uint8"):
             return "bf16"

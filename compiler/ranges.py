@@ -12,17 +12,16 @@ from compiler.ir import Graph, Node
 
 #: types that can hold more than fp32 represents exactly
 WIDE = frozenset({"int32", "int64", "uint32", "uint64"})
-#: results are elements of operands, bits of them, positions, or conversions: exact whatever the values
+#: results are elements of operands, bits of them, positions, comparisons or conversions: exact for all 32 bits
 MOVES = frozenset({
     "And", "BitCast", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Cast", "CastLike", "CenterCropPad", "Compress",
     "Concat", "ConstantOfShape", "DepthToSpace", "Dropout", "DynamicQuantizeLinear", "Equal", "Expand", "EyeLike",
-    "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "MaxUnpool", "NonZero", "Not", "OneHot", "Or",
-    "Pad", "QuantizeLinear", "Reshape", "Resize", "ReverseSequence", "RotaryEmbedding", "Shape", "Size", "Slice",
-    "SpaceToDepth", "Split", "Squeeze", "TensorScatter", "Tile", "Transpose", "Trilu", "Unsqueeze", "Upsample",
-    "Where", "Xor",
+    "Flatten", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual",
+    "Max", "MaxUnpool", "Min", "NonZero", "Not", "OneHot", "Or", "Pad", "QuantizeLinear", "Reshape", "Resize",
+    "ReverseSequence", "RotaryEmbedding", "Shape", "Size", "Slice", "SpaceToDepth", "Split", "Squeeze",
+    "TensorScatter", "Tile", "Transpose", "Trilu", "Unsqueeze", "Upsample", "Where", "Xor",
 })
 SCATTERS = frozenset({"ScatterElements", "ScatterND"})
-COMPARISONS = frozenset({"Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
 #: multiply-accumulate of 8-bit integers: the condition of their lowering says how long a sum may be
 QUANTISED = frozenset({"ConvInteger", "DequantizeLinear", "MatMulInteger", "QLinearConv", "QLinearMatMul"})
 #: inputs from this position on are axes, sizes, lengths or labels, which are compared or select, never computed with
@@ -72,8 +71,6 @@ def integer_reason(graph: Graph, node: Node, known: dict[str, Range]) -> str:
         return _bits_reason(graph, node, known)
     if node.op in MOVES or (node.op in SCATTERS and node.attrs.get("reduction", "none") == "none"):
         return ""
-    if node.op in COMPARISONS and any(_below(_bounds(graph, n, known), EXACT - 1) for n in operands):
-        return ""  # rounding the other side cannot carry it across a smaller number
     for name in operands:
         if not _below(_bounds(graph, name, known), EXACT):
             return _sentence(graph.dtype(name))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from compiler.interval_rules import EXACT, Range, within
 from compiler.ir import Graph, Node, numpy_dtype
 from compiler.lowering.lanes import Lanes
 from isa.lang import View
@@ -16,24 +17,37 @@ Operation = Callable[[Lanes, View, View, View, Attributes], object]
 #: results of these types are computed in 32 bits and keep their low ones
 NARROW = ("int8", "uint8", "int16", "uint16")
 WIDE = ("int32", "uint32", "int64", "uint64")
+COMPARED = {
+    "Equal": "is_equal", "Greater": "is_gt", "GreaterOrEqual": "is_ge", "Less": "is_lt", "LessOrEqual": "is_le",
+}
 ALU = {"Add": "add", "Sub": "subtract", "Mul": "mult"}
 #: bits of a quotient that one step of a remainder takes: its product with either half of a divisor is exact
 STEP = 11
 
 
-def operation(graph: Graph, node: Node) -> Operation | None:
-    """What a node does to two operands that one engine operation does not; None when one does."""
-    kinds = [graph.dtype(n) for n in node.inputs[:2]]
-    result = graph.dtype(node.output)
-    integer = numpy_dtype(kinds[0]).kind in "iu"
+def operation(graph: Graph, node: Node, known: Callable[[], Mapping[str, Range]]) -> Operation | None:
+    """What a node does to two operands that one engine operation does not; None when one does.
+
+    Args:
+        known: gives the proven bounds of integers (`ranges`).
+    """
+    kind, result = graph.dtype(node.inputs[0]), graph.dtype(node.output)
+    integer = numpy_dtype(kind).kind in "iu"
     if node.op in ALU and result in NARROW:
         halves = node.op == "Mul" and result in ("int16", "uint16")
         return partial(_wrapping_product if halves else _wrapping, kind=result, op=ALU[node.op])
-    if node.op == "Equal" and kinds[0] in WIDE:
-        return _equal_bits
+    if kind in WIDE and node.op in COMPARED and not any(_small(known(), n) for n in node.inputs[:2]):
+        return _equal_bits if node.op == "Equal" else partial(_compared, op=COMPARED[node.op])
+    if kind in WIDE and node.op in ("Max", "Min") and not all(_small(known(), n) for n in node.inputs[:2]):
+        return partial(_selected, op="is_lt" if node.op == "Max" else "is_gt")
     if node.op in ("Div", "Mod", "Pow") and integer:
         return {"Div": _quotient, "Mod": _integer_remainder, "Pow": _integer_power}[node.op]
     return OPERATIONS.get(node.op)
+
+
+def _small(known: Mapping[str, Range], name: str) -> bool:
+    """Whether fp32 represents a value and all its neighbours."""
+    return name in known and within(known[name], (1 - EXACT, EXACT - 1))
 
 
 def arithmetic_condition(graph: Graph, node: Node, target: Target) -> str:
@@ -69,6 +83,23 @@ def _wrapping_product(lanes: Lanes, out: View, x: View, y: View, attrs: Attribut
 def _equal_bits(lanes: Lanes, out: View, x: View, y: View, attrs: Attributes) -> None:
     """Exact for all 32 bits: no bit differs."""
     lanes.scalar(lanes.pair(x, y, "bitwise_xor", dtype="int32"), "is_equal", 0.0, out=out)
+
+
+def _order(lanes: Lanes, x: View, y: View) -> View:
+    """A number with the sign of x - y, all 32 bits: the upper halves' difference outweighs that of the lower ones."""
+    high = [lanes.scalar(v, "shift_right", 16.0, dtype="int32") for v in (x, y)]
+    low = [lanes.scalar(v, "bitwise_and", 65535.0, dtype="int32") for v in (x, y)]
+    difference = lanes.pair(low[0], low[1], "subtract")
+    return lanes.triple(lanes.pair(high[0], high[1], "subtract"), "mult", 65536.0, "add", difference)
+
+
+def _compared(lanes: Lanes, out: View, x: View, y: View, attrs: Attributes, *, op: str) -> None:
+    lanes.scalar(_order(lanes, x, y), op, 0.0, out=out)
+
+
+def _selected(lanes: Lanes, out: View, x: View, y: View, attrs: Attributes, *, op: str) -> None:
+    """x, but y where x op y."""
+    lanes.choose(lanes.mask(_order(lanes, x, y), op, 0.0), y, lanes.copy(x, out=out))
 
 
 def _quotient(lanes: Lanes, out: View, x: View, y: View, attrs: Attributes) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from compiler.errors import UnsupportedOp
-from compiler.interval_rules import EXACT
+from compiler.interval_rules import EXACT, Range
 from compiler.ir import Node
 from compiler.layout import Run, Tensor
 from compiler.lowering.arithmetic import NARROW, Operation, operation, wrapping_sign
@@ -22,6 +22,7 @@ from compiler.lowering.lanes import BLOCK, Lanes
 from compiler.lowering.move import Emit, apply, copy, like
 from compiler.lowering.operand import as_column, operand_like, reference, result
 from compiler.precision import STORAGE
+from compiler.ranges import ranges
 from isa.lang import View
 
 #: scalar-engine functions by operator
@@ -147,9 +148,17 @@ def lower_pair(ctx: Context, node: Node, compute: Operation) -> None:
     ctx.tensors[name] = out
 
 
+def _ranges(ctx: Context) -> dict[str, Range]:
+    """Proven bounds of the graph's integers, computed once."""
+    if "ranges" not in ctx.cache:
+        ctx.cache["ranges"] = ranges(ctx.graph)
+    found: dict[str, Range] = ctx.cache["ranges"]
+    return found
+
+
 def lower_binary(ctx: Context, node: Node) -> None:
     """Two or more operands combined pairwise with broadcasting."""
-    composed = operation(ctx.graph, node)
+    composed = operation(ctx.graph, node, lambda: _ranges(ctx))
     if composed is not None:
         lower_pair(ctx, node, composed)
         return

@@ -20,9 +20,12 @@ def _cast_like(graph: Graph, node: Node) -> bool:
 
 
 def _clip(graph: Graph, node: Node) -> bool:
-    """Bounds that are computed: the smaller of `high` and the larger of `low` and x."""
+    """Bounds that are computed, or of 32-bit integers: the smaller of `high` and the larger of `low` and x."""
     low, high = node.input(1), node.input(2)
-    if all(not bound or graph.is_const(bound) for bound in (low, high)):
+    if not low and not high:
+        return False
+    wide = graph.dtype(node.output) in ("int32", "uint32", "int64", "uint64")
+    if not wide and all(not bound or graph.is_const(bound) for bound in (low, high)):
         return False
     x = node.inputs[0]
     if low and high:

@@ -137,10 +137,26 @@ def test_narrow_integers_wrap(op: str, kind: type) -> None:
     np.testing.assert_array_equal(got, functions[op](x, y))
 
 
-def test_equality_of_all_32_bits() -> None:
-    x = np.array([2**30 + 1, 2**30 + 1, -1, 0, 2**24 + 1], np.int32)
-    y = np.array([2**30, 2**30 + 1, 1, 0, 2**24], np.int32)
-    np.testing.assert_array_equal(device("Equal", [x, y], np.bool_), x == y)
+@pytest.mark.parametrize("kind", [np.int32, np.uint32, np.int64])
+@pytest.mark.parametrize("op", ["Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Max", "Min", "Clip"])
+def test_comparisons_of_all_32_bits(op: str, kind: type) -> None:
+    """Exact where fp32 is not: neighbours far from 0, and the ends of the type."""
+    info: Any = np.iinfo(np.int32 if kind is np.int64 else kind)
+    far = [0, 1, 2**24, 2**24 + 1, 2**30, 2**30 + 1, 65535, 65536, info.max, info.max - 1, info.min, info.min + 1]
+    x: Any = np.array(far, kind)[:, None]
+    y: Any = np.array(far, kind)
+    functions: dict[str, Callable[..., Any]] = {
+        "Equal": np.equal, "Less": np.less, "LessOrEqual": np.less_equal, "Greater": np.greater,
+        "GreaterOrEqual": np.greater_equal, "Max": np.maximum, "Min": np.minimum,
+    }
+    if op == "Clip":
+        bounds: Any = [np.array(far[2] + 1, kind), np.array(far[5], kind)]
+        got = device(op, [x, *bounds], kind, dict(enumerate(bounds, 1)))
+        np.testing.assert_array_equal(got, np.clip(x, *bounds))
+        return
+    want = functions[op](x, y)
+    np.testing.assert_array_equal(device(op, [x, y], want.dtype), want)
+    np.testing.assert_array_equal(device(op, [x, y[:6]], want.dtype, {1: y[:6]}), want[:, :6])
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.uint32, np.int32])
