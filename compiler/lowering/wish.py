@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from compiler.ir import Graph, Node
 
-ALONG = {"Softmax": -1, "LayerNormalization": -1, "LogSoftmax": -1}
+ALONG = {"Softmax": -1, "LayerNormalization": -1, "LogSoftmax": -1, "RMSNormalization": -1}
 #: outputs with fewer rows than this may as well have their last axis on partitions
 FEW_ROWS = 32
 
