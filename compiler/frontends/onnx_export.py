@@ -15,7 +15,7 @@ from compiler.frontends.onnx_infer import to_attribute
 from compiler.frontends.onnx_opset import same_meaning
 from compiler.frontends.onnx_subgraph import captures, renamed
 from compiler.frontends.onnx_types import is_unknown, type_of
-from compiler.frontends.onnx_versions import Interval, common, intervals, without_newer_parts
+from compiler.frontends.onnx_versions import Interval, common, drop_defaults, intervals
 from compiler.ir import OPSET, Graph, Node, Value, numpy_dtype
 
 #: Scalar-engine function -> ONNX operator and its attributes; the rest needs more than one operator.
@@ -42,7 +42,7 @@ def to_model(graph: Graph) -> onnx.ModelProto:
     found = [(node.name, _intervals(graph, node, writer.node(node))) for node in graph.nodes]
     versions = {domain: low for domain, (low, _) in sorted(common(found).items())} or {"": OPSET}
     for proto in writer.nodes:
-        without_newer_parts(proto, versions)
+        drop_defaults(proto, versions)
     used = {i for p in writer.nodes for i in (*p.input, *captures(p))} | set(graph.outputs)
     constants = [v for v in graph.constants() if v.name in used]
     _check_size(graph, constants)

@@ -2,15 +2,16 @@
 
 Seen with onnx 1.23: Resize-10 and Upsample become Resize with that operator's newer defaults (half-pixel) although they
 sample asymmetrically and round down; Hardmax before 13 loses its two-dimensional meaning; GridSample before 20 keeps
-old names of modes; BatchNormalization with the old attribute
-`spatial` is refused.
+old names of modes; PRelu before 7, with a slope for each channel, is left as it is; BatchNormalization with the old
+attribute `spatial` is refused.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 _GRID_MODES = {b"bilinear": b"linear", b"bicubic": b"cubic"}
 
@@ -79,6 +80,16 @@ def _hardmax(graph: onnx.GraphProto, index: int, node: onnx.NodeProto, old: onnx
     graph.node.insert(index, helper.make_node("Shape", [source], [f"{stem}_shape"]))
 
 
+def _prelu(graph: onnx.GraphProto, index: int, node: onnx.NodeProto, old: onnx.NodeProto) -> None:
+    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in graph.input}
+    rank = ranks.get(node.input[0], 0)
+    if rank > 2:
+        slope, shaped = node.input[1], f"{node.output[0]}_slope"
+        node.input[1] = shaped
+        graph.node.insert(index, helper.make_node("Unsqueeze", [slope, f"{shaped}_axes"], [shaped]))
+        graph.initializer.append(numpy_helper.from_array(np.arange(1, rank - 1), f"{shaped}_axes"))
+
+
 _Correct = Callable[[onnx.GraphProto, int, onnx.NodeProto, onnx.NodeProto], None]
 
 #: operator -> (last opset with the old meaning, correction)
@@ -87,4 +98,5 @@ _AFTER: dict[str, tuple[int, _Correct]] = {
     "Resize": (10, _resize),
     "GridSample": (19, _grid_sample),
     "Hardmax": (12, _hardmax),
+    "PRelu": (6, _prelu),
 }

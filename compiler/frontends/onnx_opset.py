@@ -22,9 +22,9 @@ _SMALL = 16
 #: First opset whose operators broadcast as numpy does.
 _FREE_BROADCAST = 7
 #: Operators whose signature only grew while their meaning changed: version of the change. GroupNormalization scales
-#: channels instead of groups; RoiAlign shifts by half a pixel unless told otherwise; Split into equal parts has to say
-#: how many.
-REDEFINED = {"GroupNormalization": 21, "RoiAlign": 16, "Split": 18}
+#: channels instead of groups; PRelu's slopes went with channels before they broadcast; RoiAlign shifts by half a pixel
+#: unless told otherwise; Split into equal parts has to say how many.
+REDEFINED = {"GroupNormalization": 21, "PRelu": 7, "RoiAlign": 16, "Split": 18}
 
 
 def default_version(model: onnx.ModelProto) -> int:

@@ -73,18 +73,21 @@ def common(found: Iterable[tuple[str, Mapping[str, Interval]]]) -> dict[str, Int
     return result
 
 
-def without_newer_parts(node: onnx.NodeProto, versions: Mapping[str, int]) -> None:
-    """Take out, in place, attributes that the schema at `versions` lacks; `intervals` has found them to be defaults."""
+def drop_defaults(node: onnx.NodeProto, versions: Mapping[str, int]) -> None:
+    """Take out, in place, attributes that say what leaving them out says at `versions`.
+
+    Those that the schema there lacks are among them, as `intervals` has made sure; runtimes may not know the newest.
+    """
     domain = domain_of(node)
     if defs.has(node.op_type, versions[domain], domain):
         known = defs.get_schema(node.op_type, versions[domain], domain).attributes
-        kept = [a for a in node.attribute if a.name in known]
+        kept = [a for a in node.attribute if a.name in known and not _is_default(a, known[a.name])]
         if len(kept) < len(node.attribute):
             del node.attribute[:]
             node.attribute.extend(kept)
     for graph in subgraphs(node):
         for inner in graph.node:
-            without_newer_parts(inner, versions)
+            drop_defaults(inner, versions)
 
 
 def _interval(node: onnx.NodeProto, version: int, types: Types) -> Interval:
@@ -140,12 +143,17 @@ def _steps_down(node: onnx.NodeProto, older: defs.OpSchema, newer: defs.OpSchema
 def _attribute_fits(attribute: onnx.AttributeProto, older: defs.OpSchema, newer: defs.OpSchema) -> bool:
     name, value = attribute.name, helper.get_attribute_value(attribute)
     if name not in older.attributes:
-        default = newer.attributes[name].default_value if name in newer.attributes else onnx.AttributeProto()
-        if default.type != onnx.AttributeProto.UNDEFINED:
-            return bool(helper.get_attribute_value(default) == value)
-        return name in _IMPLIED and all(v == _IMPLIED[name] for v in value)
+        return name in newer.attributes and (
+            _is_default(attribute, newer.attributes[name])
+            or (name in _IMPLIED and all(v == _IMPLIED[name] for v in value)))
     later = _LATER_VALUES.get(newer.name, {}).get(name, {}) if not newer.domain else {}
     return not isinstance(value, bytes) or later.get(value, 0) < newer.since_version
+
+
+def _is_default(attribute: onnx.AttributeProto, stated: defs.OpSchema.Attribute) -> bool:
+    default = stated.default_value
+    return default.type == attribute.type and bool(
+        helper.get_attribute_value(default) == helper.get_attribute_value(attribute))
 
 
 def _fits(names: Iterable[str], older: list[defs.OpSchema.FormalParameter],
