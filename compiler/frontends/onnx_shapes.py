@@ -41,6 +41,10 @@ def _targets(inputs: Sequence[Value], attrs: dict[str, Any]) -> list[Fact]:
     return [((_rows(inputs), attrs.get("targets", attrs.get("n_targets", 1))), "float32")]
 
 
+def _side_by_side(inputs: Sequence[Value], attrs: dict[str, Any]) -> list[Fact]:
+    return [((inputs[0].shape[0], sum(attrs["inputdimensions"])), "float32")]
+
+
 def _labels(attrs: dict[str, Any]) -> tuple[int, str]:
     for key in ("classlabels_ints", "classlabels_int64s", "classlabels_strings"):
         if attrs.get(key):
@@ -64,6 +68,7 @@ _ML = "ai.onnx.ml"
 _RULES: dict[tuple[str, str], Rule] = {
     ("", "GroupNormalization"): _same,
     ("", "MeanVarianceNormalization"): _same,
+    (_ML, "FeatureVectorizer"): _side_by_side,
     (_ML, "Scaler"): _same_float,
     (_ML, "Normalizer"): _same_float,
     (_ML, "Imputer"): _same,

@@ -61,7 +61,7 @@ def attention_reason(graph: Graph, node: Node, target: Target | None = None) -> 
 
 def flex_attention(graph: Graph, node: Node) -> bool:
     """FlexAttention without modifying subgraphs."""
-    if node.proto or any(k in node.attrs for k in ("score_mod", "prob_mod")):
+    if flex_reason(graph, node):
         return False
     f = Expansion(graph, node)
     q, k, v = node.inputs[:3]
@@ -69,6 +69,11 @@ def flex_attention(graph: Graph, node: Node) -> bool:
     scores = f.cast(_scores(f, q, k, node.attrs.get("scale")), "float32")
     probabilities = f.cast(f.softmax(scores), kind)
     return f.finish([_ungrouped(f, f.matmul(_grouped(f, probabilities, groups), _shared(f, v, heads)), heads)])
+
+
+def flex_reason(graph: Graph, node: Node, target: Target | None = None) -> str:
+    """Why a FlexAttention does not run on the device, "" when it does."""
+    return "its scores or probabilities pass through a subgraph" if node.proto else ""
 
 
 def _softmax(f: Expansion, x: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from compiler.ir import Graph, Node, numpy_dtype
 from compiler.passes.classes import label, post_transform, post_transform_reason
 from compiler.passes.expansion import Expansion
+from compiler.passes.split_products import PARTS, parts, selection_product
 from compiler.passes.tree_ensemble import Leaf, Test, Tree, classic, modern
 from isa.target import Target
 
@@ -26,8 +27,6 @@ MOST_ELEMENTS = 1 << 23
 MOST_BLOCKS = 512
 #: features beyond are taken for this, and a threshold must be smaller: their leading bfloat16 stays finite
 LARGEST = 2.0**127
-#: bfloat16 of which a float32 is the sum
-PARTS = 3
 
 AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
@@ -45,6 +44,8 @@ def tree_reason(graph: Graph, node: Node, target: Target | None = None) -> str:
     attrs = node.attrs
     if graph.dtype(node.inputs[0]) not in ("float32", "float16"):
         return f"its features are {graph.dtype(node.inputs[0])}"
+    if len(graph.shape(node.inputs[0])) != 2:
+        return "its features are no matrix"
     if any(np.asarray(v).dtype == np.float64 for k, v in attrs.items() if k.endswith("_as_tensor") and v is not None):
         return "its numbers are float64"
     try:
@@ -114,7 +115,7 @@ def _aggregated(f: Expansion, trees: list[Tree], targets: int) -> str:
     """[rows, targets] float32: weights of the reached leaves, summed or compared."""
     features = _Features(f)
     how = _aggregate(f.node.attrs)
-    parts = []
+    blocks = []
     for tests, leaves in blocks_of(trees):
         reached = _reached(f, features, tests, leaves)
         weights = np.zeros((len(leaves), targets), np.float32)
@@ -122,13 +123,13 @@ def _aggregated(f: Expansion, trees: list[Tree], targets: int) -> str:
             for target, weight in leaf.weights.items():
                 weights[k, target] = weight / (len(trees) if how == "AVERAGE" else 1)
         if how in ("MIN", "MAX"):
-            parts.append(_extreme(f, reached, weights, how))
+            blocks.append(_extreme(f, reached, weights, how))
         else:
-            parts.append(f.matmul(f.cast(reached, "float32"), f.const(weights)))
+            blocks.append(selection_product(f, reached, weights))
     if how not in ("MIN", "MAX"):
-        return f.total(parts)
-    best = parts[0]
-    for part in parts[1:]:
+        return f.total(blocks)
+    best = blocks[0]
+    for part in blocks[1:]:
         best = f.binary(how.capitalize(), best, part)
     return best
 
@@ -154,13 +155,8 @@ class _Features:
         if nan not in self.made:
             f = self.f
             number = f.const(-LARGEST if nan else LARGEST)
-            rest = f.clip(f.where(f.unary("IsNaN", self.x), number, self.x), -LARGEST, LARGEST)
-            parts = []
-            for k in range(PARTS):
-                parts.append(f.cast(rest, "bfloat16"))
-                if k + 1 < PARTS:
-                    rest = f.sub(rest, f.cast(parts[-1], "float32"))
-            self.made[nan] = f.concat(parts, 1)
+            known = f.clip(f.where(f.unary("IsNaN", self.x), number, self.x), -LARGEST, LARGEST)
+            self.made[nan] = f.concat(parts(f, known), 1)
         return self.made[nan]
 
     def picked(self, tests: list[Test]) -> str:

@@ -36,8 +36,8 @@ def _fold(graph: Graph, node: Node) -> int:
         return 0
     scale, shift = found
     weight = graph.const(producer.inputs[1])
-    if scale is not None and weight is None:
-        return 0
+    if scale is not None and (weight is None or graph.dtype(producer.inputs[1]) != graph.dtype(producer.output)):
+        return 0  # a constant narrower than the result is part of an exact sum, which scaled numbers would round
     if scale is not None and weight is not None:
         _set_weight(graph, producer, weight, scale)
     _set_bias(graph, producer, scale, shift)

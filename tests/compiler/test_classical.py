@@ -1,0 +1,130 @@
+"""Support vector machines, linear models and feature preparation on the device, against onnxruntime."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from compiler.passes import expand_svm
+from tests.compiler.evaluate import imported
+from tests.compiler.lowering_run import compare
+
+ML, FEATURES, ROWS = "ai.onnx.ml", 5, 20
+VALUES = {"y": TensorProto.FLOAT}
+CLASSES = {"label": TensorProto.INT64, "scores": TensorProto.FLOAT}
+RNG = np.random.default_rng(11)
+
+
+def model_of(op: str, outputs: dict[str, int], inputs: tuple[str, ...] = ("x",), **attrs: Any) -> onnx.ModelProto:
+    node = helper.make_node(op, inputs, list(outputs), domain=ML, **attrs)
+    graph = helper.make_graph(
+        [node], "test", [helper.make_tensor_value_info(i, TensorProto.FLOAT, [ROWS, FEATURES]) for i in inputs],
+        [helper.make_tensor_value_info(n, t, None) for n, t in outputs.items()])
+    ids = [helper.make_opsetid("", 20), helper.make_opsetid(ML, 3)]
+    return helper.make_model(graph, opset_imports=ids, ir_version=9)
+
+
+def check(op: str, outputs: dict[str, int], limit: float | None = None, target: str = "trn1.2xlarge",
+          **attrs: Any) -> None:
+    x = RNG.standard_normal((ROWS, FEATURES)).astype(np.float32)
+    x[3], x[4], x[5, 2] = 0, -np.abs(x[4]), 0.3
+    compare(model_of(op, outputs, **attrs), feeds={"x": x}, fallback=False, limit=limit, target=target)
+
+
+def normal(count: int) -> list[float]:
+    return [float(v) for v in RNG.standard_normal(count).astype(np.float32)]
+
+
+def machine(kernel: str, vectors: int) -> dict[str, Any]:
+    return {"kernel_type": kernel, "kernel_params": [0.3, 0.5, 3.0], "support_vectors": normal(vectors * FEATURES)}
+
+
+@pytest.mark.parametrize("kernel", expand_svm.KERNELS)
+def test_support_vector_regression(kernel: str) -> None:
+    for one_class in (0, 1):
+        check("SVMRegressor", VALUES, n_supports=7, coefficients=normal(7), rho=[0.2], one_class=one_class,
+              **machine(kernel, 7))
+
+
+def test_regression_without_support_vectors() -> None:
+    check("SVMRegressor", VALUES, coefficients=normal(FEATURES), rho=[0.2], kernel_type="LINEAR",
+          kernel_params=[0.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("kernel", expand_svm.KERNELS)
+def test_support_vector_classification(kernel: str) -> None:
+    check("SVMClassifier", CLASSES, coefficients=normal(14), rho=[0.2, -0.1, 0.3], vectors_per_class=[2, 3, 2],
+          classlabels_ints=[5, 1, 2], **machine(kernel, 7))
+    check("SVMClassifier", CLASSES, coefficients=normal(7), rho=[0.2], vectors_per_class=[4, 3],
+          classlabels_ints=[5, 9], **machine(kernel, 7))
+
+
+def test_distances_by_products_far_from_the_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows and vectors near (100, .., 100): without centring float32 would keep three digits of the distances."""
+    monkeypatch.setattr(expand_svm, "MOST_DIFFERENCES", 0)
+    model = model_of("SVMRegressor", VALUES, n_supports=9, coefficients=normal(9), rho=[0.2], kernel_type="RBF",
+                     kernel_params=[0.3, 0.0, 0.0], support_vectors=[100 + v for v in normal(9 * FEATURES)])
+    x = 100 + RNG.standard_normal((ROWS, FEATURES)).astype(np.float32)
+    compare(model, feeds={"x": x}, fallback=False, limit=2e-5)
+
+
+def test_products_are_accurate_where_the_pe_multiplies_bfloat16() -> None:
+    for kernel in expand_svm.KERNELS:
+        check("SVMRegressor", VALUES, n_supports=7, coefficients=normal(7), rho=[0.2], target="inf1.xlarge", limit=1e-4,
+              **machine(kernel, 7))
+
+
+@pytest.mark.parametrize("transform", ["NONE", "SOFTMAX", "LOGISTIC"])
+@pytest.mark.parametrize("labels", [[3, 1, 2], [4, 0]])
+def test_linear_classification(labels: list[int], transform: str) -> None:
+    check("LinearClassifier", CLASSES, coefficients=normal(len(labels) * FEATURES), intercepts=normal(len(labels)),
+          classlabels_ints=labels, post_transform=transform)
+
+
+def test_linear_regression() -> None:
+    check("LinearRegressor", VALUES, targets=3, coefficients=normal(3 * FEATURES), intercepts=[1.0, 2.0, 3.0])
+    check("LinearRegressor", VALUES, coefficients=normal(FEATURES))
+
+
+@pytest.mark.parametrize(("op", "attrs"), [
+    ("Normalizer", {"norm": "MAX"}), ("Normalizer", {"norm": "L1"}), ("Normalizer", {"norm": "L2"}),
+    ("Scaler", {"offset": [1.0, 2, 3, 4, 5], "scale": [0.5, 1, 2, 3, 4]}),
+    ("Scaler", {"offset": [1.0], "scale": [2.0]}),
+    ("Imputer", {"imputed_value_floats": [1.0, 2, 3, 4, 5], "replaced_value_float": 0.0}),
+    ("Binarizer", {"threshold": 0.3}),
+])
+def test_preparation(op: str, attrs: dict[str, Any]) -> None:
+    check(op, VALUES, **attrs)
+
+
+def test_missing_values_are_imputed() -> None:
+    x = RNG.standard_normal((ROWS, FEATURES)).astype(np.float32)
+    x[RNG.random(x.shape) < 0.3] = np.nan
+    model = model_of("Imputer", VALUES, imputed_value_floats=[7.0], replaced_value_float=float("nan"))
+    compare(model, feeds={"x": x}, fallback=False)
+
+
+def test_scaling_what_follows_keeps_the_accuracy() -> None:
+    """Scores that the model scales: the factor must not be folded into a part of the constant."""
+    model = model_of("LinearRegressor", VALUES, targets=3, coefficients=normal(3 * FEATURES))
+    model.graph.node.append(helper.make_node("Mul", ["y", "factor"], ["z"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0.3, 1.7, 0.9], np.float32), "factor"))
+    model.graph.output[0].name = "z"
+    compare(model, fallback=False)
+
+
+def test_features_side_by_side() -> None:
+    compare(model_of("FeatureVectorizer", VALUES, inputs=("a", "b", "c"), inputdimensions=[3, 5, 7]), fallback=False)
+
+
+def test_refusals_name_the_cause() -> None:
+    def why(**attrs: Any) -> str:
+        graph = imported(model_of("SVMRegressor", VALUES, coefficients=normal(3), rho=[0.0], n_supports=3, **attrs))
+        return expand_svm.svm_reason(graph, graph.nodes[0])
+
+    assert why(**machine("RBF", 3)) == ""
+    assert "degree" in why(**{**machine("POLY", 3), "kernel_params": [1.0, 0.0, 2.5]})
+    assert "PROBIT" in why(post_transform="PROBIT", **machine("RBF", 3))
