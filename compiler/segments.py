@@ -30,7 +30,8 @@ class Compiled:
 
     Attributes:
         segment: what it was made of.
-        inputs, outputs: names of the values that cross, those kept for comparison included.
+        inputs, outputs: names of the values that cross; without inputs that only lent a shape or a type, with values
+            kept for comparison.
         stage: of a device segment. model: of a CPU segment.
         graph: as lowered, for the values that became outputs.
     """
@@ -84,6 +85,7 @@ class Compiler:
     def _stage(self, segment: Segment, work: Graph) -> Compiled:
         options = self.options
         optimise(work, level=options.opt_level, fusion=options.fusion, print_after=options.print_after)
+        work.inputs = [i for i in work.inputs if work.consumers(i) or i in work.outputs]
         if self.keep_tensors:
             work.outputs = list(dict.fromkeys([*work.outputs, *(o for n in work.nodes for o in n.outputs if o)]))
         program, streamed_bytes = lower_graph(work, self.target, self.precision(work), options, list(work.outputs))

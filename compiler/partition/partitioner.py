@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from compiler import sizes
 from compiler.errors import UnsupportedOp
 from compiler.ir import Graph, Node
 from compiler.options import CompileOptions
@@ -161,7 +162,8 @@ class Partitioner:
 
     def _holds_faces(self) -> bool:
         """Whether the device can hold all inputs and outputs of the model."""
-        return not touches_host(self.graph, Node("", "", self.graph.inputs, self.graph.outputs))
+        faces = Node("", "", self.graph.inputs, self.graph.outputs)
+        return not (touches_host(self.graph, faces) or sizes.reason(self.graph, faces, self.target))
 
     def _may_move(self, segments: Sequence[Segment]) -> list[Segment]:
         """Device segments next to the CPU; a model that can run on the device as a whole does."""

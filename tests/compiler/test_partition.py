@@ -290,6 +290,21 @@ def test_defects_and_refusals_without_fallback_are_raised(monkeypatch: pytest.Mo
                 compiled(model, fusion=False, **options)
 
 
+def test_inputs_without_elements_that_only_lend_their_type() -> None:
+    model = make([node("CastLike", ["x", "like"], ["y"], "as")], {"x": [4], "like": [0]}, ["y"],
+                 types={"like": TensorProto.FLOAT16, "y": TensorProto.FLOAT16})  # fmt: skip
+    program = agrees(model)
+    assert [n.kind for n in program.nodes] == ["neuron_core"]
+    assert [v.name for v in program.stages[0].variables if v.kind == "input"] == ["x"]
+
+
+def test_tensors_without_elements_are_for_the_host() -> None:
+    model = make([node("Relu", ["x"], ["r"], "relu"), node("ReduceSum", ["r", "axes"], ["y"], "sum")],
+                 {"x": [0, 3]}, ["y"], {"axes": np.array([0])})  # fmt: skip
+    assert cut(model).reasons["sum"] == "tensor 'r' has no elements"
+    agrees(model)
+
+
 # ---- models only the host can run ------------------------------------------------------------------------------------
 
 

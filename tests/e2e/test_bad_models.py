@@ -42,7 +42,6 @@ MODELS: dict[str, tuple[onnx.ModelProto, str, str]] = {
     "unknown attribute": (model([node("Relu", ["x"], ["y"], "r", slope=2.0)], {"x": [2]}, ["y"]), "UNKNOWN_ATTRIBUTE",
                           "slope"),
     "symbolic shape": (model([RELU], {"x": ["N", 3, "h"]}, ["y"]), "INPUT_SYMBOLIC", "--input-shape x:1x3xN"),
-    "shape of data": (model([node("NonZero", ["x"], ["y"], "nz")], {"x": [2]}, ["y"]), "SHAPE_DYNAMIC", "nz"),
     "shapes that do not fit": (model([node("MatMul", ["x", "w"], ["y"], "mm")], {"x": [2, 3]}, ["y"],
                                      {"w": np.ones((4, 5), np.float32)}), "SHAPE_MISMATCH", "mm"),
     "newer opset": (model([RELU], {"x": [2]}, ["y"], opset=999), "MODEL_OPSET", "999"),
