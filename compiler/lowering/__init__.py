@@ -41,6 +41,12 @@ from compiler.lowering.views import (
     lower_transpose,
     operands_condition,
 )
+from compiler.passes.expand_attention import attention_reason, flex_reason
+from compiler.passes.expand_ensembles import tree_reason
+from compiler.passes.expand_features import features_reason
+from compiler.passes.expand_linear_attention import linear_attention_reason
+from compiler.passes.expand_recurrent import recurrent_reason
+from compiler.passes.expand_svm import linear_reason, svm_reason
 from isa.target import Target
 
 Lowering = Callable[[Context, Node], None]
@@ -171,6 +177,7 @@ CONDITIONS: dict[str, Condition] = {
     "AffineGrid": expansion_condition,
     "ArgMax": arg_condition,
     "ArgMin": arg_condition,
+    "Attention": attention_reason,
     "AveragePool": pool_condition,
     "BitCast": arithmetic_condition,
     "Col2Im": expansion_condition,
@@ -181,12 +188,15 @@ CONDITIONS: dict[str, Condition] = {
     "CumSum": cumulative_condition,
     "DequantizeLinear": quantise_condition,
     "Div": arithmetic_condition,
+    "GRU": recurrent_reason,
     "Gather": gather_condition,
     "GatherElements": gather_elements_condition,
     "GatherND": gather_elements_condition,
     "GridSample": expansion_condition,
     "LRN": lrn_condition,
+    "LSTM": recurrent_reason,
     "LayerNormalization": row_condition,
+    "LinearAttention": linear_attention_reason,
     "LogSoftmax": row_condition,
     "MatMulInteger": integer_condition,
     "MaxPool": pool_condition,
@@ -195,6 +205,7 @@ CONDITIONS: dict[str, Condition] = {
     "Pad": operands_condition,
     "QuantizeLinear": quantise_condition,
     "RMSNormalization": row_condition,
+    "RNN": recurrent_reason,
     "ReduceL1": reduce_condition,
     "ReduceL2": reduce_condition,
     "ReduceLogSum": reduce_condition,
@@ -212,4 +223,17 @@ CONDITIONS: dict[str, Condition] = {
     "Slice": operands_condition,
     "Softmax": row_condition,
     "TopK": top_k_condition,
+    "ai.onnx.ml::Binarizer": features_reason,
+    "ai.onnx.ml::FeatureVectorizer": features_reason,
+    "ai.onnx.ml::Imputer": features_reason,
+    "ai.onnx.ml::LinearClassifier": linear_reason,
+    "ai.onnx.ml::LinearRegressor": linear_reason,
+    "ai.onnx.ml::Normalizer": features_reason,
+    "ai.onnx.ml::SVMClassifier": svm_reason,
+    "ai.onnx.ml::SVMRegressor": svm_reason,
+    "ai.onnx.ml::Scaler": features_reason,
+    "ai.onnx.ml::TreeEnsemble": tree_reason,
+    "ai.onnx.ml::TreeEnsembleClassifier": tree_reason,
+    "ai.onnx.ml::TreeEnsembleRegressor": tree_reason,
+    "ai.onnx.preview::FlexAttention": flex_reason,
 }
