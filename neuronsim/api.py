@@ -58,12 +58,15 @@ def compile(
         output: where to write the NEFF; None keeps the program in memory.
         target: instance name or path of a target description.
         options: fields of `compiler.options.CompileOptions`.
-    Raises: NeuronError (CompileError, OptionError, TargetError ...).
+    Raises: NeuronError (CompileError, OptionError, TargetError ...); CpuSegmentError when this host has no kernel for
+        operators that the device cannot run.
     """
     from compiler.options import from_keywords
+    from neuronsim.host_cpu import CpuSegment, load_all
 
     started = time.perf_counter()
     program = _compile(model, from_keywords({"target": str(target), **options}))
+    load_all(CpuSegment(name, segment) for name, segment in program.cpu_models.items())
     seconds = time.perf_counter() - started
     if output is None:
         return Neff(program, report={"compile_seconds": seconds})

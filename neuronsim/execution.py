@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isa.errors import ErrorList, NeuronError
 from isa.program import INPUT, OUTPUT, Node, Program, Stage, TensorInfo, Variable
 from isa.spec import SPEC
 from isa.target import Target
@@ -25,7 +24,7 @@ from neuronsim import host
 from neuronsim.concurrency import CORE, CPU, LINK, Phase, steady_state
 from neuronsim.errors import SimulationError
 from neuronsim.host_checks import numpy_dtype
-from neuronsim.host_cpu import CpuSegment
+from neuronsim.host_cpu import CpuSegment, load_all
 from neuronsim.timing import Loaded, Timeline, simulate
 
 if TYPE_CHECKING:
@@ -113,17 +112,6 @@ class Machine:
         self._segments = {name: CpuSegment(name, model) for name, model in program.cpu_models.items()}
         self._device_lock = threading.Lock()
 
-    def load_segments(self) -> None:
-        """Give every CPU segment its runtime. Raises: CpuSegmentError; ErrorList with all of them."""
-        errors: list[NeuronError] = []
-        for segment in self._segments.values():
-            try:
-                segment.load()
-            except NeuronError as error:
-                errors.append(error)
-        if errors:
-            raise errors[0] if len(errors) == 1 else ErrorList(errors)
-
     def run(self, inputs: Mapping[str, Any], values: bool, threads: int) -> Run:
         """Run every node once.
 
@@ -137,7 +125,7 @@ class Machine:
         with self._device_lock:
             self._load(values)
         if values:
-            self.load_segments()
+            load_all(self._segments.values())
         tensors = dict(inputs)
         for node in self.program.nodes:
             if node.kind == "cpu":

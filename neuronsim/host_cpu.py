@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from isa.errors import NeuronError
+from isa.errors import ErrorList, NeuronError
 from isa.target import Target
 from neuronsim.host_runtimes import NodeFailure, Runtime, choose
 from neuronsim.host_time import segment_seconds
@@ -86,6 +86,18 @@ class CpuSegment:
 
     def _place(self, failure: NodeFailure) -> str:
         return f"{self.name}, node {failure.node!r}" if failure.node else self.name
+
+
+def load_all(segments: Iterable[CpuSegment]) -> None:
+    """Give every segment its runtime. Raises: CpuSegmentError; ErrorList of all of them when there are several."""
+    errors: list[NeuronError] = []
+    for segment in segments:
+        try:
+            segment.load()
+        except CpuSegmentError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0] if len(errors) == 1 else ErrorList(errors)
 
 
 def _face(info: Any) -> tuple[np.dtype | None, tuple[int, ...] | None]:

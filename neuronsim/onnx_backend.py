@@ -22,6 +22,7 @@ from onnx.backend.base import BackendRep
 from isa.program import Program
 from neuronsim.api import Neff, RunError
 from neuronsim.errors import InputError
+from neuronsim.host_cpu import CpuSegment, load_all
 
 OPTIONS: dict[str, Any] = {
     "target": "trn1.2xlarge",
@@ -160,7 +161,9 @@ class NeuronRep(BackendRep):  # type: ignore[misc]  # onnx is not typed
         with self._lock:
             if shapes not in self._compiled:
                 graph, options = self._import(dict(shapes))
-                self._compiled[shapes] = Neff(compile_graph(graph, options))
+                program = compile_graph(graph, options)
+                load_all(CpuSegment(name, segment) for name, segment in program.cpu_models.items())
+                self._compiled[shapes] = Neff(program)
             self.neff = self._compiled[shapes]
             return self.neff
 

@@ -47,7 +47,7 @@ def describe(program: Program, header: dict[str, object] | None) -> dict[str, ob
 
 
 def _tensor(tensor: TensorInfo) -> dict[str, object]:
-    return {"name": tensor.name, "shape": list(tensor.shape), "dtype": tensor.dtype}
+    return {"name": tensor.name, "shape": list(tensor.shape) if tensor.ranked else None, "dtype": tensor.dtype}
 
 
 def _stage(stage: Stage) -> dict[str, object]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from isa import neff
 from neuronsim.cli.output import print_json
+from neuronsim.host_checks import shape_text
 from profiler.summary import bytes_text
 from profiler.table import Table, show
 
@@ -50,7 +51,8 @@ def _tensors(found: dict[str, Any]) -> Table:
     table = Table("Inputs and outputs", ["", "name", "type", "shape"])
     for kind in ("inputs", "outputs"):
         for t in found[kind]:
-            table.rows.append([kind[:-1], t["name"], t["dtype"], "x".join(map(str, t["shape"])) or "scalar"])
+            shape = "any" if t["shape"] is None else shape_text(t["shape"])
+            table.rows.append([kind[:-1], t["name"], t["dtype"], "" if "(" in t["dtype"] else shape])
     return table
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,17 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+import neuronsim
+from isa import neff
 from isa import target as targets
 from isa.dtypes import dtype
 from isa.errors import ErrorList
 from isa.program import TensorInfo
-from neuronsim import host_runtimes
+from neuronsim import cli, host_runtimes
 from neuronsim.api import Neff
 from neuronsim.errors import SimulationError
-from neuronsim.execution import Machine, _as_variable
-from neuronsim.host_cpu import CpuSegment, CpuSegmentError
+from neuronsim.execution import _as_variable
+from neuronsim.host_cpu import CpuSegment, CpuSegmentError, load_all
 from tests.neuronsim.host_models import COLUMNS, ROWS, TARGET, cpu_program, model, sandwich, tensor
 
 FLOAT, BF16, INT64 = TensorProto.FLOAT, TensorProto.BFLOAT16, TensorProto.INT64
@@ -213,7 +216,7 @@ def test_operators_without_any_kernel_are_all_listed() -> None:
     program = cpu_program(proto, [TensorInfo("x", (1,), "float32")], [TensorInfo("y", (1,), "float32")])
     program.cpu_models = {**program.cpu_models, "cpu/c1.onnx": proto.SerializeToString()}
     with pytest.raises(ErrorList) as several:
-        Machine(program, targets.load(TARGET)).load_segments()
+        load_all(CpuSegment(name, data) for name, data in program.cpu_models.items())
     assert [e.where for e in several.value.errors] == ["cpu/c0.onnx", "cpu/c1.onnx"]
 
 
@@ -226,3 +229,22 @@ def test_tensors_of_open_size_only_reach_cpu_segments() -> None:
     program.inputs = [TensorInfo("h", (-1, COLUMNS), "float32")]
     with pytest.raises(ErrorList, match="INTERFACE"):
         Neff(program)
+
+
+def test_compiling_lists_what_no_kernel_computes() -> None:
+    training = {"domain": "ai.onnx.preview.training", "xs": ["w"], "y": "w"}
+    nodes = [helper.make_node("Gradient", ["w"], [f"g{k}"], f"gradient{k}", **training) for k in (0, 1)]
+    proto = model(nodes, [tensor("w", shape=[2])], [tensor("g0"), tensor("g1")], 20)
+    proto.opset_import.append(helper.make_opsetid("ai.onnx.preview.training", 1))
+    with pytest.raises(CpuSegmentError) as caught:
+        neuronsim.compile(proto.SerializeToString(), target=TARGET)
+    assert "Gradient (gradient0)" in caught.value.what and "Gradient (gradient1)" in caught.value.what
+
+
+def test_inspect_shows_open_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = sandwich()
+    program.inputs = [TensorInfo("x", (-1, COLUMNS), "float32"), TensorInfo("z", (), "float32", ranked=False)]
+    neff.write(program, tmp_path / "m.neff")
+    assert cli.main(["inspect", str(tmp_path / "m.neff")]) == 0
+    text = capsys.readouterr().out
+    assert f"?x{COLUMNS}" in text and "any" in text
