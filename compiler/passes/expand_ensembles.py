@@ -43,7 +43,7 @@ def tree_reason(graph: Graph, node: Node, target: Target | None = None) -> str:
     """Why a tree ensemble does not run on the device, "" when it does."""
     attrs = node.attrs
     if graph.dtype(node.inputs[0]) not in ("float32", "float16"):
-        return f"its features are {graph.dtype(node.inputs[0])}"
+        return "its features are neither float32 nor float16"
     if len(graph.shape(node.inputs[0])) != 2:
         return "its features are no matrix"
     if any(np.asarray(v).dtype == np.float64 for k, v in attrs.items() if k.endswith("_as_tensor") and v is not None):

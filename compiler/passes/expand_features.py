@@ -16,7 +16,7 @@ SMALLEST_NORM = 1e-30
 def features_reason(graph: Graph, node: Node, target: Target | None = None) -> str:
     """Why an operator of this file does not run on the device, "" when it does."""
     if any(graph.dtype(i) != "float32" for i in node.inputs[:1]):
-        return f"its features are {graph.dtype(node.inputs[0])}"
+        return "its features are not float32"
     if node.op == "FeatureVectorizer" and any(graph.dtype(i) != "float32" for i in node.inputs):
         return "its inputs are of several element types"
     return ""

@@ -31,7 +31,7 @@ def svm_reason(graph: Graph, node: Node, target: Target | None = None) -> str:
     degree = _parameters(attrs)[2]
     kernel = attrs.get("kernel_type", "LINEAR")
     if graph.dtype(node.inputs[0]) != "float32":
-        return f"its features are {graph.dtype(node.inputs[0])}"
+        return "its features are not float32"
     if len(graph.shape(node.inputs[0])) != 2:
         return "its features are no matrix"
     if kernel not in KERNELS:
@@ -155,7 +155,7 @@ def linear_reason(graph: Graph, node: Node, target: Target | None = None) -> str
     """Why a LinearRegressor or LinearClassifier does not run on the device, "" when it does."""
     attrs = node.attrs
     if graph.dtype(node.inputs[0]) != "float32":
-        return f"its features are {graph.dtype(node.inputs[0])}"
+        return "its features are not float32"
     if len(graph.shape(node.inputs[0])) != 2:
         return "its features are no matrix"
     if node.op == "LinearClassifier":
