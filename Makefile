@@ -5,6 +5,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# what the slow tests export models with: one release, so that they export the same graphs
+MODELS := $(VENV)/.models
+TORCH  := torch==2.13.0
 NATIVE := $(shell find neuronsim/_core -name "*.pyx" -o -name "*.pxd" -o -name "*.c" -o -name "*.h")
 
 .DEFAULT_GOAL := help
@@ -34,8 +37,12 @@ types: $(STAMP)  ## mypy
 test: lint types  ## lint, types and the fast tests
 	$(BIN)/python -m pytest -q -n auto -m "not slow"
 
-test-slow: $(STAMP)  ## whole networks and full-size programs (minutes)
-	$(BIN)/python -m pytest -q -m slow
+$(MODELS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" -e ".[models]"
+	@touch $@
+
+test-slow: $(STAMP) $(MODELS)  ## whole networks, exported transformers, full-size programs (minutes; installs torch)
+	$(BIN)/python -m pytest -q -n auto -m slow
 
 bench: $(STAMP)  ## speed against ONNX Runtime on this machine
 	$(BIN)/python benchmarks/bench.py
