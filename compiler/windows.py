@@ -25,8 +25,8 @@ def tileable(graph: Graph, node: Node) -> bool:
     shape = graph.shape(node.output)
     if len(node.outputs) != 1 or len(shape) < 4:
         return False
-    if node.op in WINDOWED:  # a kernel computed at run time is laid out once, for a single visit
-        return node.op in POOLS or graph.is_const(node.inputs[1])
+    if node.op in WINDOWED:
+        return node.op in POOLS or node.inputs[0] != node.inputs[1]
     if node.op == "Concat":
         return bool(node.attrs["axis"] % len(shape) == 1)
     return node.op in POINTWISE and all(
@@ -43,6 +43,8 @@ def needs(graph: Graph, node: Node, name: str, box: Box) -> Box:
     shape = graph.shape(name)
     if is_empty(box):
         return dict.fromkeys(box, (0, 0))
+    if node.op in WINDOWED and node.op not in POOLS and name == node.inputs[1]:
+        return full(shape)  # a kernel computed at run time
     if node.op not in WINDOWED or name != node.inputs[0]:
         return {axis: (0, 1) if shape[axis] == 1 else span for axis, span in box.items()}
     lo, last = _reach(node, box[ROWS])

@@ -27,7 +27,7 @@ from compiler.lowering.conv_plan import (
     transposed_phases,
 )
 from compiler.lowering.epilogue import Epilogue, residual_inputs
-from compiler.lowering.kernel import Blocks, RunTimeKernel
+from compiler.lowering.kernel import Blocks, RunTimeKernel, run_time_kernel
 from compiler.lowering.move import cast, padded, psum_view
 from compiler.lowering.pack import pack, packable
 from compiler.lowering.stationary import Block, Stationary
@@ -58,7 +58,7 @@ def lower_conv(ctx: Context, node: Node) -> None:
     else:
         x = conv_input(ctx, node, phases)
     if weight is None:
-        weight = RunTimeKernel(ctx, node.inputs[1], x, node.attrs.get("group", 1), transposed)
+        weight = run_time_kernel(ctx, node, x, transposed)
     box = ctx.windows.get(name, {})
     residuals = {i: ctx.part(node.inputs[i], box) for i in residual_inputs(node)}
     out = ctx.output(name, (1,), pmap=_positions(ctx, node, x, residuals))

@@ -11,6 +11,7 @@ from math import prod
 
 import numpy as np
 
+from compiler.ir import Node
 from compiler.layout import F, Run, Tensor
 from compiler.lowering.context import MOST_FREE, Context
 from compiler.lowering.conv_plan import Phase, Strip, Tap
@@ -138,6 +139,16 @@ class RunTimeKernel:
         for dst, src in zip(_pieces(out), _pieces(tile), strict=True):
             self.ctx.program.tensor_copy(dst, src, engine=self.ctx.pick(("vector", "scalar"), src.sizes[0]))
         return out
+
+
+def run_time_kernel(ctx: Context, node: Node, x: Tensor, transposed: bool) -> RunTimeKernel:
+    """The kernel of a node for an operand like `x`; laid out once for all visits and readers."""
+    name, group = node.inputs[1], node.attrs.get("group", 1)
+    key = ("kernel", name, group, transposed, x.dtype, x.positions().tobytes())
+    if key not in ctx.cache:
+        ctx.cache[key] = RunTimeKernel(ctx, name, x, group, transposed)
+    kernel: RunTimeKernel = ctx.cache[key]
+    return kernel
 
 
 def _pieces(tile: View) -> list[View]:

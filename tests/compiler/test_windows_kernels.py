@@ -1,6 +1,7 @@
 """Convolutions whose kernel and bias are computed at run time, in every form, against ONNX Runtime."""
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.compiler.evaluate import make
-from tests.compiler.lowering_run import compare
+from tests.compiler.lowering_run import compare, small_target
 
 Shape = tuple[int, ...]
 
@@ -71,3 +72,12 @@ def test_kernel_read_twice() -> None:
     compare(make(nodes, {"x": (1, 3, 4, 4), "w": (5, 3, 2, 2)}, ["y"]), feeds={
         "x": np.linspace(-1, 1, 48, dtype=np.float32).reshape(1, 3, 4, 4),
         "w": np.linspace(0, 1, 60, dtype=np.float32).reshape(5, 3, 2, 2)})
+
+
+@pytest.mark.parametrize("group", [1, 3])
+def test_images_larger_than_sbuf(group: int, tmp_path: Path) -> None:
+    """By rows of the result: every visit reads the whole kernel, which is itself a result."""
+    nodes = [helper.make_node("Tanh", ["v"], ["w"]),
+             helper.make_node("Conv", ["x", "w"], ["c"], group=group, pads=[1, 1, 1, 1]),
+             helper.make_node("Conv", ["c", "w"], ["y"], group=group, pads=[1, 1, 1, 1])]
+    compare(make(nodes, {"x": (1, 6, 90, 64), "v": (6, 6 // group, 3, 3)}, ["y"]), small_target(tmp_path, 24))
