@@ -57,7 +57,8 @@ def from_model(
     onnx_check.check_operators(model, versions)
     true_inputs = _true_inputs(model)
     constants = _take_constants(model, base, where)
-    hints = {v.name: v.type for v in (*model.graph.value_info, *model.graph.output)}
+    hints = {v.name: onnx.TypeProto.FromString(v.type.SerializeToString())  # as stated, before it is relaxed
+             for v in (*model.graph.value_info, *model.graph.output)}
     _relax(model)
     onnx_check.check_model(model, where)
     shapes, notes = resolve_shapes(true_inputs, input_shapes, batch)
