@@ -66,10 +66,9 @@ class Compiler:
                 try:
                     done.append(self._compile(segment, work))
                 except (CompileError, ErrorList) as error:
-                    reasons = refusals(error, work, segment)
-                    if not reasons or not self.options.fallback:
+                    reasons = refusals(error, work, segment) if segment.kind == "device" else {}
+                    if not self.options.fallback or not partitioner.refuse(reasons):
                         raise
-                    partitioner.refuse(reasons)
                     break
             else:
                 return found, done

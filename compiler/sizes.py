@@ -1,7 +1,7 @@
 """Tensors that no machine can hold, refused before anything is made of their shapes; those that the device cannot."""
 from __future__ import annotations
 
-from compiler.errors import ShapeError
+from compiler.errors import CompileError, ShapeError
 from compiler.frontends.onnx_check import raise_all
 from compiler.ir import Graph, Node, Value
 from isa.target import Target
@@ -13,7 +13,8 @@ def check_sizes(graph: Graph, target: Target) -> None:
     Raises: ShapeError TENSOR_TOO_LARGE, naming the node; several as ErrorList.
     """
     limit = target.dram_bytes_per_chip
-    raise_all([_error(graph, v, limit) for v in graph.values.values() if v.nbytes > limit][:20])
+    errors: list[CompileError] = [_error(graph, v, limit) for v in graph.values.values() if v.nbytes > limit]
+    raise_all(errors[:20])
     needed = sum(graph.value(n).nbytes for n in {*graph.inputs, *graph.outputs})
     if needed > limit:
         raise ShapeError("inputs and outputs do not fit the device memory together", code="TENSOR_TOO_LARGE",

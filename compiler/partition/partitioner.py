@@ -10,6 +10,7 @@ from compiler.ir import Graph, Node
 from compiler.options import CompileOptions
 from compiler.partition import cost
 from compiler.partition.choice import chosen, operator_name
+from compiler.partition.opsets import Versions, cut_by_opset
 from compiler.partition.phases import Place, phases
 from compiler.partition.reasons import Verdict, judge, touches_host
 from compiler.partition.subgraph import subgraph
@@ -60,15 +61,18 @@ class Partitioner:
         self.target, self.options = target, options
         cpu, self.device = chosen(graph, options)
         self.reasons: dict[str, str] = {}
+        self._versions: dict[str, Versions] = {}
         for node in graph.nodes:
             why = touches_host(graph, node) or cpu.get(node.name, "")
             if why:
                 self.reasons[node.name] = why
         self.verdict = self._judge()
 
-    def refuse(self, reasons: Mapping[str, str]) -> None:
-        """Keep nodes off the device from now on; `reasons` by node name."""
-        self.reasons |= {name: why for name, why in reasons.items() if name not in self.reasons}
+    def refuse(self, reasons: Mapping[str, str]) -> bool:
+        """Keep nodes off the device from now on, `reasons` by node name; whether any of them is new."""
+        new = {name: why for name, why in reasons.items() if name not in self.reasons}
+        self.reasons |= new
+        return bool(new)
 
     def partition(self) -> Partition:
         """The segments. Raises: ErrorList of UnsupportedOp (`fallback=False`, or a `device_ops` node that cannot)."""
@@ -138,7 +142,10 @@ class Partitioner:
         places = {n.name: self._place(n, reasons) for n in graph.nodes}
         if Place.CPU not in places.values() and self._holds_faces():
             return [Segment(DEVICE, graph.copy(), [n.name for n in graph.nodes])]
-        groups = [(place.value, nodes) for place, nodes in phases(graph, places).groups(graph)]
+        groups: list[tuple[str, list[Node]]] = []
+        for place, nodes in phases(graph, places).groups(graph):
+            parts = [nodes] if place is Place.DEVICE else cut_by_opset(graph, nodes, self._versions)
+            groups += [(place.value, part) for part in parts]
         constants = [o for o in graph.outputs if graph.is_const(o)]
         if constants and all(kind == DEVICE for kind, _ in groups):
             groups.append((CPU, []))

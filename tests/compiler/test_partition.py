@@ -13,8 +13,10 @@ from onnx import TensorProto, helper
 
 from compiler import compile_graph, segments
 from compiler.errors import AllocationError, UnsupportedOp, VerifyError
+from compiler.ir import Graph
 from compiler.options import OptionError, from_keywords
 from compiler.partition import Partition, partition
+from compiler.partition.opsets import cut_by_opset
 from compiler.report import one_line
 from isa import target as targets
 from isa.errors import ErrorList
@@ -239,6 +241,23 @@ def test_deterministic() -> None:
     assert first.report == second.report
     assert first.cpu_models == second.cpu_models
     assert [n.outputs for n in first.nodes] == [n.outputs for n in second.nodes]
+
+
+def test_cpu_segments_have_one_version_for_all_their_nodes() -> None:
+    """Hardmax of opset 11 coerces to two dimensions, that of 13 does not: no model has both."""
+    graph = Graph("versions")
+    value = graph.add_input("x", (2, 3, 4), "float32")
+    for k, version in enumerate((11, 13, 11, 13, 0)):
+        made = graph.add_value(f"v{k}", (2, 3, 4), "float32")
+        reads = "x" if k == 3 else value
+        graph.add_node("Hardmax" if version else "Relu", [reads], [made], {"axis": 1} if version else {}, name=f"n{k}",
+                       host="old", version=version)  # fmt: skip
+        value = made
+    graph.outputs = ["v2", "v4"]
+    parts = cut_by_opset(graph, graph.nodes, {})
+    assert [[n.name for n in part] for part in parts] == [["n0"], ["n1", "n3", "n4"], ["n2"]]
+    found = partition(graph, targets.load(TARGET), from_keywords({"target": TARGET}))
+    assert [s.sources for s in found.segments] == [["n0"], ["n1", "n3", "n4"], ["n2"]]
 
 
 # ---- device segments that do not compile -----------------------------------------------------------------------------
