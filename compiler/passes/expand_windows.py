@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from compiler.ir import Graph, Node, numpy_dtype
+from compiler.passes.deform_conv import deform_conv
 from compiler.passes.expansion import Expansion
 
 #: types that a sum over a window is not kept in
@@ -172,6 +173,7 @@ def _causal_conv(graph: Graph, node: Node) -> bool:
 
 RULES: dict[str, Callable[[Graph, Node], bool]] = {
     "CausalConvWithState": _causal_conv,
+    "DeformConv": deform_conv,
     "GlobalLpPool": _global_lp_pool,
     "LpPool": _lp_pool,
     "MaxPool": _max_pool,

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
 
 from tests.compiler.evaluate import make
-from tests.compiler.lowering_run import compare, small_target
+from tests.compiler.lowering_run import compare, run, small_target
 
 Shape = tuple[int, ...]
 
@@ -81,3 +82,18 @@ def test_images_larger_than_sbuf(group: int, tmp_path: Path) -> None:
              helper.make_node("Conv", ["x", "w"], ["c"], group=group, pads=[1, 1, 1, 1]),
              helper.make_node("Conv", ["c", "w"], ["y"], group=group, pads=[1, 1, 1, 1])]
     compare(make(nodes, {"x": (1, 6, 90, 64), "v": (6, 6 // group, 3, 3)}, ["y"]), small_target(tmp_path, 24))
+
+
+@pytest.mark.parametrize("mask", [False, True])
+@pytest.mark.parametrize("group", [1, 2])
+def test_deformed(group: int, mask: bool) -> None:
+    """Places between pixels and beyond borders, against ONNX's own evaluator."""
+    shapes = {"x": (2, 4, 6, 7), "w": (6, 4 // group, 3, 2), "o": (2, 2 * 12, 3, 4), "b": (6,)}
+    shapes |= {"m": (2, 2 * 6, 3, 4)} if mask else {}
+    rng = np.random.default_rng(1)
+    feeds = {k: (rng.standard_normal(s) * (2 if k == "o" else 1)).astype(np.float32) for k, s in shapes.items()}
+    node = helper.make_node("DeformConv", list(shapes), ["y"], group=group, offset_group=2, strides=[2, 2],
+                            pads=[1, 1, 0, 1], dilations=[1, 1], kernel_shape=[3, 2])
+    model = make([node], shapes, ["y"], opset=22)
+    want = ReferenceEvaluator(model).run(None, feeds)[0]
+    np.testing.assert_allclose(run(model, feeds).outputs["y"], want, rtol=1e-4, atol=1e-4)
