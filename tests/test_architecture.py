@@ -110,7 +110,7 @@ def test_command_registry_lists_every_file() -> None:
     from neuronsim import cli
 
     shared = {"__init__", "arguments", "arrays", "output", "compare"}
-    files = {p.stem for p in (ROOT / "neuronsim/cli").glob("*.py")} - shared
+    files = {p.stem.replace("_", "-") for p in (ROOT / "neuronsim/cli").glob("*.py")} - shared
     assert sorted(files) == list(cli.COMMANDS)
 
 
