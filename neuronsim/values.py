@@ -72,6 +72,7 @@ class Core:
             self._memory.sbuf, self._memory.psum, self._streams, self._descriptors, self._variables, self._numpy_op
         )
         self._plan: _Plan | None = None
+        self._fresh = True  # zeroed by the host, page by page when touched: cheaper than clearing all of it
 
     def run(
         self,
@@ -106,13 +107,15 @@ class Core:
         return self._variables[variable.id - 1].view(variable.dtype.numpy).reshape(variable.shape)
 
     def _load(self, inputs: Mapping[str, np.ndarray]) -> None:
-        self._memory.sbuf.fill(0)
-        self._memory.psum.fill(0)
+        if not self._fresh:
+            self._memory.sbuf.fill(0)
+            self._memory.psum.fill(0)
         for v in self.stage.variables:
-            if v.kind in (OUTPUT, SCRATCH):
+            if v.kind in (OUTPUT, SCRATCH) and not self._fresh:
                 self._variables[v.id - 1].fill(0)
             elif v.kind == INPUT:
                 self._array(v)[...] = _checked(v, inputs)
+        self._fresh = False
 
     def _numpy_op(self, op: int, sample: np.ndarray | None) -> None:
         engine = int(self._words["engine"][op])

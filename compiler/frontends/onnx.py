@@ -6,6 +6,7 @@ over the nodes that brings each to the graph's opset, folds what is constant and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -65,12 +66,21 @@ def from_model(
     hints = bound_types(hints, true_inputs, shapes)
     _set_input_shapes(model, shapes)
     if model.functions:
-        model = inliner.inline_local_functions(model)
+        model = _inlined(model)
         _name_nodes(model.graph)
         onnx_check.check_operators(model, versions)
     graph = Importer(versions, base, where, hints).run(model, constants, shapes)
     graph.notes = notes
     return graph
+
+
+def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without functions of its own; bodies written for another opset are converted."""
+    result = inliner.inline_local_functions(model)
+    if result.functions:
+        result = inliner.inline_local_functions(model, True)
+    del result.functions[:]
+    return result
 
 
 def _name_nodes(graph: onnx.GraphProto) -> None:
@@ -150,7 +160,8 @@ def _set_input_shapes(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ..
             info.type.tensor_type.ClearField("shape")
 
 
-def known_operators() -> list[str]:
+@cache
+def known_operators() -> tuple[str, ...]:
     """Names of the operators of ONNX's own domain at `OPSET`, sorted."""
     names = {s.name for s in defs.get_all_schemas() if s.domain == "" and defs.has(s.name, OPSET, "")}
-    return sorted(names)
+    return tuple(sorted(names))
