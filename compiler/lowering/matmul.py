@@ -17,7 +17,7 @@ from compiler.lowering.conv import _match
 from compiler.lowering.conv_plan import Strip, out_runs, strips
 from compiler.lowering.epilogue import Epilogue, residual_inputs
 from compiler.lowering.matmul_blocked import blocked_shape, lower_blocked
-from compiler.lowering.move import cast, copy, psum_view
+from compiler.lowering.move import addressable, cast, copy, psum_view
 from compiler.lowering.operand import operand_like
 from compiler.lowering.stationary import Block, Stationary
 from compiler.lowering.transpose import relayout
@@ -270,7 +270,7 @@ def _operand(ctx: Context, name: str, rank: int, contraction: int) -> Tensor:
     other = rank - 1 if contraction == -2 else rank - 2
     if t.space_of(k) not in (P, "") or t.space_of(other) not in (F, "") or not _legal_slices(t, k):
         t = relayout(ctx, t, (k,))
-    return in_pe_type(ctx, t)
+    return in_pe_type(ctx, addressable(ctx, t))  # one element may lie at any partition
 
 
 def _legal_slices(t: Tensor, k: int) -> bool:

@@ -104,6 +104,15 @@ def test_unused_outputs(outputs: tuple[int, ...]) -> None:
     check("LSTM", outputs=outputs)
 
 
+@pytest.mark.parametrize("op", sorted(GATES))
+def test_a_state_of_one_element(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are then slices along partitions, where a product cannot begin."""
+    monkeypatch.setattr("tests.compiler.test_recurrent.BATCH", 1)
+    monkeypatch.setattr("tests.compiler.test_recurrent.HIDDEN", 1)
+    for runtime in (False, True):
+        check(op, "bidirectional", runtime=runtime, steps=5)
+
+
 def test_limits_are_stated() -> None:
     long = imported(layer("RNN", steps=MOST_STEPS + 1)[0])
     assert str(MOST_STEPS) in recurrent_reason(long, long.nodes[0])
