@@ -1,15 +1,21 @@
 """Values in DRAM: model inputs, constants and outputs, and values written out so that they can be read another way."""
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from compiler.layout import Tensor
 from compiler.lowering.context import Context
 from compiler.lowering.dma import dma_tensor
 from compiler.lowering.move import cast
-from compiler.lowering.transpose import rows_last
+from compiler.lowering.transpose import load_rows, rows_last, turns
 from isa.dtypes import dtype as dtype_of
 from isa.lang import DramView
+from isa.word import PARTITIONS
+
+#: a piece of a value that is reordered takes this part of SBUF at most, so that several are under way
+PIECES = 16
 
 
 def load_value(ctx: Context, name: str) -> Tensor:
@@ -26,7 +32,7 @@ def load_value(ctx: Context, name: str) -> Tensor:
     )
     source = dram_view(ctx, name)
     cut = tuple(slice(*box[a]) if a in box else slice(None) for a in range(len(source.shape)))
-    dma_tensor(ctx, tensor, source[cut] if box else source, store=False, purpose="load")
+    load_rows(ctx, tensor, source[cut] if box else source)
     return tensor
 
 
@@ -56,16 +62,35 @@ def dram_value(ctx: Context, name: str) -> DramView:
         data = np.ascontiguousarray(to_storage(array, ctx.storage(name)))
         stem = f"{name}.value" if name in ctx.outputs else name  # a known output: its own name is where it goes
         view = ctx.constant(stem, data.reshape(-1)).reshape(array.shape)
-    elif known is not None and known.count * known.dtype.size > ctx.target.sbuf_partition_bytes:
-        # too large to pass through SBUF: reordered from DRAM to DRAM
+    elif known is not None and name not in ctx.tensors:
         view = ctx.scratch(f"{name}.dram", known.shape, known.dtype.name)
-        ctx.program.dma(view, known, purpose="relayout")
+        _reorder(ctx, view, known)
     else:
         tensor = ctx.tensor(name)
         view = ctx.scratch(f"{name}.dram", tensor.shape, tensor.dtype).reshape(tensor.shape)
         dma_tensor(ctx, rows_last(ctx, tensor), view, store=True, purpose="relayout")
     ctx.dram[name] = view
     return view
+
+
+def _reorder(ctx: Context, to: DramView, far: DramView) -> None:
+    """to = far in DRAM, by pieces through SBUF where the PE turns what is contiguous on one side only."""
+    inner = next((a for a, step in enumerate(far.steps) if step == far.dtype.size and far.shape[a] > 1), None)
+    rest = [a for a in range(len(far.shape)) if a != inner]
+    if inner is None or inner == len(far.shape) - 1 or not turns(ctx, far.dtype.name, far.count):
+        ctx.program.dma(to, far, purpose="relayout")
+        return
+    lanes = -(-far.shape[inner] // PARTITIONS)
+    if lanes * prod(far.shape[a] for a in rest) * far.dtype.size > ctx.target.sbuf_partition_bytes // PIECES:
+        axis = max(rest, key=lambda a: far.shape[a])
+        middle = far.shape[axis] // 2
+        for cut in (slice(0, middle), slice(middle, None)):
+            at = tuple(cut if a == axis else slice(None) for a in range(len(far.shape)))
+            _reorder(ctx, to[at], far[at])
+        return
+    tensor = ctx.alloc(far.shape, (inner,), far.dtype.name, name="reordered")
+    load_rows(ctx, tensor, far, purpose="relayout")
+    dma_tensor(ctx, tensor, to, store=True, purpose="relayout")
 
 
 def _row_major(view: DramView) -> bool:

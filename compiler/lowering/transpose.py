@@ -2,16 +2,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 
 from compiler.layout import Atom, F, P, Run, Tensor, runs_of
 from compiler.lowering.context import Context
-from compiler.lowering.move import cast, move_dma
+from compiler.lowering.dma import dma_tensor
+from compiler.lowering.move import cast, move_dma, same_partition_axes
 from isa.dtypes import dtype as dtype_of
-from isa.lang import View
+from isa.lang import DramView, View
 from isa.word import PARTITIONS
+
+#: tensors with fewer elements are moved element by element
+FEW = 4096
+#: products with the identity hold these exactly (bf16 the 8-bit integers)
+TRANSPOSED = ("fp32", "tf32", "bf16", "fp16", "int8", "uint8")
+#: elements of a partition that rows waiting to be transposed take
+MOST_NEAR = 4096
+#: planes of a tensor that are transposed one after the other: beyond, the DMA is as fast
+MOST_PLANES = 256
+#: a factor smaller than this leaves most of the PE idle
+SMALL = 16
 
 
 def relayout(ctx: Context, src: Tensor, p_axes: Sequence[int], dtype: str | None = None) -> Tensor:
@@ -26,19 +39,70 @@ def relayout(ctx: Context, src: Tensor, p_axes: Sequence[int], dtype: str | None
     if pure and single and exact and runs_of(src.positions()) is not None and len(have) > 0:
         return transpose_pe(ctx, src, want[0], dtype)
     out = ctx.alloc(src.shape, want, dtype or src.dtype, origin=src.origin, name="relayout")
-    move_dma(ctx, out, src)
+    if same_partition_axes(out, src):
+        move_dma(ctx, out, src)
+        return out
+    if out.dtype != src.dtype:
+        src = cast(ctx, src, out.dtype)
+    scratch = ctx.scratch("relayout", src.shape, src.dtype)
+    dma_tensor(ctx, rows_last(ctx, src), scratch, store=True, purpose="relayout")
+    load_rows(ctx, out, scratch, purpose="relayout")
     return out
 
 
+def load_rows(ctx: Context, out: Tensor, far: DramView, purpose: str = "load") -> None:
+    """out = far; where `out` has on partitions what is contiguous in DRAM, rows are loaded and transposed on the PE."""
+    inner = next((a for a, step in enumerate(far.steps) if step == far.dtype.size and far.shape[a] > 1), None)
+    rows = [a for a in range(len(far.shape)) if a != inner and far.shape[a] > 1]
+    dense = out.plain and out.p_axes() == (inner,) and np.array_equal(out.positions(), np.arange(len(out.positions())))
+    if inner is None or not rows or not dense or not turns(ctx, out.dtype, prod(out.shape)):
+        dma_tensor(ctx, out, far, store=False, purpose=purpose)
+        return
+    sizes = [far.shape[a] for a in rows]
+    if prod(sizes) > PARTITIONS and -(-prod(sizes) // PARTITIONS) * far.shape[inner] > MOST_NEAR:
+        axis = max(rows, key=lambda a: far.shape[a])
+        for lo, hi in ((0, far.shape[axis] // 2), (far.shape[axis] // 2, far.shape[axis])):
+            half = out.slice_axis(axis, lo, hi)
+            assert half is not None  # a plain axis is one atom
+            load_rows(ctx, half, far[tuple(slice(lo, hi) if a == axis else slice(None) for a in range(len(far.shape)))],
+                      purpose)
+        return
+    pmap = np.arange(prod(sizes), dtype=np.int32).reshape(sizes)
+    near = ctx.alloc(far.shape, rows, far.dtype.name, pmap=pmap, name="rows")
+    dma_tensor(ctx, near, far, store=False, purpose=purpose)
+    transpose_pe(ctx, near, inner, out=out)
+
+
+def turns(ctx: Context, dtype: str, count: int) -> bool:
+    """Whether products with the identity move `count` elements exactly, and faster than one by one."""
+    exact = dtype in TRANSPOSED and not ctx.by_dma and (dtype not in ("fp32", "tf32") or _has_fp32(ctx))
+    return exact and count >= FEW
+
+
+def _has_fp32(ctx: Context) -> bool:
+    return "fp32" in ctx.target.matmul_dtypes
+
+
 def rows_last(ctx: Context, tensor: Tensor) -> Tensor:
-    """The same tensor with its last axis free when writing it out element by element would be slow."""
-    last = next((a for a in reversed(range(len(tensor.shape))) if tensor.shape[a] > 1), None)
-    if last is None or tensor.space_of(last) != P or prod(tensor.shape) < 4096 or ctx.by_dma:
+    """The same tensor with its innermost elements free when writing it out element by element would be slow.
+
+    Axes may lie partly on partitions: what is exchanged are the factors of the whole, taken as one row-major list.
+    """
+    if prod(tensor.shape) < FEW or ctx.by_dma or tensor.dtype not in TRANSPOSED:
         return tensor
-    lead = [a for a in range(last) if tensor.shape[a] > 1 and tensor.space_of(a) == F and len(tensor.axes[a]) == 1]
-    if not lead:
+    flat = tensor.reshape((prod(tensor.shape),))
+    atoms = flat.axes[0] if flat is not None else ()
+    free = [k for k, a in enumerate(atoms) if a.space == F and a.stride]
+    if flat is None or not free or atoms[-1].space == F or runs_of(flat.positions()) is None:
         return tensor
-    return transpose_pe(ctx, tensor, max(lead, key=lambda a: min(tensor.shape[a], PARTITIONS)))
+    # long rows of what stays inside, planes that fill the PE
+    best = max(free, key=lambda k: (atoms[k].size >= SMALL, prod(a.size for a in atoms[k + 1 :]), atoms[k].size))
+    if prod(atoms[k].size for k in free if k != best) > MOST_PLANES:
+        return tensor
+    apart = replace(flat, axes=tuple((a,) for a in atoms), pmap=flat.pmap, pads={}, origin={})
+    out = transpose_pe(ctx, apart, best).reshape(tensor.shape)
+    assert out is not None  # the factors of every axis are still there
+    return replace(out, origin=tensor.origin)
 
 
 def identity(ctx: Context, dtype: str) -> View:
@@ -52,22 +116,28 @@ def identity(ctx: Context, dtype: str) -> View:
     return ctx.cache[key]
 
 
-def transpose_pe(ctx: Context, src: Tensor, axis: int, dtype: str | None = None) -> Tensor:
+def transpose_pe(
+    ctx: Context, src: Tensor, axis: int, dtype: str | None = None, out: Tensor | None = None
+) -> Tensor:
     """Bring F axis `axis` to partitions and the present P axes to F, by products with the identity on the PE.
 
     The result is exact except where the PE cannot multiply the source's type (fp32 on v1: rounded to bf16, the
     documented fast relayout of that generation).
+
+    Args:
+        out: a tensor with just that axis on partitions, densely; a new one of type `dtype` when absent.
     """
     out_dtype = dtype or src.dtype
     pe = (
         ctx.precision.matmul(src.dtype)
-        if src.dtype not in ("fp32", "tf32") or "fp32" not in ctx.target.matmul_dtypes
+        if src.dtype not in ("fp32", "tf32") or not _has_fp32(ctx)
         else "fp32"
     )
     if pe != src.dtype:
         src = cast(ctx, src, pe)
     shape = src.shape
-    out = ctx.alloc(shape, (axis,), out_dtype, origin=src.origin, name="transposed")
+    if out is None:
+        out = ctx.alloc(shape, (axis,), out_dtype, origin=src.origin, name="transposed")
     eye = identity(ctx, pe)
     atom = next(a for a in src.axes[axis] if a.size > 1)
     others = [i for i in range(len(shape)) if i != axis and src.space_of(i) == F]
