@@ -139,11 +139,11 @@ def _stream(ctx: Context, name: str) -> None:
 
 def macs(graph: Graph, node: Node) -> int:
     """Useful multiply-accumulates of a node: those of the model's own products, nothing the compiler adds."""
-    if node.op in ("Conv", "ConvTranspose"):
+    if node.op in ("Conv", "ConvInteger", "ConvTranspose"):
         weight = graph.shape(node.inputs[1])
-        pixels = prod(graph.shape(node.output if node.op == "Conv" else node.inputs[0])[2:])
+        pixels = prod(graph.shape(node.inputs[0] if node.op == "ConvTranspose" else node.output)[2:])
         return graph.shape(node.inputs[0])[0] * pixels * prod(weight)
-    if node.op == "MatMul":
+    if node.op in ("MatMul", "MatMulInteger"):
         return prod(graph.shape(node.output)) * graph.shape(node.inputs[0])[-1]
     return 0
 

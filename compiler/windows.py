@@ -17,6 +17,8 @@ POINTWISE = (
     "Shrink", "Sigmoid", "Sign", "Silu", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Sub", "SwiGLU", "Swish",
     "Tan", "Tanh", "ThresholdedRelu", "Where", "Xor",
 )
+#: positions of maxima are found in windows of at most so many elements: larger ones are compared faster on the host
+MOST_COMPARED = 64
 BATCH, ROWS = 0, 2  # the axes that chunks cut
 
 

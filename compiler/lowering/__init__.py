@@ -23,7 +23,7 @@ from compiler.lowering.lrn import lower_lrn, lrn_condition
 from compiler.lowering.matmul import lower_matmul
 from compiler.lowering.moments import lower_moments, lower_scale_shift
 from compiler.lowering.normalise import lower_layer_norm, lower_rms_norm, row_condition
-from compiler.lowering.pool import lower_pool, pool_condition
+from compiler.lowering.pool import lower_pool, pool_condition, unpool_condition
 from compiler.lowering.quantize import lower_dequantize, lower_quantize, quantise_condition
 from compiler.lowering.reduce import lower_reduce, reduce_condition
 from compiler.lowering.resize import lower_resize, resize_condition
@@ -200,9 +200,12 @@ CONDITIONS: dict[str, Condition] = {
     "LogSoftmax": row_condition,
     "MatMulInteger": integer_condition,
     "MaxPool": pool_condition,
+    "MaxUnpool": unpool_condition,
     "Mod": arithmetic_condition,
     "OneHot": expansion_condition,
     "Pad": operands_condition,
+    "QLinearConv": integer_condition,
+    "QLinearMatMul": integer_condition,
     "QuantizeLinear": quantise_condition,
     "RMSNormalization": row_condition,
     "RNN": recurrent_reason,

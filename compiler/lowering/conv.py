@@ -42,7 +42,7 @@ MOST_AXES = 3
 def conv_condition(graph: Graph, node: Node, target: Target) -> str:
     """Why this convolution has no lowering, "" when it has one."""
     if len(graph.shape(node.inputs[0])) > MOST_AXES + 2:
-        return f"a {node.op} over more than three axes"
+        return "kernels over more than three axes"
     return ""
 
 

@@ -15,7 +15,7 @@ INTEGER_ENGINE = "gpsimd"
 
 
 def integer_condition(graph: Graph, node: Node, target: Target) -> str:
-    """Why this MatMulInteger or ConvInteger has no lowering, "" when it has one."""
+    """Why this integer product was not expanded, or has no lowering after that; "" when it has one."""
     if graph.dtype(node.inputs[0]) != "bfloat16":
         return "sums of so many products may exceed the integers that fp32 holds exactly, and cannot be cut"
     if node.attrs.get("wide") and not target.engines[INTEGER_ENGINE].present:

@@ -16,6 +16,7 @@ from compiler.lowering.conv import MOST_AXES
 from compiler.lowering.conv_plan import Phase, conv_phases, pads_needed
 from compiler.lowering.move import addressable, like, move_dma, padded, pointwise
 from compiler.lowering.transpose import relayout
+from compiler.windows import MOST_COMPARED
 from isa.lang import View
 from isa.target import Target
 
@@ -23,10 +24,15 @@ from isa.target import Target
 def pool_condition(graph: Graph, node: Node, target: Target) -> str:
     """Why this pooling has no lowering, "" when it has one."""
     if len(graph.shape(node.inputs[0])) > MOST_AXES + 2:
-        return f"a {node.op} over more than three axes"
-    if len(node.outputs) > 1:
-        return f"the Indices of a {node.op} over windows of {prod(node.attrs['kernel_shape'])} elements"
+        return "windows over more than three axes"
+    if node.op == "MaxPool" and len(node.outputs) > 1:
+        return f"Indices of windows of more than {MOST_COMPARED} elements"
     return ""
+
+
+def unpool_condition(graph: Graph, node: Node, target: Target) -> str:
+    """Why a MaxUnpool was not expanded."""
+    return "a given output shape other than the one its windows cover"
 
 
 def lower_pool(ctx: Context, node: Node) -> None:

@@ -10,11 +10,10 @@ import numpy as np
 from compiler.ir import Graph, Node, numpy_dtype
 from compiler.passes.deform_conv import deform_conv
 from compiler.passes.expansion import Expansion
+from compiler.windows import MOST_COMPARED
 
 #: types that a sum over a window is not kept in
 NARROW = ("float16", "bfloat16")
-#: windows of more elements are compared faster on the host
-MOST_COMPARED = 64
 
 
 def _lp_pool(graph: Graph, node: Node) -> bool:

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from compiler.lowering.conv import conv_condition
-from compiler.lowering.pool import pool_condition
+from compiler.lowering.pool import pool_condition, unpool_condition
 from compiler.pipeline import optimise
 from isa import target as targets
 from tests.compiler.evaluate import imported, make
@@ -96,7 +96,7 @@ def test_positions_in_large_windows_are_refused() -> None:
     node = helper.make_node("MaxPool", ["x"], ["y", "i"], kernel_shape=[9, 9])
     model = make([node], {"x": (1, 1, 9, 9)}, ["y", "i"], types={"i": TensorProto.INT64})
     graph = optimise(imported(model))
-    assert "81 elements" in pool_condition(graph, graph.nodes[0], targets.load("trn1.2xlarge"))
+    assert "more than 64 elements" in pool_condition(graph, graph.nodes[0], targets.load("trn1.2xlarge"))
 
 
 @pytest.mark.parametrize("op", ["AveragePool", "Conv"])
@@ -107,6 +107,15 @@ def test_four_axes_are_refused(op: str) -> None:
     graph = imported(make([helper.make_node(op, names, ["y"], **attrs)], {n: inputs[n] for n in names}, ["y"]))
     condition = conv_condition if op == "Conv" else pool_condition
     assert "three axes" in condition(graph, graph.nodes[0], targets.load("trn1.2xlarge"))
+
+
+def test_unpooling_into_another_shape_is_refused() -> None:
+    node = helper.make_node("MaxUnpool", ["x", "i", "s"], ["y"], kernel_shape=[2, 2], strides=[2, 2])
+    model = make([node], {"x": (1, 1, 2, 2), "i": (1, 1, 2, 2)}, ["y"], {"s": np.array([1, 1, 5, 5])},
+                 types={"i": TensorProto.INT64})
+    graph = optimise(imported(model))
+    assert [n.op for n in graph.nodes] == ["MaxUnpool"]
+    assert "output shape" in unpool_condition(graph, graph.nodes[0], targets.load("trn1.2xlarge"))
 
 
 def test_maxima_go_back_to_their_places() -> None:
