@@ -66,7 +66,7 @@ class Core:
         self._words = _columns(self._streams)
         self._descriptors = np.ascontiguousarray(stage.descriptors, DESCRIPTOR)
         self._variables = [_buffer(v) for v in stage.variables]
-        self._memory = new_memory(target.sbuf_partition_bytes, target.psum_partition_bytes)
+        self._memory = new_memory(target.sbuf_partition_bytes, target.psum_partition_bytes, stage.sbuf_peak_bytes)
         self._memory.variables = dict(enumerate(self._variables, start=1))
         self._executor = Executor(
             self._memory.sbuf, self._memory.psum, self._streams, self._descriptors, self._variables, self._numpy_op

@@ -15,6 +15,7 @@ from neuronsim.insns import rounding
 
 SPACE_MASK = 3
 CACHE_LINE, HUGE_PAGE = 64, 2 << 20
+FEW_BYTES = 16 << 10  # per partition: below, the host zeroes the small pages in use sooner than all of the memory
 REDUCING = (0x13, 0x31)  # their src1 slot is the second destination
 
 
@@ -56,12 +57,14 @@ class Memory:
         return partitions * self.sbuf.strides[0] + step - partitions * SBUF_PARTITION_STRIDE
 
 
-def new_memory(target_sbuf_bytes: int, target_psum_bytes: int) -> Memory:
-    """Zeroed SBUF and PSUM of that many bytes per partition."""
+def new_memory(target_sbuf_bytes: int, target_psum_bytes: int, used_bytes: int = 0) -> Memory:
+    """Zeroed SBUF and PSUM of that many bytes per partition; a program uses `used_bytes` of SBUF, 0 if unknown."""
+    few = 0 < used_bytes < FEW_BYTES
 
     def rows(size: int) -> np.ndarray:
         pitch = (-(-size // CACHE_LINE) | 1) * CACHE_LINE
-        return _aligned_zeros(PARTITIONS * pitch).reshape(PARTITIONS, pitch)
+        flat = np.zeros(PARTITIONS * pitch, np.uint8) if few else _aligned_zeros(PARTITIONS * pitch)
+        return flat.reshape(PARTITIONS, pitch)
 
     return Memory(rows(target_sbuf_bytes), rows(target_psum_bytes))
 
