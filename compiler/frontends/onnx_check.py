@@ -1,7 +1,7 @@
 """Checks of an ONNX model before import: operators, attributes, then onnx's own checker."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import onnx
@@ -84,7 +84,7 @@ def check_model(model: onnx.ModelProto, where: str) -> None:
                          code="MODEL_INVALID", where=where, help="; ".join(lines[1:3])) from None
 
 
-def raise_all(errors: list[CompileError]) -> None:
+def raise_all(errors: Sequence[CompileError]) -> None:
     """Raise one error as itself, several together, none not at all."""
     if len(errors) == 1:
         raise errors[0]

@@ -143,7 +143,10 @@ class Importer:
                 if name:
                     scope[name] = self._constant(name, array)
             return
-        outputs = self._outputs(renamed(proto, scope), version, attrs, (), scope)
+        local = onnx.NodeProto()
+        local.CopyFrom(proto)
+        local.input[:] = inputs
+        outputs = self._outputs(local, version, attrs, (), scope)
         host = host or onnx_types.host_reason(graph, inputs, outputs)
         made = graph.add_node(proto.op_type, inputs, outputs, attrs, name=proto.name, domain=domain, host=host,
                               sources=[proto.name] if proto.name else [], version=stated)

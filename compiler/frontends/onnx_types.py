@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import cache
 
 import onnx
 from onnx import helper
@@ -18,6 +19,7 @@ _KINDS = {"sequence_type": "a sequence", "optional_type": "an optional value", "
 _FREE_CONSTANTS = frozenset({"float64"})
 
 
+@cache
 def tensor_type(dtype: str) -> int:
     """ONNX's number of an element type spelled as in `Value.dtype`."""
     if dtype == "object":
@@ -40,7 +42,11 @@ def is_unknown(found: onnx.TypeProto) -> bool:
 
 def dtype_of(found: onnx.TypeProto) -> str:
     """`Value.dtype` of a tensor's type, "" for anything else or an unknown element type."""
-    number = found.tensor_type.elem_type if found.HasField("tensor_type") else 0
+    return _dtype(found.tensor_type.elem_type) if found.HasField("tensor_type") else ""
+
+
+@cache
+def _dtype(number: int) -> str:
     return helper.tensor_dtype_to_np_dtype(number).name if number else ""
 
 
@@ -52,17 +58,19 @@ def dims_of(found: onnx.TypeProto) -> list[int | None] | None:
             for d in found.tensor_type.shape.dim]
 
 
-def is_static(found: onnx.TypeProto) -> bool:
-    """Whether the type is a tensor of numbers or booleans whose every size is known."""
+def static_shape(found: onnx.TypeProto) -> list[int] | None:
+    """The sizes of a tensor of numbers or booleans when all are known; else None."""
     dims = dims_of(found)
-    return dims is not None and None not in dims and dtype_of(found) not in ("", "object")
+    if dims is None or dtype_of(found) in ("", "object"):
+        return None
+    sizes = [d for d in dims if d is not None]
+    return sizes if len(sizes) == len(dims) else None
 
 
 def nbytes(found: onnx.TypeProto) -> int:
     """Bytes of a static tensor; 0 for anything else."""
-    if not is_static(found):
-        return 0
-    return math.prod(d or 0 for d in dims_of(found) or ()) * numpy_dtype(dtype_of(found)).itemsize
+    shape = static_shape(found)
+    return 0 if shape is None else math.prod(shape) * numpy_dtype(dtype_of(found)).itemsize
 
 
 def completed(found: onnx.TypeProto, hint: onnx.TypeProto | None) -> onnx.TypeProto:
@@ -77,9 +85,9 @@ def completed(found: onnx.TypeProto, hint: onnx.TypeProto | None) -> onnx.TypePr
 
 def add_value(graph: Graph, name: str, found: onnx.TypeProto) -> str:
     """Define a value of that type, held by the host unless static, and return its name."""
-    dtype = dtype_of(found)
-    if is_static(found):
-        return graph.add_value(name, [d or 0 for d in dims_of(found) or ()], dtype)
+    dtype, shape = dtype_of(found), static_shape(found)
+    if shape is not None:
+        return graph.add_value(name, shape, dtype)
     return graph.add_host_value(name, (UNKNOWN if is_unknown(found) else found).SerializeToString(), dtype)
 
 
@@ -91,11 +99,11 @@ def host_reason(graph: Graph, inputs: Iterable[str], outputs: Iterable[str]) -> 
         reason = _value_reason(value)
         if reason:
             return reason
-    if any(v.host and v.dtype for v in reads):
-        return "input sizes depend on data"
-    if any(v.host and v.dtype for v in writes):
-        return "output sizes depend on data"
-    return "nothing is known of its values" if any(v.host for v in (*reads, *writes)) else ""
+    if any(v.host for v in reads):
+        return "input sizes depend on data" if all(v.dtype for v in reads) else "nothing is known of its inputs"
+    if any(v.host for v in writes):
+        return "output sizes depend on data" if all(v.dtype for v in writes) else "nothing is known of its outputs"
+    return ""
 
 
 def _value_reason(value: Value) -> str:

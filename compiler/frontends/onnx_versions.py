@@ -142,10 +142,11 @@ def _steps_down(node: onnx.NodeProto, older: defs.OpSchema, newer: defs.OpSchema
 
 def _attribute_fits(attribute: onnx.AttributeProto, older: defs.OpSchema, newer: defs.OpSchema) -> bool:
     name, value = attribute.name, helper.get_attribute_value(attribute)
+    if name not in newer.attributes:
+        return True  # found to be a default on the way down
     if name not in older.attributes:
-        return name in newer.attributes and (
-            _is_default(attribute, newer.attributes[name])
-            or (name in _IMPLIED and all(v == _IMPLIED[name] for v in value)))
+        return _is_default(attribute, newer.attributes[name]) or (
+            name in _IMPLIED and all(v == _IMPLIED[name] for v in value))
     later = _LATER_VALUES.get(newer.name, {}).get(name, {}) if not newer.domain else {}
     return not isinstance(value, bytes) or later.get(value, 0) < newer.since_version
 

@@ -29,14 +29,14 @@ def fold(node: Node, inputs: Arrays, version: int = OPSET) -> list[np.ndarray] |
     Args:
         node: attributes are complete (defaults filled in).
         inputs: one array per input, None for an absent optional one.
-        version: opset to evaluate at where the reference evaluator is needed.
+        version: opset to evaluate at where the reference evaluator is needed and the node does not state its own.
     """
     if node.host or node.op in NOT_CONSTANT or (node.op == "Dropout" and _truth(inputs, 2)):
         return None
     function = FUNCTIONS.get(node.op) if not node.domain else None
     if function is not None:
         return [np.asarray(a) for a in function(node.attrs, inputs)]
-    return _reference(node, inputs, version)
+    return _reference(node, inputs, node.version or version)
 
 
 def _truth(inputs: Arrays, index: int) -> bool:
