@@ -63,7 +63,8 @@ def integer_reason(graph: Graph, node: Node, known: dict[str, Range]) -> str:
     An integer exponent of a float counts as a float, as it does in ONNX Runtime.
     """
     computed = PARAMETERS.get(node.op) if node.op != "Pow" or _integer(graph.dtype(node.inputs[0])) else 1
-    operands = [n for n in node.inputs[:computed] if n and graph.dtype(n) in WIDE]
+    selects = node.input(1) if node.op in SCATTERS else ""
+    operands = [n for n in node.inputs[:computed] if n and n != selects and graph.dtype(n) in WIDE]
     results = [(k, n) for k, n in enumerate(node.outputs) if n and graph.dtype(n) in WIDE]
     if node.domain or node.op in QUANTISED or not (operands or results):
         return ""

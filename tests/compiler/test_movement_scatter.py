@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from compiler.lowering import CONDITIONS
+from compiler.ranges import integer_reason, ranges
 from isa import target as targets
 from tests.compiler.evaluate import imported, make
 from tests.compiler.lowering_run import compare
@@ -93,6 +94,16 @@ def reason(shape: list[int], index: list[int], target: str, kind: int = TensorPr
                  types={**INT, **dict.fromkeys("xuy", kind)})
     graph = imported(model)
     return CONDITIONS["ScatterND"](graph, graph.nodes[0], targets.load(target))
+
+
+def test_indices_select_and_are_not_computed_with() -> None:
+    """Sums of floats by indices of any size are exact; sums of integers of any size are not."""
+    for kind, why in ((TensorProto.FLOAT, ""), (TensorProto.INT32, "2^24")):
+        model = make([node("ScatterND", ["x", "i", "u"], ["y"], reduction="add")], {"x": [4, 5], "i": [2, 1],
+                     "u": [2, 5]}, ["y"], opset=18, types={**INT, **dict.fromkeys("xuy", kind)})
+        graph = imported(model)
+        found = integer_reason(graph, graph.nodes[0], ranges(graph))
+        assert why in found if why else not found
 
 
 def test_reasons() -> None:
