@@ -170,7 +170,9 @@ class Partitioner:
     def _holds_faces(self) -> bool:
         """Whether the device can hold all inputs and outputs of the model."""
         faces = Node("", "", self.graph.inputs, self.graph.outputs)
-        return not (touches_host(self.graph, faces) or sizes.reason(self.graph, faces, self.target))
+        if touches_host(self.graph, faces) or sizes.reason(self.graph, faces, self.target):
+            return False
+        return all(self.graph.value(o).size for o in self.graph.outputs)
 
     def _may_move(self, segments: Sequence[Segment]) -> list[Segment]:
         """Device segments next to the CPU; a model that can run on the device as a whole does."""

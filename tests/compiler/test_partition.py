@@ -317,6 +317,13 @@ def test_inputs_without_elements_that_only_lend_their_type() -> None:
     assert [v.name for v in program.stages[0].variables if v.kind == "input"] == ["x"]
 
 
+def test_outputs_without_elements_that_are_known() -> None:
+    """Nothing is left to run but the hand-over of a constant."""
+    program = agrees(make([node("Shape", ["x"], ["y"], "s", start=2, end=1)], {"x": [4, 5, 6]}, ["y"],
+                          types={"y": TensorProto.INT64}))  # fmt: skip
+    assert program.report["operators"]["on_cpu"] == 0  # type: ignore[index]
+
+
 def test_tensors_without_elements_are_for_the_host() -> None:
     model = make([node("Relu", ["x"], ["r"], "relu"), node("ReduceSum", ["r", "axes"], ["y"], "sum")],
                  {"x": [0, 3]}, ["y"], {"axes": np.array([0])})  # fmt: skip
