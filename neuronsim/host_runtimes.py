@@ -99,6 +99,10 @@ DEVIATIONS: dict[str, tuple[Callable[[Any, Types], bool], str]] = {
         _resize,
         "with scales and aligned corners, positions follow the rounded output size instead of the scaled one",
     ),
+    "Dropout": (
+        lambda node, types: _given(node.input, 2),
+        "in training, a seed gives another sequence of random numbers than ONNX's own implementation",
+    ),
     "ReduceMax": (_of_booleans, "the largest of no booleans fails instead of being false"),
     "ReduceMin": (_of_booleans, "the smallest of no booleans fails instead of being true"),
 }

@@ -5,24 +5,29 @@
     rep.neff.report["operators"], rep.program.stages
 
 The machine is `trn1.2xlarge` in fp32. Segments of one operator count and transfers cost nothing, so that what the
-device can compute it does. A model with open sizes is compiled when it is run, once for each set of input shapes.
+device can compute it does.
+
+Programs are static: sizes, axes, positions and the like have to be known when a model is compiled. A model with open
+sizes, or with such a parameter among its inputs (the shape of a `Reshape`, the scales of a `Resize`: `PARAMETERS`), is
+compiled when it is run, once for each set of input shapes and parameter values.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 from onnx.backend.base import BackendRep
 
 from isa.program import Program
 from neuronsim.api import Neff, RunError
 from neuronsim.errors import InputError
 from neuronsim.host_cpu import CpuSegment, load_all
+from neuronsim.host_time import subgraphs
 
 OPTIONS: dict[str, Any] = {
     "target": "trn1.2xlarge",
@@ -33,7 +38,21 @@ OPTIONS: dict[str, Any] = {
 DEVICES = ("CPU", "NEURON")  # test runners know CPU and CUDA only: the simulated device counts as the former
 _RUNNER_OPTIONS = ("rtol", "atol")  # test runners hand their tolerances to `prepare` too
 
-Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+#: Operator -> inputs that fix the size, the axes or the layout of its result.
+PARAMETERS: dict[str, tuple[int, ...]] = {
+    "CenterCropPad": (1,), "CumSum": (1,), "Dropout": (1, 2), "Expand": (1,), "OneHot": (1,), "Pad": (1, 3),
+    "Reshape": (1,), "Resize": (1, 2, 3), "Slice": (1, 2, 3, 4), "Split": (1,), "Squeeze": (1,), "Tile": (1,),
+    "TopK": (1,), "Trilu": (1,), "Unsqueeze": (1,), "Upsample": (1,),
+    **{f"Reduce{kind}": (1,) for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum",
+                                          "SumSquare")},
+}  # fmt: skip
+
+
+class Given(NamedTuple):
+    """What a compiled program depends on: shapes of inputs, and type, shape and bytes of parameters, by name."""
+
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    parameters: tuple[tuple[str, str, tuple[int, ...], bytes], ...] = ()
 
 
 def supports_device(device: str) -> bool:
@@ -105,16 +124,17 @@ class NeuronRep(BackendRep):  # type: ignore[misc]  # onnx is not typed
         self.neff: Neff | None = None
         self._model = model.SerializeToString()
         self._options = {**OPTIONS, **options}
-        self._compiled: dict[Shapes, Neff] = {}
+        self._compiled: dict[Given, Neff] = {}
         self._lock = threading.Lock()
         fixed = {t.name for t in model.graph.initializer} | {t.values.name for t in model.graph.sparse_initializer}
         self._inputs = [i for i in model.graph.input if i.name not in fixed]
         self._outputs = [o.name for o in model.graph.output]
+        self._parameters = _parameters(model.graph) & {i.name for i in self._inputs}
         self._open = any(map(_is_open, self._inputs))
-        if not self._open:
-            self._neff(())
+        if self._open or self._parameters:
+            self._import(Given())
         else:
-            self._import({})
+            self._neff(Given())
 
     @property
     def program(self) -> Program | None:
@@ -134,7 +154,8 @@ class NeuronRep(BackendRep):  # type: ignore[misc]  # onnx is not typed
             raise InputError(
                 f"the model needs {len(missing)} more inputs", code="INPUT_MISSING", where=", ".join(missing)
             )
-        result = self._neff(self._shapes(given)).run(given, mode="values")
+        neff = self._neff(self._given(given))
+        result = neff.run({i.name: given[i.name] for i in neff.inputs if i.name in given}, mode="values")
         return [result.outputs[name] for name in self._outputs]
 
     def _named(self, inputs: Any) -> dict[str, Any]:
@@ -148,32 +169,55 @@ class NeuronRep(BackendRep):  # type: ignore[misc]  # onnx is not typed
             )
         return dict(zip(names, values, strict=False))
 
-    def _shapes(self, given: Mapping[str, Any]) -> Shapes:
-        if not self._open:
-            return ()
-        tensors = [i.name for i in self._inputs if _is_sized(i) and i.name in given]
-        return tuple((name, tuple(np.shape(given[name]))) for name in tensors)
+    def _given(self, given: Mapping[str, Any]) -> Given:
+        arrays = {i.name: np.asarray(given[i.name]) for i in self._inputs if _is_sized(i) and i.name in given}
+        shapes = [(n, a.shape) for n, a in arrays.items() if self._open and n not in self._parameters]
+        values = [(n, a.dtype.name, a.shape, a.tobytes()) for n, a in arrays.items() if n in self._parameters]
+        return Given(tuple(shapes), tuple(values))
 
-    def _neff(self, shapes: Shapes) -> Neff:
-        """The model compiled for these input shapes, once."""
+    def _neff(self, given: Given) -> Neff:
+        """The model compiled for these shapes and parameters, once."""
         from compiler import compile_graph
 
         with self._lock:
-            if shapes not in self._compiled:
-                graph, options = self._import(dict(shapes))
+            if given not in self._compiled:
+                graph, options = self._import(given)
                 program = compile_graph(graph, options)
                 load_all(CpuSegment(name, segment) for name, segment in program.cpu_models.items())
-                self._compiled[shapes] = Neff(program)
-            self.neff = self._compiled[shapes]
+                self._compiled[given] = Neff(program)
+            self.neff = self._compiled[given]
             return self.neff
 
-    def _import(self, shapes: dict[str, tuple[int, ...]]) -> Any:
+    def _import(self, given: Given) -> Any:
+        """The graph with these parameters as constants, and the compile options."""
         from compiler.frontends import onnx as frontend
         from compiler.options import from_keywords
 
-        options = from_keywords({**self._options, "input_shapes": shapes})
+        options = from_keywords({**self._options, "input_shapes": dict(given.shapes)})
         model = onnx.load_from_string(self._model)
+        constants = {n: np.frombuffer(data, kind).reshape(shape) for n, kind, shape, data in given.parameters}
+        inputs = [i for i in model.graph.input if i.name not in constants]
+        del model.graph.input[:]
+        model.graph.input.extend(inputs)
+        model.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in constants.items())
         return frontend.from_model(model, None, dict(options.input_shapes) or None, options.batch), options
+
+
+def _parameters(graph: onnx.GraphProto) -> set[str]:
+    """Values that the nodes of a graph read as parameters, and as nothing else."""
+    reads = [(name, index in PARAMETERS.get(n.op_type, ())) for n in graph.node for index, name in enumerate(n.input)]
+    inner = {name for n in graph.node for g in subgraphs(n) for name in _read(g)}
+    outputs = {o.name for o in graph.output}
+    return {n for n, is_one in reads if is_one} - {n for n, is_one in reads if not is_one} - inner - outputs
+
+
+def _read(graph: onnx.GraphProto) -> Iterator[str]:
+    """Names that a graph and the graphs in it read or return."""
+    yield from (o.name for o in graph.output)
+    for node in graph.node:
+        yield from node.input
+        for inner in subgraphs(node):
+            yield from _read(inner)
 
 
 def _is_sized(info: onnx.ValueInfoProto) -> bool:

@@ -49,6 +49,31 @@ def test_open_sizes_are_compiled_once_for_each_shape() -> None:
     assert seen[0] is seen[2] is not seen[1]
 
 
+def test_parameters_among_the_inputs_are_compiled_in() -> None:
+    """One program for each value of the shape; the device does the work."""
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Slice", ["r", "from", "to"], ["y"])]
+    inputs = [tensor("x", shape=[6, 4]), *(tensor(n, TensorProto.INT64, [1]) for n in ("from", "to"))]
+    rep = onnx_backend.prepare(model(nodes, inputs, [tensor("y", shape=["n", 4])]))
+    x = np.arange(-8, 16, dtype=np.float32).reshape(6, 4)
+    seen = []
+    for first, last in ((1, 3), (0, 5), (1, 3)):
+        (y,) = rep.run([x, np.array([first]), np.array([last])])
+        np.testing.assert_array_equal(y, np.maximum(x, 0)[first:last])
+        assert rep.neff.report["operators"]["on_cpu"] == 0
+        seen.append(rep.neff)
+    assert seen[0] is seen[2] is not seen[1]
+
+
+def test_a_parameter_that_is_data_too_stays_an_input() -> None:
+    expand = helper.make_node("Expand", ["x", "s"], ["e"])
+    nodes = [expand, helper.make_node("Cast", ["s"], ["y"], to=TensorProto.FLOAT)]
+    proto = model(nodes, [tensor("x", shape=[1]), tensor("s", TensorProto.INT64, [2])], [tensor("e"), tensor("y")])
+    rep = onnx_backend.prepare(proto)
+    e, y = rep.run([np.ones(1, np.float32), np.array([2, 3])])
+    assert [i.name for i in rep.neff.inputs] == ["x", "s"]
+    assert (e.shape, y.tolist()) == ((2, 3), [2.0, 3.0])
+
+
 def test_wrong_inputs_are_refused() -> None:
     rep = onnx_backend.prepare(relu([2, 3]))
     with pytest.raises(InputError, match="more inputs"):
