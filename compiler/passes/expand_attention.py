@@ -56,6 +56,8 @@ def attention_reason(graph: Graph, node: Node, target: Target | None = None) -> 
     """Why an Attention does not run on the device, "" when it does."""
     if _softmax_type(node.attrs.get("softmax_precision", 0), graph.dtype(node.inputs[0])) == "bfloat16":
         return "its softmax is in bfloat16, where the order of summing decides the result; ask for softmax_precision 1"
+    if any(o and len(graph.shape(o)) != 4 for o in node.outputs[1:3]):
+        return "it gives present keys without past ones, whose shape is not stated"
     return ""
 
 

@@ -103,6 +103,11 @@ def test_bfloat16_softmax_is_declined_with_what_to_do() -> None:
     assert node(softmax_precision=TensorProto.FLOAT) == ""
 
 
+def test_present_keys_without_past_ones_are_declined() -> None:
+    graph = imported(model_of("Attention", {n: np.zeros((1, 1, 2, 4), np.float32) for n in "qkv"}, 3))
+    assert "present" in attention_reason(graph, graph.nodes[0])
+
+
 @pytest.mark.parametrize("interleaved", [0, 1])
 @pytest.mark.parametrize("turned", [0, 4])
 def test_rotary_embedding(interleaved: int, turned: int) -> None:
