@@ -25,6 +25,9 @@ from compiler.passes.folding import fold
 _FOLD_LIMIT = 1 << 30
 #: Results of operands up to this size are small, but for these operators, which make much of little.
 _SMALL = 4096
+#: Operators that count what they find in data: a size the model claims is that of one example.
+_COUNTING = frozenset({"Compress", "If", "ImageDecoder", "Loop", "NonMaxSuppression", "NonZero", "Scan", "SequenceMap",
+                       "StringSplit", "Unique"})
 _GROWING = frozenset({"ConstantOfShape", "Expand", "EyeLike", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample"})
 
 
@@ -192,9 +195,11 @@ class Importer:
         if version:
             versions = self.versions if proto.domain else {**self.versions, "": version}
             found = onnx_infer.infer_outputs(proto, version, versions, self.graph.values, attrs, captured)
+        sized = not captured and proto.op_type not in _COUNTING
+        sized = sized and not any(self.graph.values[i].host for i in proto.input if i)
         outputs = []
         for name, kind in zip(proto.output, found, strict=True):
-            kind = onnx_types.completed(kind, self.hints.get(name))
+            kind = onnx_types.completed(kind, self.hints.get(name), sized)
             scope[name] = onnx_types.add_value(self.graph, self._name(name), kind) if name else ""
             outputs.append(scope[name])
         return outputs

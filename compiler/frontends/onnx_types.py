@@ -73,14 +73,25 @@ def nbytes(found: onnx.TypeProto) -> int:
     return 0 if shape is None else math.prod(shape) * numpy_dtype(dtype_of(found)).itemsize
 
 
-def completed(found: onnx.TypeProto, hint: onnx.TypeProto | None) -> onnx.TypeProto:
-    """What inference found, or the model's own claim where inference says nothing of a kind or a shape."""
+def completed(found: onnx.TypeProto, hint: onnx.TypeProto | None, sizes: bool) -> onnx.TypeProto:
+    """What inference found, or the model's own claim where inference says nothing.
+
+    Args:
+        found: the inferred type.
+        hint: what the model claims, None for nothing.
+        sizes: whether the claim also counts where only sizes are missing.
+    """
     if hint is None or is_unknown(hint):
         return found
     if is_unknown(found):
         return hint
-    vague = found.HasField("tensor_type") and not found.tensor_type.HasField("shape")
-    return hint if vague and dtype_of(hint) == dtype_of(found) else found
+    before, claimed = dims_of(found), dims_of(hint)
+    if claimed is None or dtype_of(hint) != dtype_of(found):
+        return found
+    if before is None:
+        return hint
+    fits = len(before) == len(claimed) and all(a in (None, b) for a, b in zip(before, claimed, strict=True))
+    return hint if sizes and fits else found
 
 
 def add_value(graph: Graph, name: str, found: onnx.TypeProto) -> str:

@@ -185,6 +185,23 @@ def test_claims_of_the_model_count_where_nothing_else_is_known() -> None:
     assert imported(fixed, batch=2).value("g").host  # the claim was made for another batch
 
 
+def test_claims_of_sizes_that_parameters_decide() -> None:
+    model = make([helper.make_node("TopK", ["x", "k"], ["y", "i"])], {"x": [2, 3], "k": [1]}, ["y", "i"],
+                 types={"k": TensorProto.INT64, "i": TensorProto.INT64})
+    assert imported(model).nodes[0].host == "output sizes depend on data"
+    for value in model.graph.output:
+        value.CopyFrom(info(value.name, value.type.tensor_type.elem_type, [2, 1]))
+    graph = imported(model)
+    assert graph.shape("y") == graph.shape("i") == (2, 1)
+    assert not graph.nodes[0].host
+
+
+def test_claims_of_sizes_that_data_decide_do_not_count() -> None:
+    model = make([helper.make_node("NonZero", ["x"], ["y"])], {"x": [2, 3]}, ["y"])
+    model.graph.output[0].CopyFrom(info("y", TensorProto.INT64, [2, 4]))
+    assert imported(model).nodes[0].host == "output sizes depend on data"
+
+
 def test_unknown_operators_in_subgraphs_are_listed_too() -> None:
     inner = body("side", [helper.make_node("Warp", ["x"], ["z"], "deep", domain="acme")], [], [info("z")])
     nodes = [helper.make_node("If", ["c"], ["a"], then_branch=inner, else_branch=inner),
