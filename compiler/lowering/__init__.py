@@ -24,7 +24,7 @@ from compiler.lowering.matmul import lower_matmul
 from compiler.lowering.moments import lower_moments, lower_scale_shift
 from compiler.lowering.normalise import lower_layer_norm, lower_rms_norm, row_condition
 from compiler.lowering.pool import lower_pool, pool_condition, unpool_condition
-from compiler.lowering.quantize import lower_dequantize, lower_quantize, quantise_condition
+from compiler.lowering.quantize import lower_dequantize, lower_quantize
 from compiler.lowering.reduce import lower_reduce, reduce_condition
 from compiler.lowering.resize import lower_resize, resize_condition
 from compiler.lowering.scatter import lower_scatter, scatter_condition
@@ -186,7 +186,6 @@ CONDITIONS: dict[str, Condition] = {
     "ConvTranspose": conv_condition,
     "CumProd": cumulative_condition,
     "CumSum": cumulative_condition,
-    "DequantizeLinear": quantise_condition,
     "Div": arithmetic_condition,
     "GRU": recurrent_reason,
     "Gather": gather_condition,
@@ -206,7 +205,6 @@ CONDITIONS: dict[str, Condition] = {
     "Pad": operands_condition,
     "QLinearConv": integer_condition,
     "QLinearMatMul": integer_condition,
-    "QuantizeLinear": quantise_condition,
     "RMSNormalization": row_condition,
     "RNN": recurrent_reason,
     "ReduceL1": reduce_condition,

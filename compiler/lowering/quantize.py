@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
-from compiler.ir import Graph, Node, numpy_dtype
+from compiler.ir import Node, numpy_dtype
 from compiler.layout import Tensor
 from compiler.lowering.constants import const_like
 from compiler.lowering.context import Context
@@ -18,7 +18,6 @@ from compiler.lowering.move import apply, copy, like
 from compiler.lowering.operand import as_column, operand_like, reference, result
 from compiler.precision import STORAGE
 from isa.lang import View
-from isa.target import Target
 
 #: numbers of onnx.TensorProto.DataType that the attribute `precision` may have
 PRECISIONS = {1: "float32", 10: "float16", 16: "bfloat16"}
@@ -30,18 +29,6 @@ class Parameter:
 
     number: float | None
     tensor: Tensor | None
-
-
-def quantise_condition(graph: Graph, node: Node, target: Target) -> str:
-    """Why this QuantizeLinear or DequantizeLinear has no lowering, "" when it has one."""
-    if node.attrs.get("block_size"):
-        return f"the blocks of a {node.op} do not divide its axis evenly"
-    rank = len(graph.shape(node.inputs[0]))
-    for name in filter(None, node.inputs[1:3]):
-        run_time_vector = not graph.is_const(name) and graph.value(name).size > 1
-        if run_time_vector and len(graph.shape(name)) != rank:
-            return f"the parameters of a {node.op} do not spread over its operand"
-    return ""
 
 
 def _parameter(ctx: Context, node: Node, index: int, key: str, out: Tensor) -> Parameter | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from compiler.ir import Graph, Node
+from compiler.passes.expansion import Expansion
 from compiler.passes.integer_blocks import Operand, column, factor, operand, product
 from compiler.passes.rewrite import before, change, reshape, to_reshape
 
@@ -36,7 +37,7 @@ def _blocked(graph: Graph, node: Node) -> bool:
     shape = list(graph.shape(x))
     axis = node.attrs.get("axis", 1) % len(shape)
     if shape[axis] % block:
-        return False
+        return _repeated(graph, node, axis)
 
     def cut(sizes: Sequence[int], inner: int) -> list[int]:
         return [*sizes[:axis], shape[axis] // block, inner, *sizes[axis + 1:]]
@@ -46,6 +47,20 @@ def _blocked(graph: Graph, node: Node) -> bool:
     inputs = [reshape(graph, node, x, cut(shape, block)), *parameters]
     result = before(graph, node, node.op, inputs, cut(shape, block), graph.dtype(node.output), attrs)
     to_reshape(graph, node, result)
+    return True
+
+
+def _repeated(graph: Graph, node: Node, axis: int) -> bool:
+    """Parameters of blocks, the last of which is shorter, repeated for every element of the axis."""
+    make, block = Expansion(graph, node), node.attrs.pop("block_size")
+    for k, name in enumerate(node.inputs[1:3], 1):
+        if name:
+            shape = list(graph.shape(name))
+            column = make.reshape(name, [*shape[: axis + 1], 1, *shape[axis + 1:]])
+            wide = make.expand(column, [*shape[: axis + 1], block, *shape[axis + 1:]])
+            shape[axis] *= block
+            size = graph.shape(node.inputs[0])[axis]
+            graph.set_input(node, k, make.slice(make.reshape(wide, shape), axis, 0, size))
     return True
 
 

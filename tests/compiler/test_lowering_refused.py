@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import onnx
 import pytest
-from onnx import TensorProto
 
 from compiler.errors import CompileError, UnsupportedOp
 from isa.errors import ErrorList, NeuronError
@@ -12,9 +11,8 @@ from tests.compiler.lowering_run import feeds_of, run
 from tests.compiler.random_operators import node
 
 REFUSED: dict[str, onnx.ModelProto] = {
-    "blocks that do not divide an axis": make(
-        [node("QuantizeLinear", ["x", "s"], ["y"], axis=1, block_size=3)], {"x": [4, 5], "s": [4, 2]}, ["y"], opset=21,
-        types={"y": TensorProto.UINT8}),
+    "kernel over four axes": make(
+        [node("Conv", ["x", "w"], ["y"])], {"x": [1, 1, 3, 3, 3, 3], "w": [1, 1, 2, 2, 2, 2]}, ["y"]),
 }
 
 
