@@ -21,19 +21,21 @@ PIECES = 16
 def load_value(ctx: Context, name: str) -> Tensor:
     """Bring a DRAM value (model input or constant) on chip in its natural layout."""
     box = ctx.windows.get(name, {})
+    source = dram_view(ctx, name)
+    cut = tuple(slice(*box[a]) if a in box else slice(None) for a in range(len(source.shape)))
+    pads, fill = ctx.border(name, ctx.pads.get(name, {})), ctx.fills.get(name, 0.0)
+    same = source.dtype.name == ctx.storage(name) or "cast" in ctx.target.dma.ops
     tensor = ctx.alloc(
         ctx.window_shape(name),
         natural_axes(ctx, name),
-        ctx.storage(name),
-        pads=ctx.border(name, ctx.pads.get(name, {})),
-        fill=ctx.fills.get(name, 0.0),
+        ctx.storage(name) if same else source.dtype.name,
+        pads=pads,
+        fill=fill,
         origin={a: lo for a, (lo, _) in box.items()},
         name=name,
     )
-    source = dram_view(ctx, name)
-    cut = tuple(slice(*box[a]) if a in box else slice(None) for a in range(len(source.shape)))
     load_rows(ctx, tensor, source[cut] if box else source)
-    return tensor
+    return tensor if same else cast(ctx, tensor, ctx.storage(name), pads=pads, fill=fill)
 
 
 def natural_axes(ctx: Context, name: str) -> tuple[int, ...]:

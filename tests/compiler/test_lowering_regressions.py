@@ -133,3 +133,10 @@ def test_selections_by_constant_indices() -> None:
     """Any rank of indices along an inner axis is some transfers per piece, not one per element."""
     index = RNG.integers(-9, 9, size=(4, 5, 4))
     compare(make([node("Gather", ["x", "i"], ["y"], axis=2)], {"x": [200, 9, 9, 1]}, ["y"], {"i": index}))
+
+
+def test_a_view_in_another_type_on_v1() -> None:
+    """A view in DRAM of a float32 value whose own reader wants bf16: the DMA of v1 does not convert."""
+    nodes = [node("Reshape", ["x", "s"], ["a"]), node("MatMul", ["a", "w"], ["y"]), node("Tanh", ["x"], ["z"])]
+    weights = {"s": np.array([8, 30]), "w": floats(RNG, 30, 12)}
+    compare(make(nodes, {"x": [4, 2, 30]}, ["y", "z"], weights), "inf1.xlarge")
