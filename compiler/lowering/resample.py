@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 Taps = list[tuple[int, float]]
+WHOLE = 1e-3  # a scaled length this close to the result's size is that size, and the scale was rounded
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,9 @@ def _coordinate(mode: str, o: Any, axis: Axis, kind: type[np.floating]) -> Any:
     half = kind(0.5)
     if mode == "asymmetric":
         return o / scale
-    if mode == "align_corners":
-        return o * 0 if out == 1 else o * (size - 1) / (out - 1)
+    if mode == "align_corners":  # the corner of the scaled length, which the result's size may have cut
+        length = out if abs(scale * size - out) < WHOLE else scale * size
+        return o * 0 if length == 1 else o * (size - 1) / (length - 1)
     if mode == "tf_crop_and_resize":
         if out == 1:
             return half * (start + end) * (size - 1)

@@ -58,6 +58,8 @@ def test_ranks(shape: list[int]) -> None:
 
 @pytest.mark.parametrize("attrs", [
     {"mode": "linear", "antialias": 1}, {"mode": "cubic", "antialias": 1},
+    {"mode": "linear", "coordinate_transformation_mode": "align_corners"},
+    {"mode": "cubic", "coordinate_transformation_mode": "align_corners"},
     {"mode": "cubic", "cubic_coeff_a": -0.5, "exclude_outside": 1},
     {"mode": "cubic", "antialias": 1, "cubic_coeff_a": -0.5, "exclude_outside": 1},
     {"mode": "linear", "axes": [3, 2], "scales": [0.5, 3.0]},
