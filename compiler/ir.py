@@ -25,7 +25,7 @@ OPSET = 22
 _ML_DTYPES = {
     name: np.dtype(getattr(ml_dtypes, name))
     for name in ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu",
-                 "float4_e2m1fn", "int4", "uint4", "int2", "uint2")
+                 "float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn", "int4", "uint4", "int2", "uint2")
     if hasattr(ml_dtypes, name)
 }
 

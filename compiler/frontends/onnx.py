@@ -14,9 +14,10 @@ import onnx
 from onnx import defs, helper, inliner
 
 from compiler.frontends import onnx_check, onnx_opset
+from compiler.frontends.onnx_claims import Claims
 from compiler.frontends.onnx_file import read_model, to_array
 from compiler.frontends.onnx_import import Importer
-from compiler.frontends.onnx_inputs import bound_types, resolve_shapes
+from compiler.frontends.onnx_inputs import resolve_shapes
 from compiler.frontends.onnx_subgraph import all_nodes
 from compiler.ir import OPSET, Graph
 
@@ -58,18 +59,17 @@ def from_model(
     onnx_check.check_operators(model, versions)
     true_inputs = _true_inputs(model)
     constants = _take_constants(model, base, where)
-    hints = {v.name: onnx.TypeProto.FromString(v.type.SerializeToString())  # as stated, before it is relaxed
-             for v in (*model.graph.value_info, *model.graph.output)}
+    claims = Claims(model.graph)
     _relax(model)
     onnx_check.check_model(model, where)
     shapes, notes = resolve_shapes(true_inputs, input_shapes, batch)
-    hints = bound_types(hints, true_inputs, shapes)
+    claims.bind(true_inputs, shapes)
     _set_input_shapes(model, shapes)
     if model.functions:
         model = _inlined(model)
         _name_nodes(model.graph)
         onnx_check.check_operators(model, versions)
-    graph = Importer(versions, base, where, hints).run(model, constants, shapes)
+    graph = Importer(versions, base, where, claims).run(model, constants, shapes)
     graph.notes = notes
     return graph
 

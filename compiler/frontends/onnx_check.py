@@ -8,7 +8,7 @@ import onnx
 from onnx import checker, defs
 
 from compiler.errors import CompileError, ModelError, UnsupportedOp
-from compiler.frontends.onnx_subgraph import all_nodes
+from compiler.frontends.onnx_subgraph import all_graphs, all_nodes
 from isa.errors import ErrorList
 
 
@@ -24,10 +24,12 @@ def has_schema(op: str, domain: str, version: int) -> bool:
 
 def check_text(model: onnx.ModelProto, where: str) -> None:
     """Refuse names that are no text (protobuf hands those out as bytes). Raises: ModelError MODEL_INVALID."""
-    graph = model.graph
-    names = [o.domain for o in model.opset_import] + [v.name for v in (*graph.input, *graph.output, *graph.initializer)]
-    for node in graph.node:
-        names += [node.op_type, node.domain, node.name, *node.input, *node.output, *(a.name for a in node.attribute)]
+    names = [o.domain for o in model.opset_import]
+    for graph in all_graphs(model.graph):
+        names += [v.name for v in (*graph.input, *graph.output, *graph.initializer)]
+        for node in graph.node:
+            names += [node.op_type, node.domain, node.name, *node.input, *node.output]
+            names += [a.name for a in node.attribute]
     for name in names:
         if not isinstance(name, str):
             raise ModelError("a name in the model is not UTF-8 text", code="MODEL_INVALID", where=where,

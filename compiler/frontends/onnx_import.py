@@ -15,6 +15,7 @@ from compiler.errors import CompileError, ModelError
 from compiler.frontends import onnx_infer, onnx_opset, onnx_types
 from compiler.frontends.onnx_attributes import attributes, constant_value, dense_array, is_opaque
 from compiler.frontends.onnx_check import domain_of, has_schema, raise_all
+from compiler.frontends.onnx_claims import Claims
 from compiler.frontends.onnx_file import MOST_BYTES, embed_tensors, to_array
 from compiler.frontends.onnx_normalise import normalise
 from compiler.frontends.onnx_subgraph import captures, renamed, subgraphs
@@ -38,15 +39,14 @@ class Importer:
         versions: version of every operator domain the model imports.
         base: folder for external data of tensors inside nodes.
         where: the model, for messages.
-        hints: what the model says about its values, used where inference says nothing.
+        claims: what the model says of its values, for the shapes its inputs have.
     """
 
-    def __init__(self, versions: Mapping[str, int], base: Path | None, where: str,
-                 hints: Mapping[str, onnx.TypeProto] | None = None) -> None:
+    def __init__(self, versions: Mapping[str, int], base: Path | None, where: str, claims: Claims) -> None:
         self.versions = dict(versions)
         self.base = base
         self.where = where
-        self.hints = hints or {}
+        self.claims = claims
         self.graph = Graph()
         self.errors: list[CompileError] = []
         self.reserved: frozenset[str] = frozenset()  # names of the model's outputs
@@ -62,6 +62,9 @@ class Importer:
         scope: dict[str, str] = {}
         for info in source.input:
             if info.name in shapes and info.name not in constants:
+                if info.type.HasField("tensor_type") and onnx_types.is_unknown(info.type):
+                    raise ModelError(f"element type number {info.type.tensor_type.elem_type} is unknown",
+                                     code="TENSOR_DTYPE", where=f"{self.where}: input {info.name!r}")
                 scope[info.name] = onnx_types.add_value(graph, info.name, info.type)
                 graph.inputs.append(info.name)
         used = {i for n in source.node for i in (*n.input, *captures(n))} | {o.name for o in source.output}
@@ -195,11 +198,12 @@ class Importer:
         if version:
             versions = self.versions if proto.domain else {**self.versions, "": version}
             found = onnx_infer.infer_outputs(proto, version, versions, self.graph.values, attrs, captured)
-        sized = not captured and proto.op_type not in _COUNTING
-        sized = sized and not any(self.graph.values[i].host for i in proto.input if i)
+        sized = not captured and proto.op_type not in _COUNTING and not any(
+            self.graph.values[i].host for i in proto.input if i)
         outputs = []
         for name, kind in zip(proto.output, found, strict=True):
-            kind = onnx_types.completed(kind, self.hints.get(name), sized)
+            if onnx_types.static_shape(kind) is None:
+                kind = onnx_types.completed(kind, self.claims.get(name), sized)
             scope[name] = onnx_types.add_value(self.graph, self._name(name), kind) if name else ""
             outputs.append(scope[name])
         return outputs

@@ -55,7 +55,7 @@ def infer_outputs(proto: onnx.NodeProto, version: int, versions: Mapping[str, in
 def _completed(proto: onnx.NodeProto, results: list[onnx.TypeProto], known: list[Value],
                attrs: dict[str, Any]) -> list[onnx.TypeProto]:
     """Results with the documented shapes where inference has nothing to say."""
-    vague = [o and dims_of(t) is None and (is_unknown(t) or bool(dtype_of(t)))
+    vague = [bool(o) and not t.tensor_type.HasField("shape") and (is_unknown(t) or bool(dtype_of(t)))
              for o, t in zip(proto.output, results, strict=True)]
     if not any(vague) or any(v.host for v in known):
         return results

@@ -60,27 +60,6 @@ def _is_free(info: onnx.ValueInfoProto) -> bool:
     return not tensor or info.type.tensor_type.elem_type == onnx.TensorProto.STRING
 
 
-def bound_types(types: Mapping[str, onnx.TypeProto], inputs: Sequence[onnx.ValueInfoProto],
-                shapes: Mapping[str, tuple[int, ...] | None]) -> dict[str, onnx.TypeProto]:
-    """What a model claims of its values, for the chosen input shapes: symbols bound, and no other size kept where a
-    size that the model fixes was replaced.
-    """
-    bound: dict[str, int] = {}
-    replaced = False
-    for info in inputs:
-        for dim, size in zip(info.type.tensor_type.shape.dim, shapes.get(info.name) or (), strict=False):
-            bound.setdefault(dim.dim_param, size)
-            replaced = replaced or (dim.HasField("dim_value") and dim.dim_value > 0 and dim.dim_value != size)
-    result = {name: onnx.TypeProto.FromString(kind.SerializeToString()) for name, kind in types.items()}
-    for kind in result.values():
-        for dim in kind.tensor_type.shape.dim if kind.HasField("tensor_type") else ():
-            if dim.dim_param and dim.dim_param in bound:
-                dim.dim_value = bound[dim.dim_param]
-            elif replaced:
-                dim.Clear()
-    return result
-
-
 def _dims(info: onnx.ValueInfoProto) -> list[Dim] | None:
     tensor = info.type.tensor_type
     if not tensor.HasField("shape"):

@@ -15,20 +15,23 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
         yield from attribute.graphs
 
 
+def all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and all subgraphs in it, the outer before the inner."""
+    yield graph
+    for node in graph.node:
+        for inner in subgraphs(node):
+            yield from all_graphs(inner)
+
+
 def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """The nodes of a graph and of all subgraphs in it."""
-    for node in graph.node:
-        yield node
-        for inner in subgraphs(node):
-            yield from all_nodes(inner)
+    for each in all_graphs(graph):
+        yield from each.node
 
 
 def captures(node: onnx.NodeProto) -> list[str]:
     """Names of the outer graph that the subgraphs of a node read, each once, in order of first use."""
-    found: dict[str, None] = {}
-    for graph in subgraphs(node):
-        found.update(dict.fromkeys(_free(graph)))
-    return list(found)
+    return list(dict.fromkeys(name for graph in subgraphs(node) for name in _free(graph)))
 
 
 def _free(graph: onnx.GraphProto) -> Iterator[str]:

@@ -15,8 +15,6 @@ from compiler.precision import STORAGE
 UNKNOWN = onnx.TypeProto(tensor_type=onnx.TypeProto.Tensor())
 _KINDS = {"sequence_type": "a sequence", "optional_type": "an optional value", "map_type": "a map",
           "sparse_tensor_type": "a sparse tensor", "opaque_type": "an opaque value"}
-#: Types of constants that operators convert anyway before they compute.
-_FREE_CONSTANTS = frozenset({"float64"})
 
 
 @cache
@@ -37,7 +35,7 @@ def type_of(value: Value) -> onnx.TypeProto:
 
 def is_unknown(found: onnx.TypeProto) -> bool:
     """Whether nothing is known of the type: no kind, or a tensor of no stated element type."""
-    return found.WhichOneof("value") is None or (found.HasField("tensor_type") and not found.tensor_type.elem_type)
+    return found.WhichOneof("value") is None or (found.HasField("tensor_type") and not dtype_of(found))
 
 
 def dtype_of(found: onnx.TypeProto) -> str:
@@ -47,7 +45,10 @@ def dtype_of(found: onnx.TypeProto) -> str:
 
 @cache
 def _dtype(number: int) -> str:
-    return helper.tensor_dtype_to_np_dtype(number).name if number else ""
+    try:
+        return helper.tensor_dtype_to_np_dtype(number).name
+    except KeyError:  # UNDEFINED, or a number that a newer onnx may know
+        return ""
 
 
 def dims_of(found: onnx.TypeProto) -> list[int | None] | None:
@@ -118,11 +119,12 @@ def host_reason(graph: Graph, inputs: Iterable[str], outputs: Iterable[str]) -> 
 
 
 def _value_reason(value: Value) -> str:
+    if not value.host and value.dtype in STORAGE and value.dtype != "float64":
+        return ""
     if value.dtype == "object":
         return "strings"
     if value.host:
         return _KINDS.get(onnx.TypeProto.FromString(value.host).WhichOneof("value") or "", "")
-    free = value.const is not None and value.dtype in _FREE_CONSTANTS
-    if value.dtype == "float64" and not free:
-        return "float64"
-    return "" if value.dtype in STORAGE else f"{value.dtype} has no equivalent on the device"
+    if value.dtype == "float64":  # as a constant it is converted before it is used
+        return "" if value.const is not None else "float64"
+    return "" if not value.dtype or value.dtype in STORAGE else f"{value.dtype} has no equivalent on the device"
