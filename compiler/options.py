@@ -49,6 +49,7 @@ class CompileOptions:
         minimum_segment_size: device segments of fewer operators join the CPU.
         fallback: False makes every operator that the device cannot run an error.
         transfer_cost: False keeps on the device what would be faster left with its neighbours on the CPU.
+        strict_rounding: True leaves to the CPU what the device rounds otherwise than ONNX defines (16-bit softmax).
         subgraph_builder_function: whether a node may go to the device; asked once for each node of the model.
 
     Raises: ErrorList of OptionError, all wrong options at once.
@@ -69,6 +70,7 @@ class CompileOptions:
     minimum_segment_size: int = 2
     fallback: bool = True
     transfer_cost: bool = True
+    strict_rounding: bool = False
     subgraph_builder_function: Callable[[Node], bool] | None = None
 
     def __post_init__(self) -> None:

@@ -34,6 +34,7 @@ OPTIONS: dict[str, Any] = {
     "auto_cast": "none",
     "minimum_segment_size": 1,
     "transfer_cost": False,
+    "strict_rounding": True,
 }
 DEVICES = ("CPU", "NEURON")  # test runners know CPU and CUDA only: the simulated device counts as the former
 _RUNNER_OPTIONS = ("rtol", "atol")  # test runners hand their tolerances to `prepare` too

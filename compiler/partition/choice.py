@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from compiler.frontends.onnx import known_operators
 from compiler.ir import Graph, Node
 from compiler.options import CompileOptions, OptionError
+from compiler.partition.rounding import rounding_reason
 from isa.errors import ErrorList, NeuronError
 
 
@@ -37,6 +38,8 @@ def chosen(graph: Graph, options: CompileOptions) -> tuple[dict[str, str], set[s
             device.add(node.name)
         elif wanted is not None and not wanted(node):
             cpu[node.name] = "kept on the CPU by subgraph_builder_function"
+        elif options.strict_rounding and (why := rounding_reason(graph, node)):
+            cpu[node.name] = why
     return cpu, device
 
 

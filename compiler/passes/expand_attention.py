@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import helper
 
 from compiler.ir import Graph, Node, numpy_dtype
 from compiler.passes.expansion import Expansion
@@ -54,8 +54,6 @@ def attention(graph: Graph, node: Node) -> bool:
 
 def attention_reason(graph: Graph, node: Node, target: Target | None = None) -> str:
     """Why an Attention does not run on the device, "" when it does."""
-    if _softmax_type(node.attrs.get("softmax_precision", 0), graph.dtype(node.inputs[0])) == "bfloat16":
-        return "its softmax is in bfloat16, where the order of summing decides the result; ask for softmax_precision 1"
     if any(o and len(graph.shape(o)) != 4 for o in node.outputs[1:3]):
         return "it gives present keys without past ones, whose shape is not stated"
     return ""
@@ -79,7 +77,7 @@ def flex_reason(graph: Graph, node: Node, target: Target | None = None) -> str:
 
 
 def _softmax(f: Expansion, x: str) -> str:
-    """Softmax along the last axis; in the narrow types step by step, each rounded, as the operator is defined."""
+    """Softmax along the last axis; in float16 step by step, each rounded, as the operator is defined."""
     if f.dtype(x) == "float32":
         return f.softmax(x)
     last = [f.rank(x) - 1]
@@ -88,10 +86,12 @@ def _softmax(f: Expansion, x: str) -> str:
 
 
 def _softmax_type(wanted: int | None, kind: str) -> str:
-    """Type the softmax is computed in; anything wider than float32 is float32."""
-    if not wanted:
-        return kind
-    return "float32" if wanted == TensorProto.DOUBLE else helper.tensor_dtype_to_np_dtype(wanted).name
+    """Type the softmax is computed in: as the model says, but float32 for float64 and for bfloat16.
+
+    In bfloat16 every sum would be rounded at each step, so that their order decided the result.
+    """
+    name = helper.tensor_dtype_to_np_dtype(wanted).name if wanted else kind
+    return "float32" if name in ("float64", "bfloat16") else name
 
 
 def _heads(f: Expansion, x: str, heads: int) -> str:

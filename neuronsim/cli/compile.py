@@ -71,13 +71,16 @@ def add_partition_options(parser: argparse.ArgumentParser) -> None:
         "--no-transfer-cost", dest="transfer_cost", action="store_false",
         help="keep on the device what would be faster with its neighbours on the CPU",
     )  # fmt: skip
+    parser.add_argument(
+        "--strict-rounding", action="store_true", help="leave to the CPU what the device rounds otherwise than ONNX"
+    )
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.split(",") if name)
 
 
-PARTITION = ("cpu_ops", "device_ops", "minimum_segment_size", "fallback", "transfer_cost")
+PARTITION = ("cpu_ops", "device_ops", "minimum_segment_size", "fallback", "transfer_cost", "strict_rounding")
 _SWITCHES = {
     "fusion": "fused epilogues",
     "double_buffer": "prefetch of the next tile",

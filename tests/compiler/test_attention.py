@@ -10,7 +10,10 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from compiler.nonfinite import nonfinite
+from compiler.options import CompileOptions
+from compiler.partition import partition
 from compiler.passes.expand_attention import attention_reason
+from isa.target import load
 from tests.compiler.evaluate import imported
 from tests.compiler.lowering_run import run
 
@@ -90,17 +93,15 @@ def test_half_precision_rounds_where_the_definition_does() -> None:
     check("Attention", feeds, is_causal=1, limit=2e-3)
 
 
-def test_bfloat16_softmax_is_declined_with_what_to_do() -> None:
-    def node(**attrs: Any) -> str:
-        model = model_of("Attention", {n: np.zeros((1, 1, 2, 4), np.float32) for n in "qkv"}, 1, **attrs)
-        for value in model.graph.input:
-            value.type.tensor_type.elem_type = TensorProto.BFLOAT16
-        model.graph.output[0].type.tensor_type.elem_type = TensorProto.BFLOAT16
-        graph = imported(model)
-        return attention_reason(graph, graph.nodes[0])
-
-    assert "softmax_precision" in node()
-    assert node(softmax_precision=TensorProto.FLOAT) == ""
+def test_bfloat16_softmax_is_taken_in_float32_unless_rounding_is_strict() -> None:
+    model = model_of("Attention", {n: np.zeros((1, 1, 2, 4), np.float32) for n in "qkv"}, 1)
+    for value in [*model.graph.input, model.graph.output[0]]:
+        value.type.tensor_type.elem_type = TensorProto.BFLOAT16
+    target = load("trn1.2xlarge")
+    (segment,) = partition(imported(model), target, CompileOptions(target.name)).segments
+    assert segment.kind == "device"
+    kept = partition(imported(model), target, CompileOptions(target.name, strict_rounding=True))
+    assert [s.kind for s in kept.segments] == ["cpu"] and "strict_rounding" in next(iter(kept.reasons.values()))
 
 
 def test_present_keys_without_past_ones_are_declined() -> None:
