@@ -10,7 +10,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import ml_dtypes
@@ -21,18 +22,11 @@ from compiler.ir_text import graph_to_text
 #: The one ONNX operator set (default domain) whose meaning the graph's operators have.
 OPSET = 22
 
-#: Element types that numpy alone does not know by name.
-_ML_DTYPES = {
-    name: np.dtype(getattr(ml_dtypes, name))
-    for name in ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu",
-                 "float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn", "int4", "uint4", "int2", "uint2")
-    if hasattr(ml_dtypes, name)
-}
 
-
+@cache
 def numpy_dtype(name: str) -> np.dtype:
     """Return the numpy type of a `Value.dtype` spelling; ml_dtypes names such as "bfloat16" included."""
-    return _ML_DTYPES.get(name) or np.dtype(name)
+    return np.dtype(getattr(ml_dtypes, name, name))
 
 
 @dataclass
@@ -374,11 +368,10 @@ class Graph:
         twin = Graph(self.name)
         twin.inputs, twin.outputs, twin.notes = list(self.inputs), list(self.outputs), list(self.notes)
         twin.opsets = dict(self.opsets)
-        twin.values = {k: Value(v.name, v.shape, v.dtype, v.const, v.host) for k, v in self.values.items()}
+        twin.values = {k: replace(v) for k, v in self.values.items()}
         for n in self.nodes:
-            node = Node(n.op, n.name, list(n.inputs), list(n.outputs),
-                        {k: list(v) if isinstance(v, list) else v for k, v in n.attrs.items()},
-                        list(n.sources), n.domain, n.host, n.proto, n.version)
+            node = replace(n, inputs=list(n.inputs), outputs=list(n.outputs), sources=list(n.sources),
+                           attrs={k: list(v) if isinstance(v, list) else v for k, v in n.attrs.items()})
             twin._register(node)
             twin.nodes.append(node)
         return twin

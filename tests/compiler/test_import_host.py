@@ -1,6 +1,7 @@
 """What has no static form is imported for the host; every graph is written back as a model that computes the same."""
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from onnx.reference import ReferenceEvaluator
 
 from compiler.errors import CompileError, UnsupportedOp
 from compiler.frontends import onnx_check, onnx_export
+from compiler.frontends.onnx import from_model
 from compiler.frontends.onnx_export import to_model
+from compiler.frontends.onnx_file import parse_model
 from compiler.ir import Graph
 from compiler.verify import verify
-from isa.errors import ErrorList
+from isa.errors import ErrorList, NeuronError
 from tests.compiler.evaluate import imported, make
 
 X = np.array([[1.0, -2.0, 0.0], [0.5, 0.0, 3.0]], np.float32)
@@ -229,3 +232,16 @@ def test_too_many_constants_for_one_model(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(CompileError) as caught:
         to_model(graph)
     assert caught.value.code == "MODEL_TOO_LARGE"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_damaged_subgraphs_raise_errors_of_ours_only(seed: int) -> None:
+    data = make([helper.make_node("Abs", ["x"], ["step"]), loop()], {"x": [2, 3], "count": []}, ["y"],
+                types={"count": TensorProto.INT64}, opset=19).SerializeToString()
+    rng = np.random.default_rng(seed)
+    for _ in range(60):
+        damaged = bytearray(data)
+        for position in rng.integers(0, len(data), 2):
+            damaged[position] = rng.integers(0, 256)
+        with contextlib.suppress(NeuronError):
+            to_model(from_model(parse_model(bytes(damaged))))

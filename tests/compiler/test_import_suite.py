@@ -20,7 +20,6 @@ from neuronsim.host_cpu import CpuSegment
 #: Part of a test's name -> why no runtime of the host gives what is stored.
 KNOWN = {
     "bernoulli": "the numbers drawn are those of one generator",
-    "training_dropout": "the numbers drawn are those of one generator",
     "gradient_of_add": "no runtime has a kernel for Gradient",
     "loop16_seq_none": "the stored data is of no type that the test can compare",
     "convinteger_with_padding": "ONNX Runtime has no zero point for each channel",
