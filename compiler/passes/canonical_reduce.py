@@ -18,12 +18,15 @@ def global_pool(op: str) -> Callable[[Graph, Node], bool]:
 
 
 def average_pool(graph: Graph, node: Node) -> bool:
-    """An average over the whole of every spatial axis, without padding, is a ReduceMean."""
-    sizes = list(graph.shape(node.inputs[0])[2:])
-    attrs = node.attrs
-    if attrs["kernel_shape"] != sizes or any(attrs["pads"]) or any(d != 1 for d in attrs["dilations"]):
+    """An average whose one window reaches over every spatial axis, and counts nothing else, is a ReduceMean."""
+    attrs, sizes = node.attrs, graph.shape(node.inputs[0])[2:]
+    if any(d != 1 for d in attrs["dilations"]) or any(d != 1 for d in graph.shape(node.output)[2:]):
         return False
-    if any(d != 1 for d in graph.shape(node.output)[2:]):
+    starts = attrs["pads"][: len(sizes)]
+    if any(k - before < n for k, before, n in zip(attrs["kernel_shape"], starts, sizes, strict=True)):
+        return False
+    # what a window has beyond the padded end (ceil_mode) is never counted
+    if attrs.get("count_include_pad") and any(attrs["pads"]):
         return False
     return global_pool("ReduceMean")(graph, node)
 

@@ -140,3 +140,11 @@ def test_a_view_in_another_type_on_v1() -> None:
     nodes = [node("Reshape", ["x", "s"], ["a"]), node("MatMul", ["a", "w"], ["y"]), node("Tanh", ["x"], ["z"])]
     weights = {"s": np.array([8, 30]), "w": floats(RNG, 30, 12)}
     compare(make(nodes, {"x": [4, 2, 30]}, ["y", "z"], weights), "inf1.xlarge")
+
+
+@pytest.mark.parametrize("counted", [0, 1])
+def test_average_over_more_than_the_image(counted: int) -> None:
+    """A window far larger than the image (ceil_mode) averages what there is of it."""
+    pool = node("AveragePool", ["x"], ["y"], kernel_shape=[640, 640], strides=[640, 640], ceil_mode=1,
+                count_include_pad=counted)
+    compare(make([pool], {"x": [2, 5, 4, 3]}, ["y"]))
