@@ -10,7 +10,8 @@ The rule, in order; it looks at the segment alone:
 4. ONNX Runtime where it loads the segment;
 5. the evaluator where it does not (an operator, version, type or attribute that it has no kernel for).
 
-ONNX Runtime runs a segment on one thread, so that its sums have one order on every host. numpy arrays are handed over
+Random operators without a seed get one, so that a NEFF always gives the same first outputs. ONNX Runtime runs a segment
+on one thread, so that its sums have one order on every host. numpy arrays are handed over
 as they lie in memory, in both directions; types that numpy lacks (bfloat16, fp8) travel as their bits.
 """
 
@@ -124,14 +125,33 @@ def deviation(graph: Any, outer: Types | None = None) -> str:
 
 # ---- choosing
 
+RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
+
+
+def seed(graph: Any) -> bool:
+    """Give every random node without a seed one by its position; whether there was any."""
+    from onnx import helper
+
+    changed = False
+    for position, node in enumerate(graph.node):
+        changed |= any([seed(inner) for inner in subgraphs(node)])
+        draws = node.op_type in RANDOM or (node.op_type == "Dropout" and _given(node.input, 2))
+        if draws and _attribute(node, "seed") is None:
+            value = 1 + position  # to some generators 0 and 1 are the same
+            node.attribute.append(helper.make_attribute("seed", value if node.op_type == "Dropout" else float(value)))
+            changed = True
+    return changed
+
 
 def choose(model: Any, data: bytes) -> Runtime:
     """The runtime for a segment by the rule above.
 
     Args:
-        model, data: the segment as an onnx ModelProto, and its bytes.
+        model, data: the segment as an onnx ModelProto, which may be changed, and its bytes.
     Raises: NodeFailure when no runtime loads it.
     """
+    if seed(model.graph):
+        data = model.SerializeToString()
     faces = [*model.graph.input, *model.graph.output]
     refusal = "" if _onnxruntime() else "ONNX Runtime is not installed"
     refusal = refusal or deviation(model.graph)

@@ -153,6 +153,16 @@ def test_integers_beyond_the_device_are_refused() -> None:
     assert caught.value.code == "INTERFACE"
 
 
+@pytest.mark.parametrize("attributes", [{}, {"seed": 3.0}], ids=str)
+def test_random_numbers_repeat_from_load_to_load(attributes: dict[str, float]) -> None:
+    draw = [helper.make_node("RandomUniformLike", ["x"], [n], **attributes) for n in ("a", "b")]
+    proto = model([*draw, helper.make_node("Concat", ["a", "b"], ["y"], axis=0)], [tensor("x")], [tensor("y")])
+    x = np.zeros(16, np.float32)
+    first, second = (segment(proto).run({"x": x})["y"] for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert np.array_equal(first[:16], first[16:]) == bool(attributes)
+
+
 # ---- cost
 
 
