@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from compiler.errors import ShapeError
 from compiler.ir import Graph, Node
 
@@ -28,10 +30,22 @@ def normalise(graph: Graph, node: Node) -> None:
     elif node.op in _POOLS:
         _window(graph, node, node.attrs["kernel_shape"])
         _close_ceil(graph, node)
+    elif node.op == "Resize":
+        _stated_sizes(graph, node)
     elif node.op == "Transpose" and "perm" not in node.attrs:
         node.attrs["perm"] = list(range(len(graph.shape(node.inputs[0]))))[::-1]
     if node.op in _AXIS and node.attrs.get("axis", 0) < 0:
         node.attrs["axis"] += len(graph.shape(node.inputs[0]))
+
+
+def _stated_sizes(graph: Graph, node: Node) -> None:
+    """Sizes given at run time are those of the result, which the model has stated."""
+    stretched = node.attrs.get("keep_aspect_ratio_policy", "stretch") == "stretch"
+    if not node.input(3) or graph.is_const(node.input(3)) or not stretched:
+        return
+    shape = graph.shape(node.output)
+    axes = node.attrs.get("axes") or range(len(shape))
+    graph.set_input(node, 3, graph.add_const(np.array([shape[a] for a in axes], np.int64), f"{node.name}.sizes"))
 
 
 def _window(graph: Graph, node: Node, kernel: list[int]) -> None:

@@ -199,6 +199,15 @@ def test_claims_of_sizes_that_parameters_decide() -> None:
     assert not graph.nodes[0].host
 
 
+def test_sizes_of_a_resize_are_those_of_its_result() -> None:
+    node = helper.make_node("Resize", ["x", "", "", "s"], ["y"], axes=[2, 3])
+    model = make([node], {"x": [1, 1, 2, 3], "s": [2]}, ["y"], types={"s": TensorProto.INT64}, opset=19)
+    model.graph.output[0].CopyFrom(info("y", shape=[1, 1, 4, 6]))
+    graph = imported(model)
+    np.testing.assert_array_equal(graph.const(graph.nodes[0].inputs[3]), np.array([4, 6]))
+    assert graph.inputs == ["x", "s"]
+
+
 def test_claims_of_sizes_that_data_decide_do_not_count() -> None:
     model = make([helper.make_node("NonZero", ["x"], ["y"])], {"x": [2, 3]}, ["y"])
     model.graph.output[0].CopyFrom(info("y", TensorProto.INT64, [2, 4]))
