@@ -1,6 +1,6 @@
 """CPU segments of a NEFF on the host: loaded once, run as often as needed, charged by a stated model.
 
-Which runtime computes a segment is in `neuronsim/host_runtimes.py`, what it costs in `neuronsim/host_time.py`.
+Which runtime computes a segment is in `neuronsim/host_choice.py`, what it costs in `neuronsim/host_time.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 
 from isa.errors import ErrorList, NeuronError
 from isa.target import Target
-from neuronsim.host_runtimes import NodeFailure, Runtime, choose
+from neuronsim.host_choice import choose
+from neuronsim.host_runtimes import NodeFailure, Runtime
 from neuronsim.host_time import segment_seconds
 
 

@@ -19,7 +19,7 @@ from isa import target as targets
 from isa.dtypes import dtype
 from isa.errors import ErrorList
 from isa.program import TensorInfo
-from neuronsim import cli, host_runtimes
+from neuronsim import cli, host_choice, host_runtimes
 from neuronsim.api import Neff
 from neuronsim.errors import SimulationError
 from neuronsim.execution import _as_variable
@@ -58,22 +58,45 @@ def test_listed_forms_are_found_in_subgraphs() -> None:
     branch = helper.make_graph([helper.make_node("STFT", ["x", "n"], ["z"])], "b", [], [tensor("z")])
     node = helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
     graph = helper.make_graph([node], "g", [tensor("c", TensorProto.BOOL), tensor("x")], [tensor("y")])
-    assert host_runtimes.deviation(graph).startswith("STFT")
+    assert host_choice.deviation(graph).startswith("STFT")
 
 
 def test_without_onnxruntime_the_evaluator_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    host_runtimes._onnxruntime.cache_clear()
+    host_runtimes.onnxruntime.cache_clear()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     try:
         made = segment(unary("Abs"))
         assert made.load().name == "reference"
         assert made.run({"x": np.array([-1, 2], np.float32)})["y"].tolist() == [1, 2]
     finally:
-        host_runtimes._onnxruntime.cache_clear()
+        host_runtimes.onnxruntime.cache_clear()
+
+
+def test_two_runtimes_share_a_segment_that_neither_takes() -> None:
+    """`Scatter` has a kernel in ONNX Runtime only, a maximum of int16 in the evaluator only."""
+    pytest.importorskip("onnxruntime")
+    short, whole = TensorProto.INT16, TensorProto.INT64
+    branch = helper.make_graph([helper.make_node("Max", ["m", "m"], ["z"], "inner")], "b", [], [tensor("z", short)])
+    nodes = [
+        helper.make_node("Max", ["x", "w"], ["m"], "highest"),
+        helper.make_node("Cast", ["m"], ["f"], "cast", to=FLOAT),
+        helper.make_node("Scatter", ["f", "i", "u"], ["s"], "scatter"),
+        helper.make_node("If", ["c"], ["k"], "choice", then_branch=branch, else_branch=branch),
+        helper.make_node("Neg", ["s"], ["y"], "minus"),
+    ]
+    condition = tensor("c", TensorProto.BOOL, [])
+    given = [tensor("x", short, [3]), tensor("i", whole, [1]), tensor("u", shape=[1]), condition]
+    weights = [helper.make_tensor("w", short, [3], [2, 2, 2])]
+    made = segment(model(nodes, given, [tensor("y", shape=[3]), tensor("k", short, [3])], 10, initializer=weights))
+    assert made.load().name == "pieces"
+    inputs = {"i": np.array([1]), "u": np.array([9], np.float32), "c": np.array(True)}
+    result = made.run({"x": np.array([1, 2, 3], np.int16), **inputs})
+    assert result["y"].tolist() == [-2, -9, -3]
+    assert result["k"].tolist() == [2, 2, 3]
 
 
 def test_a_segment_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, real, calls = segment(unary("Neg")), host_runtimes.choose, []
+    made, real, calls = segment(unary("Neg")), host_choice.choose, []
     monkeypatch.setattr("neuronsim.host_cpu.choose", lambda *a: calls.append(a) or real(*a))
     threads = [threading.Thread(target=made.run, args=({"x": np.ones(3, np.float32)},)) for _ in range(8)]
     for thread in threads:
