@@ -19,8 +19,8 @@ from compiler.lowering.dram import dram_value
 from compiler.lowering.epilogue import Epilogue, residual_inputs
 from compiler.lowering.functions import COMPOSED
 from compiler.lowering.lanes import BLOCK, Lanes
-from compiler.lowering.move import Emit, apply, copy, like
-from compiler.lowering.operand import as_column, operand_like, reference, result
+from compiler.lowering.move import Emit, apply, copy
+from compiler.lowering.operand import as_column, inverted, operand_like, reference, result
 from compiler.precision import STORAGE
 from compiler.ranges import ranges
 from isa.lang import View
@@ -206,7 +206,7 @@ def _combine(
             scalar = float(np.float32(1.0 / scalar)) if scalar else float(np.copysign(np.inf, scalar))
         else:
             assert b is not None
-            b = _inverted(ctx, b)
+            b = inverted(ctx, b)
 
     def emit(dst: View, src: list[View], n: int) -> None:
         value = scalar if scalar is not None else as_column(src[1])
@@ -220,18 +220,6 @@ def _combine(
             p.activation(dst, mid, tail[0], param=float(tail[1].get("alpha", 0.0)))  # type: ignore[arg-type]
 
     _finish(ctx, node, out, [a] if b is None else [a, b], emit)
-
-
-def _inverted(ctx: Context, t: Tensor) -> Tensor:
-    """1 / t in fp32."""
-    out = like(ctx, t, "fp32", "inverse")
-
-    def emit(dst: View, src: list[View], n: int) -> None:
-        ctx.charge("vector", 8 * n / ctx.target.engines["vector"].clock_ghz)
-        ctx.program.reciprocal(dst, src[0])
-
-    apply(ctx, out, [t], emit)
-    return out
 
 
 def _mid(ctx: Context, dst: View, n: int) -> View:

@@ -10,7 +10,7 @@ from compiler.lowering.constants import const_like
 from compiler.lowering.context import Context
 from compiler.lowering.dma import dma_tensor
 from compiler.lowering.dram import dram_view, natural_axes
-from compiler.lowering.move import like, move_dma
+from compiler.lowering.move import apply, like, move_dma
 from compiler.lowering.transpose import relayout
 from isa.lang import View
 
@@ -110,3 +110,15 @@ def as_column(view: View) -> View | None:
 
 
 __all__ = ["as_column", "like", "operand_like", "reference", "result"]
+
+
+def inverted(ctx: Context, t: Tensor) -> Tensor:
+    """1 / t in fp32: a divisor where the engines do not divide."""
+    out = like(ctx, t, "fp32", "inverse")
+
+    def emit(dst: View, src: list[View], n: int) -> None:
+        ctx.charge("vector", 8 * n / ctx.target.engines["vector"].clock_ghz)
+        ctx.program.reciprocal(dst, src[0])
+
+    apply(ctx, out, [t], emit)
+    return out

@@ -15,7 +15,7 @@ from compiler.layout import Tensor
 from compiler.lowering.constants import const_like
 from compiler.lowering.context import Context
 from compiler.lowering.move import apply, copy, like
-from compiler.lowering.operand import as_column, operand_like, reference, result
+from compiler.lowering.operand import as_column, inverted, operand_like, reference, result
 from compiler.precision import STORAGE
 from isa.lang import View
 
@@ -86,20 +86,8 @@ def _scale(ctx: Context, node: Node, out: Tensor, x: Tensor) -> None:
     scale = _parameter(ctx, node, 1, "scale", out) or Parameter(0.0, None)
     if divides and not ctx.divides():
         assert scale.tensor is not None
-        scale = Parameter(None, _inverted(ctx, scale.tensor))
+        scale = Parameter(None, inverted(ctx, scale.tensor))
     _stage(ctx, out, x, "divide" if divides and ctx.divides() else "mult", scale)
-
-
-def _inverted(ctx: Context, t: Tensor) -> Tensor:
-    """1 / t in fp32."""
-    out = like(ctx, t, "fp32", "inverse")
-
-    def emit(dst: View, src: list[View], n: int) -> None:
-        ctx.charge("vector", 8 * n / ctx.target.engines["vector"].clock_ghz)
-        ctx.program.reciprocal(dst, src[0])
-
-    apply(ctx, out, [t], emit)
-    return out
 
 
 def lower_quantize(ctx: Context, node: Node) -> None:
