@@ -1,8 +1,9 @@
 """Of onnx's tests of single operators: how many run that operator on the device, read from the NEFF alone.
 
-A test counts when its model is one node on float32, float16 or int8 data of known sizes, at least one element of it
-(uint8 for quantised operators, bool for logical ones). It runs on the device when a word of an engine was made for the
-node to compute; for operators that only move data, when a word or a transfer was.
+A test counts when its model is one node on inputs of known sizes, at least one of them with elements of float32,
+float16 or int8 (uint8 for quantised operators, bool for logical ones), and none of a type beside these that is no
+index, mask or zero point. It runs on the device when a word of an engine was made for the node to compute; for
+operators that only move data, when a word or a transfer was.
 """
 
 from __future__ import annotations
@@ -45,12 +46,11 @@ def operator_in_scope(model: onnx.ModelProto) -> str:
     if len(model.graph.node) != 1 or model.graph.node[0].op_type not in FAMILY:
         return ""
     op = model.graph.node[0].op_type
-    data, *others = list(model.graph.input) or [None]
-    if data is None or not all(map(_is_static, (data, *others))) or not _has_elements(data):
+    if not all(map(_is_static, model.graph.input)):
         return ""
-    kinds = {i.type.tensor_type.elem_type for i in (*others, *model.graph.output)}
-    in_data = data.type.tensor_type.elem_type in DATA | MORE_DATA.get(FAMILY[op], set())
-    return op if in_data and kinds <= BESIDE else ""
+    kinds = {i.type.tensor_type.elem_type for i in (*model.graph.input, *model.graph.output)}
+    data = {i.type.tensor_type.elem_type for i in model.graph.input if _has_elements(i)}
+    return op if data & (DATA | MORE_DATA.get(FAMILY[op], set())) and kinds <= BESIDE else ""
 
 
 def _is_static(info: onnx.ValueInfoProto) -> bool:

@@ -69,6 +69,7 @@ def test_one_test_of_onnx_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     ("QuantizeLinear", TensorProto.UINT8, "QuantizeLinear"),
     ("And", TensorProto.BOOL, "And"),
     ("StringNormalizer", TensorProto.FLOAT, ""),
+    ("Relu", TensorProto.INT64, ""),
 ])  # fmt: skip
 def test_which_tests_are_in_scope(op: str, kind: int, scope: str) -> None:
     node = helper.make_node(op, ["x"], ["y"])
