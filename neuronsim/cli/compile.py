@@ -140,8 +140,9 @@ def partition_lines(report: dict[str, Any], verbose: bool) -> list[str]:
     if not verbose:
         return lines
     for segment in report["segments"]:
+        count = segment["operators"]
         lines.append(
-            f"  {segment['name']}: {segment['operators']} operators on {segment['kind']}, "
+            f"  {segment['name']}: {count} operator{'s' if count != 1 else ''}, "
             f"{segment['input_bytes']} bytes in, {segment['output_bytes']} bytes out"
         )
     by_reason: dict[str, list[str]] = {}
