@@ -18,8 +18,11 @@ from isa.errors import ErrorList, NeuronError
 from isa.program import STRING, TensorInfo
 from neuronsim.errors import InputError
 
-#: ONNX's names of element types that numpy spells otherwise; fp8 has an underscore more, as in float8_e4m3fn.
-_ONNX_NAMES = {"float": "float32", "double": "float64", STRING: "object"}
+#: ONNX's names of element types that numpy and `ml_dtypes` spell otherwise; the other fp8 have an underscore more.
+_ONNX_NAMES = {
+    "float": "float32", "double": "float64", STRING: "object", "float4e2m1": "float4_e2m1fn",
+    "float6e2m3": "float6_e2m3fn", "float6e3m2": "float6_e3m2fn", "float8e8m0": "float8_e8m0fnu",
+}  # fmt: skip
 
 
 def numpy_dtype(name: str) -> np.dtype:
@@ -40,8 +43,7 @@ def numpy_dtype(name: str) -> np.dtype:
 def element_dtype(kind: str) -> np.dtype:
     """The element type in "seq(tensor(float))", "optional(tensor(float8e4m3fn))" ... Raises: IsaError."""
     name = kind.rpartition("tensor(")[2].rstrip(")")
-    spelled = name.replace("float8e", "float8_e").replace("float4e", "float4_e")
-    return numpy_dtype(_ONNX_NAMES.get(name, spelled))
+    return numpy_dtype(_ONNX_NAMES.get(name, name.replace("float8e", "float8_e")))
 
 
 def as_values(infos: Sequence[TensorInfo], given: Mapping[str, Any]) -> dict[str, Any]:

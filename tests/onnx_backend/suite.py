@@ -81,9 +81,9 @@ _CASES: dict[str, Any] = {}
 _PREPARED: list[Any] = []
 
 
-def _start() -> None:
-    """Make the tests of this worker process; models that onnx unpacks get a place of their own."""
-    os.environ["ONNX_HOME"] = tempfile.mkdtemp(prefix="onnx-suite-")
+def _start(folder: str) -> None:
+    """Make the tests of this worker process; what onnx unpacks gets a place of its own in `folder`."""
+    os.environ["ONNX_HOME"] = str(Path(folder) / str(os.getpid()))
     found, prepared = cases()
     _CASES.update(found)
     globals()["_PREPARED"] = prepared
@@ -116,7 +116,10 @@ def _seen(name: str) -> Seen | None:
 def run(only: str = "", jobs: int = 2) -> list[Outcome]:
     """Outcomes of the tests whose name holds a match of `only`, in order."""
     names = [n for n in cases()[0] if re.search(only, n)]
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _start) as pool:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(jobs, get_context("spawn"), _start, (folder,)) as pool,
+    ):
         return list(pool.map(_run, names, chunksize=8))
 
 
