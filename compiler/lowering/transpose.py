@@ -15,8 +15,8 @@ from isa.dtypes import dtype as dtype_of
 from isa.lang import DramView, View
 from isa.word import PARTITIONS
 
-#: tensors with fewer elements are moved element by element
-FEW = 4096
+#: tensors with fewer elements are moved element by element: each is a DMA element of tens of ns, a product about a us
+FEW = 64
 #: products with the identity hold these exactly (bf16 the 8-bit integers)
 TRANSPOSED = ("fp32", "tf32", "bf16", "fp16", "int8", "uint8")
 #: elements of a partition that rows waiting to be transposed take
