@@ -54,9 +54,8 @@ def infer_outputs(proto: onnx.NodeProto, version: int, versions: Mapping[str, in
 
 def _completed(proto: onnx.NodeProto, results: list[onnx.TypeProto], known: list[Value],
                attrs: dict[str, Any]) -> list[onnx.TypeProto]:
-    """Results with the documented shapes where inference has nothing to say."""
-    vague = [bool(o) and not t.tensor_type.HasField("shape") and (is_unknown(t) or bool(dtype_of(t)))
-             for o, t in zip(proto.output, results, strict=True)]
+    """Results with the documented shapes where inference has nothing, or not all, to say."""
+    vague = [bool(o) and _is_open(t) for o, t in zip(proto.output, results, strict=True)]
     if not any(vague) or any(v.host for v in known):
         return results
     stated = documented(proto.op_type, proto.domain, known, attrs)
@@ -64,6 +63,12 @@ def _completed(proto: onnx.NodeProto, results: list[onnx.TypeProto], known: list
         return results
     return [helper.make_tensor_type_proto(tensor_type(dtype), shape) if open_ else result
             for result, open_, (shape, dtype) in zip(results, vague, stated, strict=False)]
+
+
+def _is_open(found: onnx.TypeProto) -> bool:
+    """Whether nothing is known of a type, or not all sizes of a tensor."""
+    dims = dims_of(found)
+    return is_unknown(found) or (bool(dtype_of(found)) and (dims is None or None in dims))
 
 
 def _same_elements(before: onnx.TypeProto, after: onnx.TypeProto, where: str) -> None:

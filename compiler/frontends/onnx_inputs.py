@@ -21,16 +21,19 @@ def resolve_shapes(
 ) -> tuple[dict[str, tuple[int, ...] | None], list[str]]:
     """Return the static shape of every input, None for what the host takes as it comes, and notes on what was assumed.
 
-    Sequences, optional values and tensors of strings keep the type the model gives them.
+    Sequences and optional values keep the type the model gives them, and so do tensors of strings whose sizes nobody
+    states.
 
     A given shape binds the symbols of its input everywhere. `batch` sets the first dimension of inputs where it is
-    symbolic, or of all inputs when it is symbolic nowhere. What is left: batch-like dimensions become 1.
+    symbolic, or of all inputs when it is symbolic nowhere. What is left: batch-like dimensions become 1, those of
+    strings only beside numbers, for which it is decided.
 
     Raises:
         ShapeError: codes INPUT_NAME, INPUT_SHAPE, INPUT_SYMBOLIC (several as ErrorList).
     """
     given = {k: tuple(int(d) for d in v) for k, v in (input_shapes or {}).items()}
-    declared = {i.name: _dims(i) for i in inputs if not _is_free(i)}
+    declared = {i.name: _dims(i) for i in inputs if i.type.HasField("tensor_type")}
+    texts = [i.name for i in inputs if i.type.tensor_type.elem_type == onnx.TensorProto.STRING]
     errors: list[ShapeError] = [_unknown_name(n, declared) for n in given if n not in declared]
     if batch is not None and batch < 1:
         errors.append(ShapeError("the batch must be at least 1", code="INPUT_SHAPE", limit=1, actual=batch))
@@ -45,19 +48,18 @@ def resolve_shapes(
     for name, dims in declared.items():
         if name in given:
             shapes[name] = given[name]
+        elif name in texts:
+            continue
         elif dims is None:
             errors.append(_no_rank(name))
         else:
             shapes[name] = _fill(name, _with_batch(dims, batch, anywhere), bound, notes, errors)
     _raise(errors)
+    for name in (t for t in texts if t not in given and declared[t] is not None):
+        shapes[name] = _known(_with_batch(declared[name] or [], batch, anywhere), bound, bool(notes))
     if batch is not None and not anywhere and not given:
         notes.append(f"the model states a fixed batch; --batch {batch} replaces it")
     return shapes, notes
-
-
-def _is_free(info: onnx.ValueInfoProto) -> bool:
-    tensor = info.type.HasField("tensor_type")
-    return not tensor or info.type.tensor_type.elem_type == onnx.TensorProto.STRING
 
 
 def _dims(info: onnx.ValueInfoProto) -> list[Dim] | None:
@@ -112,6 +114,12 @@ def _fill(name: str, dims: list[Dim], bound: dict[str, int], notes: list[str],
             help=f"give it: --input-shape {name}:{example} with numbers for N"))
         return ()
     return tuple(int(d) for d in filled)
+
+
+def _known(dims: list[Dim], bound: Mapping[str, int], one: bool) -> tuple[int, ...] | None:
+    """The sizes of a tensor of strings, None unless all are known; `one`: an open first dimension is a batch of 1."""
+    filled = [bound.get(d, 1 if one and k == 0 else d) if isinstance(d, str) else d for k, d in enumerate(dims)]
+    return None if any(isinstance(d, str) for d in filled) else tuple(int(d) for d in filled)
 
 
 def _symbol(dim: Dim) -> str:

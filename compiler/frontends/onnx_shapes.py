@@ -1,7 +1,8 @@
-"""Result shapes of operators for which onnx has no inference: what their documentation says.
+"""Result shapes of operators for which onnx's inference has gaps: what their documentation says.
 
-Sources: onnx's operator pages for ai.onnx and ai.onnx.ml; for SVMClassifier without probabilities, one score for each
-pair of classes, two for two classes, as onnxruntime computes them.
+Sources: onnx's operator pages for ai.onnx and ai.onnx.ml. Not said there, and as onnxruntime computes them: features
+extracted from a vector are one row; SVMClassifier without probabilities gives one score for each pair of classes, two
+for two classes.
 """
 from __future__ import annotations
 
@@ -45,6 +46,11 @@ def _side_by_side(inputs: Sequence[Value], attrs: dict[str, Any]) -> list[Fact]:
     return [((inputs[0].shape[0], sum(attrs["inputdimensions"])), "float32")]
 
 
+def _extracted(inputs: Sequence[Value], attrs: dict[str, Any]) -> list[Fact]:
+    x, indices = inputs
+    return [((*(x.shape[:-1] or (1,)), indices.size), x.dtype)]
+
+
 def _labels(attrs: dict[str, Any]) -> tuple[int, str]:
     for key in ("classlabels_ints", "classlabels_int64s", "classlabels_strings"):
         if attrs.get(key):
@@ -68,6 +74,7 @@ _ML = "ai.onnx.ml"
 _RULES: dict[tuple[str, str], Rule] = {
     ("", "GroupNormalization"): _same,
     ("", "MeanVarianceNormalization"): _same,
+    (_ML, "ArrayFeatureExtractor"): _extracted,
     (_ML, "FeatureVectorizer"): _side_by_side,
     (_ML, "Scaler"): _same_float,
     (_ML, "Normalizer"): _same_float,

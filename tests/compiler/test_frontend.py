@@ -324,6 +324,17 @@ def test_classic_learners_have_documented_shapes() -> None:
     assert_close(run_graph(graph, feeds), run_model(model, feeds))
 
 
+@pytest.mark.parametrize("entries, indices", [([5], [2]), ([5], []), ([5], [2, 2]), ([3, 5], []), ([2, 3, 5], [2, 1])])
+def test_extracted_features_have_documented_shapes(entries: list[int], indices: list[int]) -> None:
+    """Of a vector they are one row, and one index counts like a list of one."""
+    node = helper.make_node("ArrayFeatureExtractor", ["x", "i"], ["y"], domain="ai.onnx.ml")
+    model = make([node], {"x": entries}, ["y"], {"i": np.full(indices, 3)}, opset=20)
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    graph = imported(model)
+    [want] = run_model(model, {"x": np.arange(np.prod(entries), dtype=np.float32).reshape(entries)})
+    assert graph.shape("y") == want.shape
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_damaged_bytes_raise_errors_of_ours_only(seed: int) -> None:
     data = make([helper.make_node("Conv", ["x", "w"], ["a"], pads=[1] * 4, kernel_shape=[3, 3]),

@@ -14,6 +14,7 @@ from compiler.errors import CompileError, UnsupportedOp
 from compiler.frontends import onnx_check, onnx_export
 from compiler.frontends.onnx import from_model
 from compiler.frontends.onnx_export import to_model
+from compiler.frontends.onnx_faces import tensor_info
 from compiler.frontends.onnx_file import parse_model
 from compiler.ir import Graph
 from compiler.verify import verify
@@ -121,6 +122,26 @@ def test_sequences_optionals_and_strings_as_inputs() -> None:
         "ConcatFromSequence": "a sequence", "OptionalHasElement": "an optional value", "StringConcat": "strings"}
     assert all(graph.value(n).host for n in graph.inputs)
     assert not graph.value("has").host  # one boolean, whatever goes in
+
+
+@pytest.mark.parametrize("batch, given, rows", [
+    (3, {}, 3), (None, {"t": (3, 1), "x": (3, 2)}, 3), (None, {"x": (3, 2)}, 3), (None, {}, 1)])
+def test_strings_have_the_batch_of_the_numbers_beside_them(batch: int | None, given: dict[str, Any], rows: int) -> None:
+    """So that what is made of both, here codes beside features, has known sizes."""
+    nodes = [helper.make_node("LabelEncoder", ["t"], ["codes"], domain="ai.onnx.ml", keys_strings=["a", "b"],
+                              values_floats=[1.0, 2.0]),
+             helper.make_node("Concat", ["codes", "x"], ["y"], axis=1)]
+    model = make(nodes, {"t": ["N", 1], "x": ["N", 2]}, ["y"], types={"t": TensorProto.STRING}, opset=20)
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    graph = imported(model, input_shapes=given, batch=batch)
+    assert graph.shape("y") == (rows, 3)
+
+
+def test_strings_alone_come_in_any_number_unless_it_is_stated() -> None:
+    node = helper.make_node("StringNormalizer", ["t"], ["y"], case_change_action="UPPER")
+    model = make([node], {"t": ["N"]}, ["y"], types={"t": TensorProto.STRING, "y": TensorProto.STRING}, opset=20)
+    for batch, sizes in ((None, (-1,)), (2, (2,))):
+        assert tensor_info(imported(model, batch=batch).value("t")).shape == sizes
 
 
 def test_shapes_are_static_again_behind_what_depends_on_data() -> None:
