@@ -19,7 +19,7 @@ from compiler.lowering.dram import dram_value
 from compiler.lowering.epilogue import Epilogue, residual_inputs
 from compiler.lowering.functions import COMPOSED
 from compiler.lowering.lanes import BLOCK, Lanes
-from compiler.lowering.move import Emit, apply, copy
+from compiler.lowering.move import Emit, apply, cast, copy
 from compiler.lowering.operand import as_column, inverted, operand_like, reference, result
 from compiler.precision import STORAGE
 from compiler.ranges import ranges
@@ -290,6 +290,8 @@ def lower_where(ctx: Context, node: Node) -> None:
     c = operand_like(ctx, cond, out)
     a = operand_like(ctx, x, out, kind)
     b = operand_like(ctx, y, out, kind)
+    if a.dtype != kind:  # the predicated copy does not convert
+        a = cast(ctx, a, kind)
     p = ctx.program
 
     def emit(dst: View, src: list[View], n: int) -> None:

@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from compiler.ir import Node
-from compiler.layout import F, P, Run, Tensor, align_dims, blocks, linear_offsets, runs_of
+from compiler.layout import F, P, Run, Tensor, align_dims, blocks, legal_count, linear_offsets, runs_of
 from compiler.lowering.context import Context, default_positions
 from compiler.lowering.conv import _match
 from compiler.lowering.conv_plan import Strip, out_runs, strips
@@ -196,6 +196,9 @@ def _token_major(ctx: Context, node: Node, x: Tensor, weight: np.ndarray) -> Non
         for source, _, channels in parts
     ]
     moving = Stationary(ctx, node.name, made, x.dtype)
+    if not _reachable(_affine_groups(out.positions(), linear_offsets(_lead_dims(x)))):
+        x = cast(ctx, x, x.dtype)
+        parts = _contraction(x)
     offsets = linear_offsets(_lead_dims(x))
     groups = _affine_groups(out.positions(), offsets)
     for c, (lo, hi) in enumerate(cuts):
@@ -218,7 +221,7 @@ def _token_major(ctx: Context, node: Node, x: Tensor, weight: np.ndarray) -> Non
 
 
 def _affine_groups(positions: np.ndarray, offsets: np.ndarray) -> list[tuple[int, int, int, int, int]]:
-    """(first, partition, tile, count, step): legal partition runs whose source offsets are affine."""
+    """(first, partition, tile, count, step): partition runs whose source offsets are affine."""
     if len(positions) == 1:
         tile, partition = divmod(int(positions[0]), PARTITIONS)
         return [(0, partition, tile, 1, 1)]
@@ -233,6 +236,11 @@ def _affine_groups(positions: np.ndarray, offsets: np.ndarray) -> list[tuple[int
             out.append((run.first + at, run.partition + at, run.tile, n, step))
             at += n
     return out
+
+
+def _reachable(groups: list[tuple[int, int, int, int, int]]) -> bool:
+    """Whether engines can write every group; where they cannot, the source's rows must be one affine list first."""
+    return all(count <= legal_count(partition) for _, partition, _, count, _ in groups)
 
 
 # ---- between computed operands ---------------------------------------------------------------------------------------
@@ -291,9 +299,12 @@ def _at(t: Tensor, index: tuple[int, ...]) -> Tensor:
 def _product(ctx: Context, held: Tensor, moving: Tensor, out: Tensor, tail: Epilogue, swapped: bool) -> None:
     """out [M, N] = held [K, M]^T x moving [K, N]; M on out's partitions, N on its F."""
     held, moving = _together(ctx, held, moving)
+    m_dims = _row_dims(held)
+    if not _reachable(_affine_groups(out.positions(), linear_offsets(m_dims))):
+        held = cast(ctx, held, held.dtype)
+        m_dims = _row_dims(held)
     cut = runs_of(held.positions(), moving.positions(), any_order=True)
     assert cut is not None
-    m_dims = [(a.size, a.stride) for a in held.axes[1] if a.space == F] or [(1, 1)]
     n_stride = [(a.size, a.stride) for a in moving.axes[1] if a.space == F] or [(1, 1)]
     width = ctx.target.psum_bank_bytes // 4
     m_offsets = linear_offsets(m_dims)
@@ -309,6 +320,10 @@ def _product(ctx: Context, held: Tensor, moving: Tensor, out: Tensor, tail: Epil
                 ctx.program.load_stationary(held.view(a, [(count, step)], int(m_offsets[first])))
                 ctx.program.matmul(acc, moving.view(b, dims[0], offsets[0]), start=k == 0, stop=k == len(cut) - 1)
             _write(out, tail, Run(first, tile, partition, count), acc, offsets[1:], dims[1:], n)
+
+
+def _row_dims(held: Tensor) -> list[tuple[int, int]]:
+    return [(a.size, a.stride) for a in held.axes[1] if a.space == F] or [(1, 1)]
 
 
 def _together(ctx: Context, held: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:

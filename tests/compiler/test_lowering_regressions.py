@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from tests.compiler.evaluate import make
 from tests.compiler.lowering_run import compare, small_target
@@ -148,3 +149,21 @@ def test_average_over_more_than_the_image(counted: int) -> None:
     pool = node("AveragePool", ["x"], ["y"], kernel_shape=[640, 640], strides=[640, 640], ceil_mode=1,
                 count_include_pad=counted)
     compare(make([pool], {"x": [2, 5, 4, 3]}, ["y"]))
+
+def test_rows_of_a_product_that_are_not_one_list() -> None:
+    """Tokens that were transposed lie in several lists; each would end between the partitions that engines reach."""
+    nodes = [node("MatMul", ["x", "w"], ["a"]), node("Transpose", ["a"], ["t"], perm=[1, 0, 2]),
+             node("Reshape", ["t", "s"], ["r"]), node("MatMul", ["r", "w"], ["m"]), node("Softmax", ["m"], ["y"])]
+    weights = {"w": floats(RNG, 32, 32), "s": np.array([28, 32])}
+    compare(make(nodes, {"x": [2, 14, 32]}, ["y"], weights))
+    nodes[3] = node("MatMul", ["r", "z"], ["m"])
+    compare(make(nodes, {"x": [2, 14, 32], "z": [32, 24]}, ["y"], weights))
+
+
+def test_choice_between_float32_and_operands() -> None:
+    """The result only feeds a product and is bf16 on v1; what is chosen is float32, and a choice does not convert."""
+    nodes = [node("Add", ["x", "x"], ["a"]), node("Where", ["c", "a", "z"], ["b"]), node("MatMul", ["b", "w"], ["m"]),
+             node("Relu", ["a"], ["r"]), node("Add", ["r", "m"], ["y"])]
+    model = make(nodes, {"c": [5, 16], "x": [5, 16], "z": [5, 16]}, ["y"], {"w": floats(RNG, 16, 16)},
+                 types={"c": TensorProto.BOOL})
+    compare(model, "inf1.xlarge")
