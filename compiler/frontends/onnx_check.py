@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 
 import onnx
 from onnx import checker, defs
 
 from compiler.errors import CompileError, ModelError, UnsupportedOp
+from compiler.frontends.onnx_runtime import runtime_has
 from compiler.frontends.onnx_subgraph import all_graphs, all_nodes
 from isa.errors import ErrorList
 
@@ -55,25 +55,6 @@ def check_operators(model: onnx.ModelProto, versions: Mapping[str, int]) -> None
         elif not (version and runtime_has(node.op_type, domain)):
             unknown.setdefault(f"{domain}::{node.op_type}" if domain else node.op_type, []).append(node.name)
     raise_all([_operator(op, names, versions) for op, names in sorted(unknown.items())] + errors)
-
-
-def runtime_has(op: str, domain: str) -> bool:
-    """Whether an installed ONNX Runtime has this operator of its own; never for ONNX's domains."""
-    return domain not in _onnx_domains() and (domain, op) in _runtime_operators()
-
-
-@cache
-def _onnx_domains() -> frozenset[str]:
-    return frozenset(s.domain for s in defs.get_all_schemas())
-
-
-@cache
-def _runtime_operators() -> frozenset[tuple[str, str]]:
-    try:
-        from onnxruntime.capi import onnxruntime_pybind11_state as runtime
-    except ImportError:
-        return frozenset()
-    return frozenset((s.domain, s.name) for s in runtime.get_all_operator_schema())
 
 
 def check_model(model: onnx.ModelProto, where: str) -> None:

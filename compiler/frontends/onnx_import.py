@@ -18,6 +18,7 @@ from compiler.frontends.onnx_check import domain_of, has_schema, raise_all
 from compiler.frontends.onnx_claims import Claims
 from compiler.frontends.onnx_file import MOST_BYTES, embed_tensors, to_array
 from compiler.frontends.onnx_normalise import normalise
+from compiler.frontends.onnx_runtime import runtime_types
 from compiler.frontends.onnx_subgraph import captures, renamed, subgraphs
 from compiler.ir import OPSET, Graph, Node
 from compiler.passes.folding import fold
@@ -198,6 +199,8 @@ class Importer:
         if version:
             versions = self.versions if proto.domain else {**self.versions, "": version}
             found = onnx_infer.infer_outputs(proto, version, versions, self.graph.values, attrs, captured)
+        elif not captured:
+            found = runtime_types(proto, self.versions, self.graph.values)
         sized = not captured and proto.op_type not in _COUNTING and not any(
             self.graph.values[i].host for i in proto.input if i)
         outputs = []

@@ -10,16 +10,19 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from compiler import compile_graph
 from compiler.errors import CompileError, UnsupportedOp
-from compiler.frontends import onnx_check, onnx_export
+from compiler.frontends import onnx_export, onnx_import, onnx_runtime, onnx_types
 from compiler.frontends.onnx import from_model
 from compiler.frontends.onnx_export import to_model
 from compiler.frontends.onnx_faces import tensor_info
 from compiler.frontends.onnx_file import parse_model
 from compiler.ir import Graph
+from compiler.options import from_keywords
 from compiler.verify import verify
 from isa.errors import ErrorList, NeuronError
-from tests.compiler.evaluate import imported, make
+from neuronsim.api import Neff
+from tests.compiler.evaluate import imported, make, run_model
 
 X = np.array([[1.0, -2.0, 0.0], [0.5, 0.0, 3.0]], np.float32)
 
@@ -189,17 +192,38 @@ def contrib(claim: list[Any] | None) -> onnx.ModelProto:
 def test_operators_only_a_runtime_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     import onnxruntime as ort
     graph = imported(contrib(None), batch=2)
-    assert [n.host for n in graph.nodes] == ["only ONNX Runtime knows the operator", "nothing is known of its inputs"]
+    assert [n.host for n in graph.nodes] == ["only ONNX Runtime knows the operator", ""]
+    assert graph.shape("y") == (2, 3)
     session = ort.InferenceSession(to_model(graph).SerializeToString(), providers=["CPUExecutionProvider"])
     want = np.maximum(X / (1 + np.exp(-1.5 * X)), 0)
     np.testing.assert_allclose(session.run(None, {"x": X})[0], want, rtol=1e-6)
-    monkeypatch.setattr(onnx_check, "_runtime_operators", frozenset)
+    monkeypatch.setattr(onnx_runtime, "_operators", frozenset)
     with pytest.raises(UnsupportedOp) as caught:
         imported(contrib(None))
     assert caught.value.op == "com.microsoft::QuickGelu"
 
 
-def test_claims_of_the_model_count_where_nothing_else_is_known() -> None:
+def test_results_of_a_runtimes_quantised_operators_have_types() -> None:
+    """The runtime itself infers them, so that what follows may run anywhere."""
+    nodes = [helper.make_node("QLinearAdd", ["x", "s", "z", "x", "s", "z", "s", "z"], ["q"], domain="com.microsoft"),
+             helper.make_node("QLinearSigmoid", ["q", "s", "z", "s", "z"], ["r"], domain="com.microsoft"),
+             helper.make_node("DequantizeLinear", ["r", "s", "z"], ["y"])]
+    model = make(nodes, {"x": [2, 3]}, ["y"], {"s": np.array(0.1, np.float32), "z": np.array(3, np.uint8)},
+                 types={"x": TensorProto.UINT8})
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    graph = imported(model)
+    assert [(v.dtype, v.shape) for v in map(graph.value, ("q", "r"))] == [("uint8", (2, 3))] * 2
+    assert not graph.nodes[2].host
+    feeds = {"x": np.arange(6, dtype=np.uint8).reshape(2, 3)}
+    options = from_keywords({"target": "trn1.2xlarge", "minimum_segment_size": 1})
+    result = Neff(compile_graph(graph, options)).run(feeds)
+    np.testing.assert_allclose(result.outputs["y"], run_model(model, feeds)[0], rtol=1e-6)
+
+
+def test_claims_of_the_model_count_where_nothing_else_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_import, "runtime_types", lambda proto, versions, values: [onnx_types.UNKNOWN])
+    graph = imported(contrib(None), batch=2)
+    assert graph.nodes[1].host == "nothing is known of its inputs"
     graph = imported(contrib(["N", 3]), batch=2)
     assert graph.shape("g") == (2, 3)
     assert not graph.nodes[1].host
