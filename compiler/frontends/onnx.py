@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import defs, helper, inliner
 
+from compiler.errors import ModelError
 from compiler.frontends import onnx_check, onnx_opset
 from compiler.frontends.onnx_claims import Claims
 from compiler.frontends.onnx_file import read_model, to_array
@@ -75,12 +76,34 @@ def from_model(
 
 
 def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model without functions of its own; bodies written for another opset are converted."""
+    """The model without functions of its own; bodies written for another opset are converted. Raises: ModelError."""
+    versions = {o.domain: o.version for o in model.opset_import}
+    for function in model.functions:
+        for imported in function.opset_import:
+            if imported.domain in versions and _means_the_same(function, imported, versions[imported.domain]):
+                imported.version = versions[imported.domain]
     result = inliner.inline_local_functions(model)
     if result.functions:
-        result = inliner.inline_local_functions(model, True)
+        try:
+            result = inliner.inline_local_functions(model, True)
+        except Exception as error:  # onnx's converter asserts where it cannot
+            raise ModelError("functions of another opset than the model's cannot be converted", code="MODEL_INVALID",
+                             where=", ".join(f.name for f in result.functions), actual=_first_line(error),
+                             help="export the model and its functions at one opset") from None
     del result.functions[:]
     return result
+
+
+def _means_the_same(function: onnx.FunctionProto, imported: onnx.OperatorSetIdProto, version: int) -> bool:
+    """Whether a function's operators of a domain are defined alike at the version it imports and at another."""
+    domain, versions = imported.domain, (imported.version, version)
+    names = {n.op_type for n in all_nodes(onnx.GraphProto(node=function.node)) if n.domain == domain}
+    known = all(defs.has(n, v, domain) for n in names for v in versions)
+    return known and all(len({defs.get_schema(n, v, domain).since_version for v in versions}) == 1 for n in names)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _name_nodes(graph: onnx.GraphProto) -> None:

@@ -216,6 +216,22 @@ def test_local_functions_are_inlined() -> None:
     assert imported(model).op_counts() == {"Add": 1}
 
 
+def test_functions_of_an_older_opset_that_mean_the_same() -> None:
+    """onnx's converter asserts where functions call each other, and is not needed where no operator changed."""
+    ids = [helper.make_opsetid("", 21), helper.make_opsetid("acme", 1)]
+    twice = helper.make_function("acme", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], ids)
+    nodes = [helper.make_node(op, [i], [o], domain=d) for op, i, o, d in
+             (("Twice", "a", "t", "acme"), ("Dropped", "t", "b", "acme"))]
+    dropped = helper.make_function("acme", "Dropped", ["a"], ["b"], [helper.make_node("Dropout", ["a"], ["b"])], ids)
+    outer = helper.make_function("acme", "Outer", ["a"], ["b"], nodes, ids)
+    model = make([helper.make_node("Outer", ["x"], ["y"], "t", domain="acme")], {"x": [2]}, ["y"], opset=22,
+                 functions=[twice, dropped, outer])
+    model.opset_import.append(helper.make_opsetid("acme", 1))
+    assert code_of(imported, model) == "MODEL_INVALID"
+    model.functions[1].node[0].op_type = "Neg"
+    assert imported(model).op_counts() == {"Add": 1, "Neg": 1}
+
+
 def test_known_branch_is_taken_and_unknown_is_control_flow() -> None:
     def branch(op: str) -> onnx.GraphProto:
         return helper.make_graph([helper.make_node(op, ["x"], ["z"])], op, [],
