@@ -20,20 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from isa.errors import TargetError
+from isa.target_checks import RATES, TIMES, check
 from isa.target_file import Parameter, parameters, read
-from isa.word import DMA_OPS, ENGINES, SBUF_PARTITION_STRIDE
+from isa.word import ENGINES
 
 FOLDER = Path(__file__).parent / "targets"
 GENERATIONS = ("v1", "v2", "v3")
 TICK_HZ_MAX = 10**14  # see Target.tick_hz
-DESCRIBED_LIMITS = {  # what words and descriptors can express
-    "partitions": 128,
-    "dma.queues": 256,
-    "semaphores": 65536,
-    "sbuf.partition_bytes": SBUF_PARTITION_STRIDE,
-}
-_RATES = ("_ghz", "bytes_per_ns", "flops_per_ns", "_efficiency", "_efficiency_sbuf", ".load_speedup")
-_TIMES = ("_ns", "_cycles")
 
 
 @dataclass(frozen=True)
@@ -229,6 +222,37 @@ class Target:
         p = self.parameters.get("link.bytes_per_ns")
         return None if p is None or p.value is None else float(p.value)
 
+    @property
+    def link_grid(self) -> tuple[int, int]:
+        """Chips as (rows, columns), numbered along the rows; see `isa.topology`."""
+        rows, columns = self["link.grid"]
+        return int(rows), int(columns)
+
+    @property
+    def link_wrap(self) -> bool:
+        """Whether the ends of rows and columns are linked."""
+        return bool(self["link.wrap"])
+
+    # ---- what the runtime adds
+    @property
+    def lnc_sizes(self) -> tuple[int, ...]:
+        """Physical cores that may form one logical core."""
+        return tuple(int(n) for n in self["lnc.sizes"])
+
+    @property
+    def lnc_default(self) -> int:
+        return int(self["lnc.default"])
+
+    @property
+    def microcode_bytes(self) -> int:
+        """Device memory that one physical core takes whatever is loaded on it."""
+        return int(self["runtime.microcode_bytes"])
+
+    @property
+    def switch_ns(self) -> float:
+        """Time until a core that held one model can run another."""
+        return float(self["runtime.switch_ns"])
+
     @cached_property
     def dma(self) -> DmaParams:
         kinds = {f.name: f.type for f in fields(DmaParams)}
@@ -284,11 +308,11 @@ class Target:
 def _scale(name: str, value: Any, factor: float) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if name.endswith(_RATES):
+    if name.endswith(RATES):
         return value / factor
     if name.endswith("_cycles"):
         return math.ceil(round(value * factor, 9))
-    return value * factor if name.endswith(_TIMES) or ".cycles_per_row." in name else None
+    return value * factor if name.endswith(TIMES) or ".cycles_per_row." in name else None
 
 
 # ---- loading
@@ -321,7 +345,9 @@ def _built_in(name: str) -> Target:
         raise TargetError(f"unknown target {name!r}", code="TARGET_UNKNOWN", help="known: " + ", ".join(names()))
     values = dict(zip(table["columns"], row, strict=True))
     base = _built_in(values.pop("extends"))
-    own = {k: Parameter(v, source=table["sources"][k]) for k, v in values.items()}
+    why = table["inferred"].get(name, {})
+    own = {k: Parameter(v, inferred=True, reason=why[k]) if k in why else Parameter(v, source=table["sources"][k])
+           for k, v in values.items()}
     return _checked(Target(name, base.generation, {**base.parameters, **own}, base.summary))
 
 
@@ -349,28 +375,6 @@ def _from_file(path: Path, seen: tuple[Path, ...]) -> Target:
 
 
 def _checked(target: Target) -> Target:
-    """Refuse values no machine can have, so that later code need not."""
-    for name, p in target.parameters.items():
-        _check_value(target, name, p.value)
-    for name, limit in DESCRIBED_LIMITS.items():
-        if target[name] > limit:
-            raise TargetError(f"{name} is larger than the encoding allows", where=target.name, limit=limit,
-                              actual=target[name])
-    if target.psum_partition_bytes % target.psum_banks:
-        raise TargetError("PSUM banks must divide the partition", where=target.name, limit=target.psum_partition_bytes,
-                          actual=target.psum_banks)
-    for op in target["dma.ops"]:
-        if op not in DMA_OPS:
-            raise TargetError(f"unknown DMA operation {op!r}", where=target.name, help="known: " + ", ".join(DMA_OPS))
+    """The target, unless it has values no machine can have."""
+    check(target)
     return target
-
-
-def _check_value(target: Target, name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        numeric = name.endswith((*_RATES, *_TIMES, "_bytes")) or name in DESCRIBED_LIMITS
-        if isinstance(value, str) or (numeric and not (value is None and name == "link.bytes_per_ns")):
-            raise TargetError(f"{name} must be a number", where=target.name, actual=value)
-        return
-    zero_allowed = name.endswith(_TIMES) or name in ("usd_per_hour", "stride_threshold_bytes")
-    if math.isnan(value) or value < 0 or (value == 0 and not zero_allowed):
-        raise TargetError(f"{name} is out of range", where=target.name, limit="positive", actual=value)
