@@ -27,6 +27,8 @@ MOST_ELEMENTS = 1 << 23
 MOST_BLOCKS = 512
 #: features beyond are taken for this, and a threshold must be smaller: their leading bfloat16 stays finite
 LARGEST = 2.0**127
+#: float32 before it; with a threshold of infinity, which all but NaN are below, it is the largest feature
+BEFORE_LARGEST = LARGEST * (1 - 2.0**-24)
 
 AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
@@ -52,7 +54,7 @@ def tree_reason(graph: Graph, node: Node, target: Target | None = None) -> str:
         trees = trees_of(node)
     except ValueError as error:
         return f"{error} is not known"
-    if any(abs(t.threshold) >= LARGEST or np.isnan(t.threshold) for tree in trees for t in tree.tests()):
+    if not all(abs(t.threshold) < BEFORE_LARGEST or _is_infinite(t) for tree in trees for t in tree.tests()):
         return f"a threshold is not below {LARGEST:g}"
     groups = blocks_of(trees)
     elements = sum(len(tests) * len(leaves) for tests, leaves in groups)
@@ -113,7 +115,7 @@ def blocks_of(trees: list[Tree]) -> list[tuple[list[Test], list[Leaf]]]:
 
 def _aggregated(f: Expansion, trees: list[Tree], targets: int) -> str:
     """[rows, targets] float32: weights of the reached leaves, summed or compared."""
-    features = _Features(f)
+    features = _Features(f, any(_is_infinite(t) for tree in trees for t in tree.tests()))
     how = _aggregate(f.node.attrs)
     blocks = []
     for tests, leaves in blocks_of(trees):
@@ -142,11 +144,21 @@ def _extreme(f: Expansion, reached: str, weights: np.ndarray, how: str) -> str:
     return f.concat(columns, 1)
 
 
-class _Features:
-    """The features with a stated number for NaN, as bfloat16 parts side by side; made once for each answer to NaN."""
+def _is_infinite(test: Test) -> bool:
+    """Whether a test is whether a feature is there: x <= infinity."""
+    return test.closed and test.threshold == np.inf
 
-    def __init__(self, f: Expansion) -> None:
+
+class _Features:
+    """The features with a stated number for NaN, as bfloat16 parts side by side; made once for each answer to NaN.
+
+    Args:
+        apart: NaN must compare as larger than every number, if not as less.
+    """
+
+    def __init__(self, f: Expansion, apart: bool) -> None:
         self.f = f
+        self.apart = apart
         self.x = f.cast(f.node.inputs[0], "float32")
         self.made: dict[bool, str] = {}
 
@@ -155,7 +167,12 @@ class _Features:
         if nan not in self.made:
             f = self.f
             number = f.const(-LARGEST if nan else LARGEST)
-            known = f.clip(f.where(f.unary("IsNaN", self.x), number, self.x), -LARGEST, LARGEST)
+            missing = f.unary("IsNaN", self.x)
+            if self.apart:
+                known = f.clip(f.where(missing, f.const(0.0), self.x), -BEFORE_LARGEST, BEFORE_LARGEST)
+                known = f.where(missing, number, known)
+            else:
+                known = f.clip(f.where(missing, number, self.x), -LARGEST, LARGEST)
             self.made[nan] = f.concat(parts(f, known), 1)
         return self.made[nan]
 
@@ -175,7 +192,7 @@ def _reached(f: Expansion, features: _Features, tests: list[Test], leaves: list[
         mine = [t for t in tests if (t.closed, t.nan) == (closed, nan)]
         if not mine:
             continue
-        thresholds = f.const(np.array([[t.threshold for t in mine]], np.float32))
+        thresholds = f.const(np.array([[min(t.threshold, BEFORE_LARGEST) for t in mine]], np.float32))
         answers = f.binary("LessOrEqual" if closed else "Less", features.picked(mine), thresholds)
         number = {t: k for k, t in enumerate(mine)}
         paths = np.zeros((len(mine), len(leaves)), numpy_dtype("bfloat16"))

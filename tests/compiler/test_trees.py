@@ -82,6 +82,17 @@ def test_every_comparison_with_ties_and_missing_values(mode: str, tracks: bool) 
     compare(model, feeds=features(missing=True), fallback=False)
 
 
+@pytest.mark.parametrize("mode", ["BRANCH_LEQ", "BRANCH_GT"])
+@pytest.mark.parametrize("tracks", [False, True])
+def test_thresholds_of_infinity_ask_whether_a_feature_is_there(mode: str, tracks: bool) -> None:
+    """As trees do that were trained on missing values."""
+    attrs = forest(6, 4, (mode,), "target", 2, tracks=tracks)
+    values = attrs["nodes_values"]
+    attrs["nodes_values"] = [np.inf if k % 3 == 0 else v for k, v in enumerate(values)]
+    model = model_of("TreeEnsembleRegressor", REGRESSION, n_targets=2, **attrs)
+    compare(model, feeds=features(missing=True), fallback=False)
+
+
 def test_mixed_comparisons_in_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expand_ensembles, "BLOCK", 24)
     base: dict[str, Any] = {"base_values": [0.5, -1.0, 2.0]}
@@ -159,6 +170,9 @@ def test_refusals_name_the_cause() -> None:
     assert "PROBIT" in why("TreeEnsembleRegressor", REGRESSION, n_targets=1, post_transform="PROBIT", **small)
     huge = {**small, "nodes_values": [3e38] * len(small["nodes_values"])}
     assert "threshold" in why("TreeEnsembleRegressor", REGRESSION, n_targets=1, **huge)
+    strict = {**small, "nodes_values": [np.inf] * len(small["nodes_values"]),
+              "nodes_modes": [m.replace("LEQ", "LT") for m in small["nodes_modes"]]}
+    assert "threshold" in why("TreeEnsembleRegressor", REGRESSION, n_targets=1, **strict)
     strings = why("TreeEnsembleClassifier", {"label": TensorProto.STRING, "scores": TensorProto.FLOAT},
                   classlabels_strings=["a", "b", "c"], **forest(2, 2, MODES[:1], "class", 3))
     assert "strings" in strings
