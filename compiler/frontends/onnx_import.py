@@ -17,6 +17,7 @@ from compiler.frontends.onnx_attributes import attributes, constant_value, dense
 from compiler.frontends.onnx_check import domain_of, has_schema, raise_all
 from compiler.frontends.onnx_claims import Claims
 from compiler.frontends.onnx_file import MOST_BYTES, embed_tensors, to_array
+from compiler.frontends.onnx_labels import numbered
 from compiler.frontends.onnx_normalise import normalise
 from compiler.frontends.onnx_runtime import runtime_types
 from compiler.frontends.onnx_subgraph import captures, renamed, subgraphs
@@ -131,6 +132,8 @@ class Importer:
                 self._keep(proto, scope, "control flow")
         elif not domain and not onnx_opset.same_meaning(proto.op_type, version):
             self._convert(proto, version, scope)
+        elif (split := numbered(proto)) is not None:
+            self._labelled(proto, *split, scope)
         else:
             self._plain(proto, version if domain else max(version, OPSET), scope)
 
@@ -159,6 +162,15 @@ class Importer:
                               sources=[proto.name] if proto.name else [], version=stated)
         if not host:
             normalise(graph, made)
+
+    def _labelled(self, proto: onnx.NodeProto, twin: onnx.NodeProto, texts: np.ndarray, scope: dict[str, str]) -> None:
+        """A classifier as its twin with numbers for labels, which may run anywhere, and the host's look-up of texts."""
+        label, name = proto.output[0], f"{proto.name}.labels"
+        table, number = f"{name}.texts", f"{name}.numbers"
+        twin.output[0] = number
+        self._plain(twin, self.versions[twin.domain], scope)
+        scope[table] = self._constant(table, texts)
+        self._plain(onnx.helper.make_node("Gather", [table, number], [label], name, axis=0), OPSET, scope)
 
     def _convert(self, proto: onnx.NodeProto, version: int, scope: dict[str, str]) -> None:
         """Import what a node of an older or newer opset means at `OPSET`, or keep it for the host as it is."""

@@ -65,8 +65,6 @@ def tree_reason(graph: Graph, node: Node, target: Target | None = None) -> str:
         return "a leaf has no weight for one of the targets, whose minimum or maximum is then not defined"
     if node.op == "TreeEnsembleClassifier":
         ids = {t for tree in trees for leaf in tree.leaves for t in leaf.weights}
-        if attrs.get("classlabels_strings"):
-            return "its labels are strings"
         if _targets(node) < 2 or (_targets(node) == 2 and ids != {0}):
             return "it has two classes with weights of their own, or less than two"
         if _targets(node) == 2 and (_transform(attrs) == "SOFTMAX" or len(_base(attrs)) > 1):
@@ -75,7 +73,7 @@ def tree_reason(graph: Graph, node: Node, target: Target | None = None) -> str:
 
 
 def expand_trees(graph: Graph, node: Node) -> bool:
-    """TreeEnsembleRegressor, TreeEnsembleClassifier with integer labels, TreeEnsemble."""
+    """TreeEnsembleRegressor, TreeEnsembleClassifier, TreeEnsemble."""
     if tree_reason(graph, node):
         return False
     f = Expansion(graph, node)
@@ -228,7 +226,7 @@ def _transform(attrs: dict[str, Any]) -> str:
 
 def _targets(node: Node) -> int:
     if node.op == "TreeEnsembleClassifier":
-        return len(node.attrs.get("classlabels_int64s") or node.attrs.get("classlabels_strings") or ())
+        return len(node.attrs.get("classlabels_int64s") or ())
     return int(node.attrs.get("n_targets") or 1)
 
 

@@ -42,8 +42,6 @@ def svm_reason(graph: Graph, node: Node, target: Target | None = None) -> str:
         return "its probabilities are found by an iteration"
     if node.op == "SVMRegressor":
         return post_transform_reason(attrs.get("post_transform", "NONE"))
-    if attrs.get("classlabels_strings"):
-        return "its labels are strings"
     if not attrs.get("vectors_per_class"):
         return "it has no support vectors"
     if len(attrs["classlabels_ints"]) == 2 and min(attrs["coefficients"]) >= 0:
@@ -159,15 +157,13 @@ def linear_reason(graph: Graph, node: Node, target: Target | None = None) -> str
     if len(graph.shape(node.inputs[0])) != 2:
         return "its features are no matrix"
     if node.op == "LinearClassifier":
-        if attrs.get("classlabels_strings"):
-            return "its labels are strings"
         if len(attrs.get("classlabels_ints") or ()) < 2 or len(_rows(graph, node)) != len(attrs["classlabels_ints"]):
             return "it has less than one row of coefficients for each of several labels"
     return post_transform_reason(attrs.get("post_transform", "NONE"))
 
 
 def linear(graph: Graph, node: Node) -> bool:
-    """LinearRegressor, and LinearClassifier with integer labels."""
+    """LinearRegressor, and LinearClassifier."""
     if linear_reason(graph, node):
         return False
     f, attrs = Expansion(graph, node), node.attrs

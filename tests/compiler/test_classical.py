@@ -8,8 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from compiler import compile_graph
+from compiler.options import from_keywords
 from compiler.passes import expand_svm
-from tests.compiler.evaluate import imported
+from neuronsim.api import Neff
+from tests.compiler.evaluate import imported, run_model
 from tests.compiler.lowering_run import compare
 
 ML, FEATURES, ROWS = "ai.onnx.ml", 5, 20
@@ -128,3 +131,33 @@ def test_refusals_name_the_cause() -> None:
     assert why(**machine("RBF", 3)) == ""
     assert "degree" in why(**{**machine("POLY", 3), "kernel_params": [1.0, 0.0, 2.5]})
     assert "PROBIT" in why(post_transform="PROBIT", **machine("RBF", 3))
+
+
+@pytest.mark.parametrize(("op", "attrs"), [
+    ("LinearClassifier", {"coefficients": normal(3 * FEATURES), "intercepts": [0.1, -0.2, 0.3]}),
+    ("SVMClassifier", {"coefficients": normal(14), "rho": [0.2, -0.1, 0.3], "vectors_per_class": [2, 3, 2],
+                       **machine("RBF", 7)}),
+    ("TreeEnsembleClassifier", {
+        "nodes_treeids": [0] * 5, "nodes_nodeids": [0, 1, 2, 3, 4], "nodes_featureids": [1, 0, 2, 0, 0],
+        "nodes_modes": ["BRANCH_LEQ", "LEAF", "BRANCH_LEQ", "LEAF", "LEAF"], "nodes_values": [0.1, 0, -0.2, 0, 0],
+        "nodes_truenodeids": [1, 0, 3, 0, 0], "nodes_falsenodeids": [2, 0, 4, 0, 0], "class_treeids": [0] * 3,
+        "class_nodeids": [1, 3, 4], "class_ids": [0, 1, 2], "class_weights": [0.5, 1.0, 2.0]})])
+def test_only_the_look_up_of_labels_that_are_texts_is_left_to_the_host(op: str, attrs: dict[str, Any]) -> None:
+    faces = {"label": TensorProto.STRING, "scores": TensorProto.FLOAT}
+    model = model_of(op, faces, classlabels_strings=["one", "zwei", "trois"], **attrs)
+    feeds = {"x": np.random.default_rng(2).standard_normal((ROWS, FEATURES)).astype(np.float32)}
+    options = from_keywords({"target": "trn1.2xlarge", "minimum_segment_size": 1, "transfer_cost": False})
+    neff = Neff(compile_graph(imported(model), options))
+    assert [(c["op_type"], c["reason"]) for c in neff.report["cpu_operators"]] == [("Gather", "strings")]
+    label, scores = run_model(model, feeds)
+    got = neff.run(feeds, check=True)
+    assert not got.findings
+    assert got.outputs["label"].tolist() == label.tolist()
+    np.testing.assert_allclose(got.outputs["scores"], scores, rtol=1e-5, atol=1e-5)
+
+
+def test_scores_of_a_classifier_whose_textual_labels_nobody_reads() -> None:
+    model = model_of("LinearClassifier", CLASSES, classlabels_strings=["a", "b"],
+                     coefficients=normal(2 * FEATURES), intercepts=[0.1, 0.2])
+    del model.graph.output[0]
+    compare(model, fallback=False)

@@ -173,6 +173,3 @@ def test_refusals_name_the_cause() -> None:
     strict = {**small, "nodes_values": [np.inf] * len(small["nodes_values"]),
               "nodes_modes": [m.replace("LEQ", "LT") for m in small["nodes_modes"]]}
     assert "threshold" in why("TreeEnsembleRegressor", REGRESSION, n_targets=1, **strict)
-    strings = why("TreeEnsembleClassifier", {"label": TensorProto.STRING, "scores": TensorProto.FLOAT},
-                  classlabels_strings=["a", "b", "c"], **forest(2, 2, MODES[:1], "class", 3))
-    assert "strings" in strings
