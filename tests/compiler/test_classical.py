@@ -12,7 +12,7 @@ from compiler import compile_graph
 from compiler.options import from_keywords
 from compiler.passes import expand_svm
 from neuronsim.api import Neff
-from tests.compiler.evaluate import imported, run_model
+from tests.compiler.evaluate import imported, make, run_model
 from tests.compiler.lowering_run import compare
 
 ML, FEATURES, ROWS = "ai.onnx.ml", 5, 20
@@ -161,3 +161,20 @@ def test_scores_of_a_classifier_whose_textual_labels_nobody_reads() -> None:
                      coefficients=normal(2 * FEATURES), intercepts=[0.1, 0.2])
     del model.graph.output[0]
     compare(model, fallback=False)
+
+
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_distances_to_centres_are_accurate_where_the_pe_multiplies_bfloat16(transposed: int) -> None:
+    """Rows a thousandth from a centre of length 6: in bfloat16 half of the squared distances would be negative."""
+    centres = np.random.default_rng(3).standard_normal((8, FEATURES)).astype(np.float32) + 3
+    nodes = [helper.make_node("ReduceSumSquare", ["x", "last"], ["own"], keepdims=1),
+             helper.make_node("Mul", ["own", "zero"], ["nothing"]),
+             helper.make_node("Gemm", ["x", "c", "nothing"], ["products"], alpha=-2.0, transB=transposed),
+             helper.make_node("Add", ["own", "products"], ["part"]),
+             helper.make_node("Add", ["lengths", "part"], ["squared"]),
+             helper.make_node("ArgMin", ["squared"], ["label"], axis=1, keepdims=0)]
+    weights = {"last": np.array([1]), "zero": np.zeros(1, np.float32), "c": centres if transposed else centres.T,
+               "lengths": (centres**2).sum(1)}
+    model = make(nodes, {"x": [8, FEATURES]}, ["label", "squared"], weights, types={"label": TensorProto.INT64})
+    x = centres + np.float32(1e-3) * np.random.default_rng(4).standard_normal(centres.shape).astype(np.float32)
+    compare(model, "inf1.xlarge", feeds={"x": x}, limit=1e-5)
