@@ -51,6 +51,11 @@ def in_pe_type(ctx: Context, t: Tensor) -> Tensor:
     return ctx.cache[key][0]
 
 
+def _operand_type(ctx: Context, t: Tensor) -> str | None:
+    """The type in which fp32 may as well arrive when it is moved on its way to the PE; None for any other."""
+    return ctx.precision.matmul(t.dtype) if t.dtype == "fp32" else None
+
+
 # ---- by a constant ---------------------------------------------------------------------------------------------------
 
 
@@ -73,7 +78,7 @@ def _contraction_on_partitions(ctx: Context, x: Tensor) -> Tensor:
     if others or (P not in x.space_of(last) and x.shape[last] > 1):
         key = ("contraction", id(x))
         if key not in ctx.cache:  # several products read the same tokens
-            ctx.cache[key] = (relayout(ctx, x, (last,)), x)
+            ctx.cache[key] = (relayout(ctx, x, (last,), _operand_type(ctx, x)), x)
         x = ctx.cache[key][0]
     return in_pe_type(ctx, x)
 
@@ -277,7 +282,7 @@ def _operand(ctx: Context, name: str, rank: int, contraction: int) -> Tensor:
     k = rank + contraction
     other = rank - 1 if contraction == -2 else rank - 2
     if t.space_of(k) not in (P, "") or t.space_of(other) not in (F, "") or not _legal_slices(t, k):
-        t = relayout(ctx, t, (k,))
+        t = relayout(ctx, t, (k,), _operand_type(ctx, t))
     return in_pe_type(ctx, addressable(ctx, t))  # one element may lie at any partition
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from compiler.layout import Atom, F, P, Run, Tensor, runs_of
 from compiler.lowering.context import Context
 from compiler.lowering.dma import dma_tensor
-from compiler.lowering.move import cast, move_dma, same_partition_axes
+from compiler.lowering.move import cast, like, move_dma, pointwise, same_partition_axes
+from compiler.lowering.spread import BF16_PARTS
 from isa.dtypes import dtype as dtype_of
 from isa.lang import DramView, View
 from isa.word import PARTITIONS
@@ -23,6 +24,8 @@ TRANSPOSED = ("fp32", "tf32", "bf16", "fp16", "int8", "uint8")
 MOST_NEAR = 4096
 #: planes of a tensor that are transposed one after the other: beyond, the DMA is as fast
 MOST_PLANES = 256
+#: the largest finite bf16
+LARGEST = (2.0 - 2.0**-7) * 2.0**127
 #: a factor smaller than this leaves most of the PE idle
 SMALL = 16
 
@@ -75,8 +78,7 @@ def load_rows(ctx: Context, out: Tensor, far: DramView, purpose: str = "load") -
 
 def turns(ctx: Context, dtype: str, count: int) -> bool:
     """Whether products with the identity move `count` elements exactly, and faster than one by one."""
-    exact = dtype in TRANSPOSED and not ctx.by_dma and (dtype not in ("fp32", "tf32") or _has_fp32(ctx))
-    return exact and count >= FEW
+    return dtype in TRANSPOSED and not ctx.by_dma and count >= FEW
 
 
 def _has_fp32(ctx: Context) -> bool:
@@ -93,13 +95,17 @@ def rows_last(ctx: Context, tensor: Tensor) -> Tensor:
     flat = tensor.reshape((prod(tensor.shape),))
     atoms = flat.axes[0] if flat is not None else ()
     free = [k for k, a in enumerate(atoms) if a.space == F and a.stride]
-    if flat is None or not free or atoms[-1].space == F or runs_of(flat.positions()) is None:
+    if flat is None or not free or atoms[-1].space == F:
         return tensor
     # long rows of what stays inside, planes that fill the PE
     best = max(free, key=lambda k: (atoms[k].size >= SMALL, prod(a.size for a in atoms[k + 1 :]), atoms[k].size))
     if prod(atoms[k].size for k in free if k != best) > MOST_PLANES:
         return tensor
     apart = replace(flat, axes=tuple((a,) for a in atoms), pmap=flat.pmap, pads={}, origin={})
+    if runs_of(apart.positions()) is None:  # a slice of channels
+        near = ctx.alloc(apart.shape, apart.p_axes(), apart.dtype, name="dense")
+        move_dma(ctx, near, apart)
+        apart = near
     out = transpose_pe(ctx, apart, best).reshape(tensor.shape)
     assert out is not None  # the factors of every axis are still there
     return replace(out, origin=tensor.origin)
@@ -121,8 +127,7 @@ def transpose_pe(
 ) -> Tensor:
     """Bring F axis `axis` to partitions and the present P axes to F, by products with the identity on the PE.
 
-    The result is exact except where the PE cannot multiply the source's type (fp32 on v1: rounded to bf16, the
-    documented fast relayout of that generation).
+    fp32 that stays fp32 where the PE has none (v1) is the sum of its three bf16 parts, three products instead of one.
 
     Args:
         out: a tensor with just that axis on partitions, densely; a new one of type `dtype` when absent.
@@ -133,9 +138,12 @@ def transpose_pe(
         if src.dtype not in ("fp32", "tf32") or not _has_fp32(ctx)
         else "fp32"
     )
-    if pe != src.dtype:
-        src = cast(ctx, src, pe)
     shape = src.shape
+    if src.dtype == "fp32" and pe == "bf16" and (dtype if out is None else out.dtype) != "bf16":
+        parts = _bf16_parts(ctx, src)
+    else:
+        parts = [src if pe == src.dtype else cast(ctx, src, pe)]
+    src = parts[0]
     if out is None:
         out = ctx.alloc(shape, (axis,), out_dtype, origin=src.origin, name="transposed")
     eye = identity(ctx, pe)
@@ -143,18 +151,38 @@ def transpose_pe(
     others = [i for i in range(len(shape)) if i != axis and src.space_of(i) == F]
     chunks = [(s, min(PARTITIONS, shape[axis] - s)) for s in range(0, shape[axis], PARTITIONS)]
     for index in np.ndindex(*[shape[i] for i in others]):
-        far, near = src, out
+        near, far = out, parts
         for i, k in sorted(zip(others, index, strict=True), reverse=True):
-            far, near = far.index_axis(i, k), near.index_axis(i, k)
+            near, far = near.index_axis(i, k), [t.index_axis(i, k) for t in far]
         _transpose_plane(ctx, far, near, atom, eye, chunks)
     return out
 
 
+def _bf16_parts(ctx: Context, src: Tensor) -> list[Tensor]:
+    """Three bf16 tensors of one layout, smallest first: their sum, taken in order in fp32, is `src` (fp32, finite)."""
+    def leading(dst: View, sources: list[View], n: int) -> None:
+        ctx.program.tensor_scalar(dst, sources[0], "max", -LARGEST, "min", LARGEST)  # the mask -3.4e38 rounds to -inf
+
+    def rest(dst: View, sources: list[View], n: int) -> None:
+        ctx.program.tensor_tensor(dst, sources[0], sources[1], "subtract")
+
+    parts: list[Tensor] = []
+    for _ in range(BF16_PARTS):
+        part = like(ctx, src, "bf16", "part")
+        pointwise(ctx, part, [src], leading)
+        parts.append(part)
+        if len(parts) < BF16_PARTS:
+            left = like(ctx, src, "fp32", "rest")
+            pointwise(ctx, left, [src, part], rest)
+            src = left
+    return parts[::-1]
+
+
 def _transpose_plane(
-    ctx: Context, src: Tensor, out: Tensor, atom: Atom, eye: View, chunks: list[tuple[int, int]]
+    ctx: Context, parts: Sequence[Tensor], out: Tensor, atom: Atom, eye: View, chunks: list[tuple[int, int]]
 ) -> None:
-    """src: P axes x one F axis; out: the F axis on P, the P axes along F in logical order."""
-    runs = [r for (r,) in runs_of(src.positions()) or []]
+    """The sum of the parts (P axes x one F axis, all of one layout) to out: the F axis on P, the P axes along F."""
+    runs = [r for (r,) in runs_of(parts[0].positions()) or []]
     strides = _linear_strides([a for axis in out.axes for a in axis if a.space == F])
     per_bank = ctx.target.psum_bank_bytes // 4
     out_pos = out.positions()
@@ -169,9 +197,11 @@ def _transpose_plane(
             psum = ctx.program.psum((rows, columns), "fp32", name="transpose")
             col = 0
             for r in group:
-                ctx.program.load_stationary(src.view(r, [(rows, atom.stride)], start * atom.stride))
                 ident = eye.ap(r.partition, [1], [r.count], partition=r.partition, partitions=r.count)
-                ctx.program.matmul(psum[:, col : col + r.count], ident, start=True, stop=True, transpose=True)
+                for k, part in enumerate(parts):
+                    ctx.program.load_stationary(part.view(r, [(rows, atom.stride)], start * atom.stride))
+                    ctx.program.matmul(psum[:, col : col + r.count], ident, start=k == 0, stop=k == len(parts) - 1,
+                                       transpose=len(parts) == 1)
                 col += r.count
             tile, partition = divmod(int(out_pos[start]), PARTITIONS)
             for lo, hi, offset, step in _affine_span(group, strides):

@@ -56,8 +56,18 @@ def pixel_shuffle() -> onnx.ModelProto:
     return make(nodes, {"x": [1, 8, 24, 24]}, ["y"], {"w": floats(RNG, 64, 8, 1, 1), "v": floats(RNG, 8, 16, 1, 1)})
 
 
+def box_sizes() -> onnx.ModelProto:
+    """The last two of every anchor's four numbers, as a model output: a slice of channels."""
+    nodes = [node("Conv", ["x", "w"], ["c"]), node("Reshape", ["c", "s"], ["r"]),
+             node("Transpose", ["r"], ["t"], perm=[0, 2, 3, 1]),
+             node("Split", ["t"], ["a", "b"], axis=3, num_outputs=2),
+             node("Exp", ["b"], ["e"]), node("Reshape", ["e", "z"], ["y"])]
+    weights = {"w": floats(RNG, 4, 16, 1, 1) / 4, "s": np.array([1, 4, 40, 40]), "z": np.array([1, 1600, 2])}
+    return make(nodes, {"x": [1, 16, 40, 40]}, ["y"], weights)
+
+
 #: microseconds of the device: element by element each takes at least four times as long
-LIMITS = {detection_head: 40, two_heads: 100, channels_last: 80, windows: 100, pixel_shuffle: 120}
+LIMITS = {detection_head: 40, two_heads: 100, channels_last: 80, windows: 100, pixel_shuffle: 120, box_sizes: 110}
 
 
 @pytest.mark.parametrize("network", LIMITS, ids=lambda f: f.__name__)
@@ -81,3 +91,17 @@ def test_exact(kind: int) -> None:
     bounds = {k: np.array([v]) for k, v in zip("sea", (1, 13, 3), strict=True)}
     nodes = [node("Slice", ["x", "s", "e", "a"], ["c"]), node("Transpose", ["c"], ["y"], perm=[0, 2, 3, 1])]
     compare(make(nodes, {"x": [1, 40, 12, 13]}, ["y"], bounds, types={"x": kind, "y": kind}), feeds={"x": x})
+
+
+def test_float32_through_bf16_products_is_exact() -> None:
+    """v1 multiplies no float32: a transpose adds the three bf16 parts of each, the lowest float32 (masks) included."""
+    nodes = [node("Relu", ["x"], ["r"]), node("Concat", ["t", "m"], ["y"], axis=0),
+             node("Transpose", ["r"], ["t"], perm=[1, 0])]
+    model = make([nodes[0], nodes[2], nodes[1]], {"x": [300, 40], "m": [40, 300]}, ["y"])
+    x = floats(RNG, 300, 40) * 1e3
+    x[::7] = np.finfo(np.float32).max
+    feeds = {"x": x, "m": np.full((40, 300), np.finfo(np.float32).min)}
+    for target in ("trn1.2xlarge", "inf1.xlarge"):
+        result = compare(model, target, feeds=feeds)
+        np.testing.assert_array_equal(result.outputs["y"][:40], np.maximum(x, 0).T)
+        assert result.stats["total_time"] < 60e-6
