@@ -20,6 +20,7 @@ from compiler.frontends.onnx_file import MOST_BYTES, embed_tensors, to_array
 from compiler.frontends.onnx_labels import numbered
 from compiler.frontends.onnx_normalise import normalise
 from compiler.frontends.onnx_runtime import runtime_types
+from compiler.frontends.onnx_scan import as_nodes
 from compiler.frontends.onnx_subgraph import captures, renamed, subgraphs
 from compiler.ir import OPSET, Graph, Node
 from compiler.passes.folding import fold
@@ -128,7 +129,7 @@ class Importer:
         elif not has_schema(proto.op_type, domain, version):
             self._keep(proto, scope, "only ONNX Runtime knows the operator")
         elif any(True for _ in subgraphs(proto)):
-            if not self._branch(proto, scope):
+            if not self._branch(proto, scope) and not self._mapped(proto, version, scope):
                 self._keep(proto, scope, "control flow")
         elif not domain and not onnx_opset.same_meaning(proto.op_type, version):
             self._convert(proto, version, scope)
@@ -267,6 +268,17 @@ class Importer:
             if name and result.name in inner:
                 scope[name] = inner[result.name]
         return True
+
+    def _mapped(self, proto: onnx.NodeProto, version: int, scope: dict[str, str]) -> bool:
+        """Take the body of a Scan that carries nothing, for all entries at once; False when it is none."""
+        def shape_of(name: str) -> tuple[int, ...] | None:
+            value = self.graph.values[scope[name]]
+            return None if value.host else value.shape
+
+        nodes = [] if domain_of(proto) else as_nodes(proto, shape_of, version)
+        for node in nodes:
+            self._node(node, scope)
+        return bool(nodes)
 
     def _name(self, name: str) -> str:
         return self.graph.fresh_name(f"{name}.inner" if self.depth and name in self.reserved else name)
