@@ -16,16 +16,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from neuronsim import onnx_backend as onnx_backend
     from neuronsim.api import Neff, Result, compile, load
+    from neuronsim.runtime import Instance
 
 __version__ = "0.1.0"
-__all__ = ["Neff", "Result", "compile", "load", "onnx_backend"]
+__all__ = ["Instance", "Neff", "Result", "compile", "load", "onnx_backend"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'neuronsim' has no attribute {name!r}")
-    is_module = name == "onnx_backend"
-    value = import_module(f"neuronsim.{name}") if is_module else getattr(import_module("neuronsim.api"), name)
+    if name == "onnx_backend":
+        value: Any = import_module("neuronsim.onnx_backend")
+    else:
+        value = getattr(import_module("neuronsim.runtime" if name == "Instance" else "neuronsim.api"), name)
     globals()[name] = value
     return value
 

@@ -1,0 +1,229 @@
+"""A simulated instance as one process sees it: its cores, its groups, what is loaded on them.
+
+    with Instance("inf1.6xlarge") as instance:
+        model = instance.load("model.neff")
+        result = model.run({"image": array})
+
+Values and times of a run are those of `Neff.run`; what several cores take from each other is not part of this.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from isa import target as targets
+from isa.program import Program
+from isa.target import Target
+from isa.topology import Topology
+from neuronsim.runtime import environment, placement
+from neuronsim.runtime.allocation import choose_cores
+from neuronsim.runtime.loading import check_machine, open_neff
+from neuronsim.runtime.memory import CoreMemory, MemoryReport, Usage, model_cores, report
+from neuronsim.runtime.model import LoadedModel
+from neuronsim.runtime.ownership import Claim, Registry, state_folder
+from neuronsim.runtime.status import NrtError, NrtStatus
+
+if TYPE_CHECKING:
+    from neuronsim.api import Neff
+
+
+class Instance:
+    """The runtime of one process on one instance. A context manager; `close` gives the cores back.
+
+    Attributes:
+        target: the machine; topology: its chips, links and logical cores.
+        cores: logical cores of the instance that this runtime owns, ascending. Start indices and groups count from the
+            first of them, as in Neuron.
+        groups: NeuronCore groups, () without NEURONCORE_GROUP_SIZES.
+        models: what is loaded, in load order.
+        switches: by core, how often a model started on it that took the place of another.
+    """
+
+    def __init__(
+        self,
+        name: str | Path | Target,
+        environ: Mapping[str, str] | None = None,
+        state_dir: str | Path | None = None,
+        private: bool = False,
+    ) -> None:
+        """Claim cores, as Neuron's environment variables say (`neuronsim/runtime/environment.py`).
+
+        Args:
+            name: instance, or path of a target file.
+            environ: variables to go by instead of those of the process.
+            state_dir: folder that runtimes on the same simulated instance share; default: NEURONSIM_STATE_DIR, or one
+                folder per user.
+            private: a machine of its own, of which no other runtime takes cores.
+        Raises: TargetError; NrtError (NRT_INVALID; NRT_FAILURE when other runtimes own the cores; NRT_RESOURCE).
+        """
+        self.target = targets.load(name)
+        asked = environment.read(self.target, environ)
+        self.topology = Topology(self.target, asked.lnc)
+        self._scratch = tempfile.TemporaryDirectory(prefix="neuronsim-") if private else None
+        registry = Registry(state_folder(self.target.name, self._scratch.name if self._scratch else state_dir))
+        self.cores: tuple[int, ...] = ()
+        self._claim = registry.claim(lambda taken: self._choose(asked, taken), asked.tag, _version())
+        self._finalizer = weakref.finalize(self, Claim.release, self._claim)
+        self._placer = placement.Placer(len(self.cores), placement.make_groups(asked.groups))
+        self.models: list[LoadedModel] = []
+        self.switches: Counter[int] = Counter()
+        self._holds: dict[int, LoadedModel] = {}
+        self._numbers = itertools.count(1)
+        self._lock = threading.RLock()
+        try:
+            self._publish(self.models)  # the microcode
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def groups(self) -> tuple[placement.NeuronCoreGroup, ...]:
+        return self._placer.groups
+
+    # ---- models
+    def load(self, neff: Neff | Program | str | Path, start_core: int | None = None,
+             group: int | None = None) -> LoadedModel:
+        """Load a NEFF onto the cores that the placement rules give it (`neuronsim/runtime/placement.py`).
+
+        Args:
+            neff: opened, in memory, or the path of the file.
+            start_core: first core, counted from this runtime's first; None (or -1) leaves it to the rules.
+            group: number of a NeuronCore group; None leaves it to the rules.
+        Raises: NrtError (NRT_INVALID, NRT_UNSUPPORTED_NEFF_VERSION, NRT_LOAD_NOT_ENOUGH_NC, NRT_CLOSED; NRT_RESOURCE
+            with the use of memory). Warns: PlacementWarning.
+        """
+        opened = open_neff(neff)
+        check_machine(opened.program, self.target, self.topology.lnc)
+        with self._lock:
+            self._require_open()
+            where = self._placer.place(model_cores(opened.program), start_core, group)
+            model = LoadedModel(self, opened, next(self._numbers), where)
+            self._publish([*self.models, model])
+            self._placer.take(where)
+            self.models.append(model)
+        return model
+
+    def unload(self, model: LoadedModel) -> None:
+        """Give a model's memory back. Raises: NrtError (NRT_CLOSED, NRT_INVALID_HANDLE)."""
+        with self._lock:
+            self._require_loaded(model)
+            self.models.remove(model)
+            self._placer.take(model.placement, -1)
+            self._holds = {core: held for core, held in self._holds.items() if held is not model}
+            self._publish(self.models)
+
+    def start(self, model: LoadedModel) -> None:
+        """Make the cores of the model's next copy hold it, and count where it takes another model's place.
+
+        Raises: NrtError (NRT_CLOSED, NRT_INVALID_HANDLE).
+        """
+        with self._lock:
+            self._require_loaded(model)
+            for core in model.next_replica():
+                if self._holds.get(core, model) is not model:
+                    self.switches[core] += 1
+                self._holds[core] = model
+
+    def holds(self, core: int) -> LoadedModel | None:
+        """The model that ran last on a core of the instance, if it is still loaded."""
+        return self._holds.get(core)
+
+    @property
+    def switch_ns(self) -> float:
+        """Time all switches so far cost, by the target's `runtime.switch_ns`; cores switch independently."""
+        return self.switches.total() * self.target.switch_ns
+
+    # ---- memory
+    def memory(self) -> MemoryReport:
+        """Device memory by chip, core and model."""
+        with self._lock:
+            self._require_open()
+            others: Counter[int] = Counter()
+            for owner in self._claim.others():
+                others.update(owner.chip_bytes)
+            return self._memory(self.models, others)
+
+    def _memory(self, models: Sequence[LoadedModel], others: Mapping[int, int]) -> MemoryReport:
+        parts: dict[int, list[tuple[str, Usage]]] = {core: [] for core in self.cores}
+        for model in models:
+            for replica in model.replicas:
+                for core, usage in zip(replica, model.usage):
+                    parts[core].append((model.name, usage))
+        chips: dict[int, list[CoreMemory]] = {}
+        microcode = self.target.microcode_bytes * self.topology.lnc
+        for core in self.cores:
+            chips.setdefault(self.topology.chip_of(core), []).append(
+                CoreMemory(core, microcode, tuple(parts[core]))
+            )
+        return report(self.target.dram_bytes_per_chip, chips, others)
+
+    def _publish(self, models: Sequence[LoadedModel]) -> None:
+        """Tell other runtimes what these models take. Raises: NrtError (NRT_RESOURCE) where a chip has not as much."""
+
+        def chip_bytes(others: Mapping[int, int]) -> dict[int, int]:
+            found = self._memory(models, others)
+            full = next((chip for chip in found.chips if chip.free < 0), None)
+            if full is not None:
+                raise NrtError(
+                    NrtStatus.NRT_RESOURCE,
+                    f"device {full.chip} has not enough memory",
+                    limit=f"{full.limit} bytes",
+                    actual=f"{full.used} bytes",
+                    detail=full.table(),
+                    help="unload a model, place it on another device, or take a larger instance: neuronsim ls",
+                )
+            return {chip.chip: chip.own for chip in found.chips}
+
+        self._claim.publish(chip_bytes)
+
+    # ---- life
+    def close(self) -> None:
+        """Unload everything and give the cores back. Closing twice is harmless."""
+        with self._lock:
+            self.models.clear()
+            self._holds.clear()
+            self._finalizer()
+            if self._scratch is not None:
+                self._scratch.cleanup()
+
+    def __enter__(self) -> Instance:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Instance {self.target.name!r}: {placement.span(self.cores)}, {len(self.models)} model(s)>"
+
+    def _choose(self, asked: environment.Environment, taken: Sequence[int]) -> list[int]:
+        """Physical cores to own, given those that are taken; sets `cores`."""
+        lnc = self.topology.lnc
+        self.cores = choose_cores(asked, self.topology, {core // lnc for core in taken})
+        return [core * lnc + k for core in self.cores for k in range(lnc)]
+
+    def _require_open(self) -> None:
+        if not self._finalizer.alive:
+            raise NrtError(NrtStatus.NRT_CLOSED, "the instance is closed", where=self.target.name,
+                           help="open it again: neuronsim.Instance(...)")
+
+    def _require_loaded(self, model: LoadedModel) -> None:
+        self._require_open()
+        if model not in self.models:
+            raise NrtError(NrtStatus.NRT_INVALID_HANDLE, f"model {model.id} is not loaded", where=model.name,
+                           help="load it again")
+
+
+def _version() -> str:
+    from neuronsim import __version__
+
+    return __version__

@@ -1,0 +1,46 @@
+"""Programs of a wanted number of cores, and of a wanted size, for the tests of the runtime."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from compiler.backend import build
+from isa.dtypes import dtype
+from isa.lang import TileProgram
+from isa.program import Node, Program, Stage, TensorInfo, Variable
+
+ROWS, COLUMNS = 8, 16
+GENERATION = {"inf1": "v1", "trn1": "v2", "trn2": "v3"}
+
+
+@cache
+def relu_stage(target: str, source: str, result: str) -> Stage:
+    """result = relu(source), [ROWS, COLUMNS] fp32."""
+    p = TileProgram(target)
+    x, y = p.input(source, (ROWS, COLUMNS), "fp32"), p.output(result, (ROWS, COLUMNS), "fp32")
+    with p.layer("relu", "Relu", "relu"):
+        loaded, made = p.sbuf((ROWS, COLUMNS), "fp32"), p.sbuf((ROWS, COLUMNS), "fp32")
+        p.dma(loaded, x)
+        p.activation(made, loaded, "relu")
+        p.dma(y, made)
+    return build(p)
+
+
+def pipeline(cores: int, target: str = "inf1.6xlarge", name: str = "m") -> Program:
+    """A chain of relus, t0 -> t1 -> ..., one stage on each of `cores` cores."""
+    stages = [relu_stage(target, f"t{k}", f"t{k + 1}") for k in range(cores)]
+    nodes = [Node(f"n{k}", "neuron_core", (f"t{k}",), (f"t{k + 1}",), k) for k in range(cores)]
+    inputs, outputs = ([TensorInfo(n, (ROWS, COLUMNS), "float32")] for n in ("t0", f"t{cores}"))
+    options = {"neuroncore_pipeline_cores": cores} if cores > 1 else {}
+    return Program(name, target, GENERATION[target[:4]], inputs, outputs, nodes, stages, options=options)
+
+
+def heavy(weights: int, scratch: int = 0, target: str = "inf1.6xlarge", name: str = "big") -> Program:
+    """One stage that declares so many bytes of weights and of scratch, and no data for them."""
+    base = relu_stage(target, "t0", "t1")
+    sizes = (("w", "file", weights), ("s", "tmp-buf", scratch))
+    extra = [Variable(3 + k, name, kind, dtype("int8"), (n,)) for k, (name, kind, n) in enumerate(sizes)]
+    stage = Stage(base.streams, base.descriptors, [*base.variables, *extra], base.debug)
+    inputs, outputs = ([TensorInfo(n, (ROWS, COLUMNS), "float32")] for n in ("t0", "t1"))
+    nodes = [Node("n", "neuron_core", ("t0",), ("t1",), 0)]
+    return Program(name, target, GENERATION[target[:4]], inputs, outputs, nodes, [stage])
