@@ -1,7 +1,8 @@
 """A Scan that carries nothing from step to step does the same to every entry: its body once, for all entries together.
 
 So do exporters of scikit-learn write the distances of every row to every stored one. Values that differ from entry to
-entry get an axis for the entries in front.
+entry get an axis for the entries in front, and before that one of size 1: the first of several axes is the batch to
+lowerings, of which each is computed by itself.
 """
 from __future__ import annotations
 
@@ -21,8 +22,10 @@ _ELEMENTWISE = frozenset({"Abs", "Add", "Cast", "Div", "Exp", "Identity", "Log",
                           "Relu", "Sqrt", "Sub"})
 _REDUCTIONS = frozenset({"ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum",
                          "ReduceSumSquare"})
-#: Version from which Unsqueeze has its axes as an input.
+#: Version from which Squeeze and Unsqueeze have their axes as an input.
 _AXES_INPUT = 13
+#: Axes in front of values that differ from entry to entry.
+_FRONT = 2
 
 
 class _Refused(Exception):
@@ -63,7 +66,7 @@ class _Body:
             shape = self._outside(name)
             if k >= states:
                 self.each.add(info.name)
-                shape = shape[1:]
+                shape, name = shape[1:], self._moved("Unsqueeze", name, [0], f"{scan.name}.{info.name}")
             self.outer[info.name], self.shapes[info.name] = name, shape
         for tensor in body.initializer:
             self._constant(tensor.name, numpy_helper.to_array(tensor))
@@ -75,8 +78,10 @@ class _Body:
                 raise _Refused
             if carried == (result.name in self.each) or (carried and self.outer[result.name] != scan.input[k]):
                 raise _Refused
-            if output:
+            if output and carried:
                 self._emit("Identity", [self.outer[result.name]], output)
+            elif output:
+                self._moved("Squeeze", self.outer[result.name], [0], output)
 
     def _outside(self, name: str) -> Shape:
         shape = self.shape_of(name) if name else None
@@ -117,11 +122,8 @@ class _Body:
         missing = rank - len(self.shapes[name])
         if name not in self.each or not missing:
             return self.outer[name]
-        axes = list(range(1, 1 + missing))
-        raised = f"{self.outer[name]}.{self.scan.name}.{rank}"
-        if self.version >= _AXES_INPUT:
-            return self._emit("Unsqueeze", [self.outer[name], self._axes(axes)], raised)
-        return self._emit("Unsqueeze", [self.outer[name]], raised, axes=axes)
+        axes = list(range(_FRONT, _FRONT + missing))
+        return self._moved("Unsqueeze", self.outer[name], axes, f"{self.outer[name]}.{self.scan.name}.{rank}")
 
     def _reduction(self, node: onnx.NodeProto) -> None:
         attrs, source = _attributes(node), node.input[0]
@@ -132,7 +134,7 @@ class _Body:
             raise _Refused
         kept = attrs.get("keepdims", 1)
         reduced = tuple(1 if a in axes else n for a, n in enumerate(shape) if kept or a not in axes)
-        moved = [a + (source in self.each) for a in axes]
+        moved = [a + _FRONT * (source in self.each) for a in axes]
         inputs = [self.outer[source]]
         if len(node.input) > 1:
             inputs.append(self._axes(moved))
@@ -147,7 +149,7 @@ class _Body:
         self.shapes[name] = shape
         if any(i in self.each for i in node.input):
             self.each.add(name)
-            shape = (*self.entries, *shape)
+            shape = (1, *self.entries, *shape)
         if math.prod(shape) > _MOST_ELEMENTS:
             raise _Refused
         self.outer[name] = self._emit(node.op_type, inputs, f"{self.scan.name}.{name}", **attrs)
@@ -155,6 +157,12 @@ class _Body:
     def _constant(self, name: str, array: np.ndarray) -> None:
         self.constants[name], self.shapes[name] = array, array.shape
         self.outer[name] = self._emit("Constant", [], f"{self.scan.name}.{name}", value=numpy_helper.from_array(array))
+
+    def _moved(self, op: str, name: str, axes: list[int], result: str) -> str:
+        """A value without axes of size 1, or with more."""
+        if self.version >= _AXES_INPUT:
+            return self._emit(op, [name, self._axes(axes)], result)
+        return self._emit(op, [name], result, axes=axes)
 
     def _axes(self, axes: list[int]) -> str:
         name = f"{self.scan.name}.axes.{len(self.nodes)}"
