@@ -115,10 +115,18 @@ def move_dma(ctx: Context, dst: Tensor, src: Tensor) -> None:
         dma_tensor(ctx, src, scratch, store=True, purpose="relayout")
         dma_tensor(ctx, dst, scratch, store=False, purpose="relayout")
         return
+    if _scattered(src) and src.reachable and not _scattered(dst):
+        src = cast(ctx, src, src.dtype)  # side by side: a DMA moves what is apart element by element
     dims = align_dims([_free_dims(dst), _free_dims(src)])
     for to, fro in runs_of(dst.positions(), src.positions(), legal=False, any_order=True) or []:
         for offsets, parts in blocks(dims, 3, MOST_FREE["sbuf"]):
             ctx.program.dma(dst.view(to, parts[0], offsets[0]), src.view(fro, parts[1], offsets[1]), purpose="relayout")
+
+
+def _scattered(t: Tensor) -> bool:
+    """Whether the innermost elements along F are neither adjacent nor all the same one."""
+    inner = [a for a in t.free_atoms() if a.size > 1][-1:]
+    return any(a.stride not in (0, 1) for a in inner)
 
 
 def cast(

@@ -93,22 +93,33 @@ def rows_last(ctx: Context, tensor: Tensor) -> Tensor:
     if prod(tensor.shape) < FEW or ctx.by_dma or tensor.dtype not in TRANSPOSED:
         return tensor
     flat = tensor.reshape((prod(tensor.shape),))
-    atoms = flat.axes[0] if flat is not None else ()
-    free = [k for k, a in enumerate(atoms) if a.space == F and a.stride]
-    if flat is None or not free or atoms[-1].space == F:
+    if flat is None or not flat.axes[0]:
         return tensor
-    # long rows of what stays inside, planes that fill the PE
-    best = max(free, key=lambda k: (atoms[k].size >= SMALL, prod(a.size for a in atoms[k + 1 :]), atoms[k].size))
-    if prod(atoms[k].size for k in free if k != best) > MOST_PLANES:
-        return tensor
+    atoms = flat.axes[0]
     apart = replace(flat, axes=tuple((a,) for a in atoms), pmap=flat.pmap, pads={}, origin={})
-    if runs_of(apart.positions()) is None:  # a slice of channels
-        near = ctx.alloc(apart.shape, apart.p_axes(), apart.dtype, name="dense")
-        move_dma(ctx, near, apart)
-        apart = near
-    out = transpose_pe(ctx, apart, best).reshape(tensor.shape)
+    if atoms[-1].space == F:
+        if atoms[-1].stride == 1:
+            return tensor
+        out = cast(ctx, apart, tensor.dtype).reshape(tensor.shape)  # every second element, say: side by side
+    else:
+        best = _best_rows(atoms)
+        if best is None:
+            return tensor
+        if runs_of(apart.positions()) is None:  # a slice of channels
+            near = ctx.alloc(apart.shape, apart.p_axes(), apart.dtype, name="dense")
+            move_dma(ctx, near, apart)
+            apart = near
+        out = transpose_pe(ctx, apart, best).reshape(tensor.shape)
     assert out is not None  # the factors of every axis are still there
     return replace(out, origin=tensor.origin)
+
+
+def _best_rows(atoms: Sequence[Atom]) -> int | None:
+    """The free factor to exchange for partitions: long rows of what stays inside, planes that fill the PE."""
+    free = [k for k, a in enumerate(atoms) if a.space == F and a.stride]
+    best = max(free, key=lambda k: (atoms[k].size >= SMALL, prod(a.size for a in atoms[k + 1 :]), atoms[k].size),
+               default=None)
+    return best if prod(atoms[k].size for k in free if k != best) <= MOST_PLANES else None
 
 
 def identity(ctx: Context, dtype: str) -> View:

@@ -193,7 +193,7 @@ def lower_pad(ctx: Context, node: Node) -> None:
     for a, (kept, (lo, _)) in enumerate(zip(keep, grow, strict=True)):
         inside = cut_axis(ctx, inside, a, lo, lo + len(kept))
         core = cut_axis(ctx, core, a, kept.start, kept.stop)
-    copy(ctx, inside, core)
+    copy(ctx, inside, relayout(ctx, core, inside.p_axes()))
     ctx.tensors[name] = out
 
 

@@ -66,8 +66,27 @@ def box_sizes() -> onnx.ModelProto:
     return make(nodes, {"x": [1, 16, 40, 40]}, ["y"], weights)
 
 
+def pixel_unshuffle() -> onnx.ModelProto:
+    """Every second pixel becomes a channel: rows are put together on chip, a DMA would take them pixel by pixel."""
+    nodes = [node("Conv", ["x", "w"], ["c"]), node("Reshape", ["c", "s"], ["r"]),
+             node("Transpose", ["r"], ["t"], perm=[0, 1, 3, 5, 2, 4]), node("Reshape", ["t", "z"], ["u"]),
+             node("Conv", ["u", "v"], ["y"])]
+    shapes = {"s": np.array([1, 16, 16, 2, 16, 2]), "z": np.array([1, 64, 16, 16])}
+    weights = {"w": floats(RNG, 16, 8, 1, 1), "v": floats(RNG, 8, 64, 1, 1)}
+    return make(nodes, {"x": [1, 8, 32, 32]}, ["y"], {**weights, **shapes})
+
+
+def padded_rows() -> onnx.ModelProto:
+    """A Pad whose result has other axes on partitions than the image it pads."""
+    nodes = [node("Conv", ["x", "w"], ["c"]), node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]),
+             node("Pad", ["t", "p"], ["a"]), node("Relu", ["a"], ["y"])]
+    weights = {"w": floats(RNG, 16, 8, 1, 1), "p": np.array([0, 1, 1, 0, 0, 1, 1, 0])}
+    return make(nodes, {"x": [1, 8, 32, 32]}, ["y"], weights)
+
+
 #: microseconds of the device: element by element each takes at least four times as long
-LIMITS = {detection_head: 40, two_heads: 100, channels_last: 80, windows: 100, pixel_shuffle: 120, box_sizes: 110}
+LIMITS = {detection_head: 40, two_heads: 100, channels_last: 80, windows: 100, pixel_shuffle: 120, box_sizes: 110,
+          pixel_unshuffle: 40, padded_rows: 60}
 
 
 @pytest.mark.parametrize("network", LIMITS, ids=lambda f: f.__name__)
