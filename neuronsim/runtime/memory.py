@@ -120,7 +120,7 @@ class ChipMemory:
     def table(self) -> str:
         """The breakdown by core and model, as Neuron prints it when memory runs out."""
         whole = _sum(core.usage for core in self.cores)
-        rows = [["", *_COLUMNS], [f"ND {self.chip} overall", *_cells(whole)]]
+        rows = [["", *_COLUMNS], [f"ND {self.chip}, this process", *_cells(whole)]]
         for core in self.cores:
             rows.append([f" NC {core.core}", *_cells(core.usage)])
             rows += [[f"  {name}", *_cells(usage)] for name, usage in core.models]

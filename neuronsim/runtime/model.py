@@ -50,6 +50,11 @@ class LoadedModel:
     def group(self) -> NeuronCoreGroup | None:
         return self.placement.group
 
+    def core_of(self, stage: int, replica: int = 0) -> int:
+        """The core of the instance that runs a stage of the program in one of the copies."""
+        cores = self.replicas[replica]
+        return cores[stage % len(cores)]
+
     def run(self, inputs: Mapping[str, Any] | None = None, **options: Any) -> Result:
         """Run once on the next copy in turn; arguments and result are those of `Neff.run`, the instance left out.
 

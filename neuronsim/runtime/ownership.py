@@ -47,7 +47,7 @@ class Owner:
 def state_folder(instance: str, root: str | Path | None = None) -> Path:
     """Folder of the simulated instance of that name; `root` defaults to NEURONSIM_STATE_DIR, then to one per user."""
     chosen = root or os.environ.get(STATE_DIR) or Path(tempfile.gettempdir()) / f"neuronsim-{os.getuid()}"
-    return Path(chosen) / re.sub(r"[^\w.-]", "_", instance)
+    return Path(chosen) / re.sub(r"^\.|[^\w.-]", "_", instance)
 
 
 class Registry:
@@ -70,7 +70,7 @@ class Registry:
         """
         with self._exclusive():
             taken = sorted(core for owner in self._owners() for core in owner.cores)
-            command = " ".join(sys.argv)[:_COMMAND_CHARACTERS]
+            command = " ".join(" ".join(sys.argv).split())[:_COMMAND_CHARACTERS]
             owner = Owner(os.getpid(), command, tag, version, tuple(choose(taken)))
             handle, name = tempfile.mkstemp(dir=self.folder, prefix=f"runtime-{os.getpid()}-", suffix=".json")
             claim = Claim(self, owner, os.fdopen(handle, "r+"), Path(name))
