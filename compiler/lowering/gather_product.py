@@ -1,4 +1,8 @@
-"""Gather without an indirect DMA (v1): one-hot columns of the indices, times the table, on the PE."""
+"""Gather without an indirect DMA (v1): one-hot columns of the indices, times the table, on the PE.
+
+A float32 is the exact sum of three bfloat16, so a table in three parts is gathered without rounding. Large tables,
+embeddings as a rule, are rounded like other operands of products: in parts they would take three times the time.
+"""
 from __future__ import annotations
 
 from math import prod
@@ -11,11 +15,14 @@ from compiler.lowering.context import Context
 from compiler.lowering.dram import dram_value, dram_view
 from compiler.lowering.move import psum_view
 from compiler.lowering.stationary import Block, Stationary
+from compiler.passes.split_products import PARTS, constant_parts
 from isa.lang import View
 from isa.word import PARTITIONS
 
-#: a bf16 holds integers exactly up to here
-EXACT = 256
+#: a bf16 holds integers exactly up to here, three of them up to there
+EXACT, EXACT_PARTS = 256, 1 << 24
+#: tables of at most so many elements are gathered exactly
+MOST_EXACT = 1 << 16
 #: bytes per partition that a table computed at run time may take
 MOST_BYTES = 16384
 
@@ -26,7 +33,8 @@ def product_condition(graph: Graph, node: Node) -> str:
     shape = graph.shape(data)
     axis = node.attrs.get("axis", 0) % len(shape)
     if graph.dtype(data) in ("int32", "int64", "uint32", "uint64", "int16", "uint16"):
-        if table is None or np.abs(table.astype(np.float64)).max(initial=0) > EXACT:
+        most = EXACT_PARTS if prod(shape) <= MOST_EXACT else EXACT
+        if table is None or np.abs(table.astype(np.float64)).max(initial=0) > most:
             return "v1 gathers by products of bf16, which do not hold these integers exactly"
     tiles = -(-shape[axis] // PARTITIONS)
     if table is None and tiles * (prod(shape) // shape[axis]) * 4 > MOST_BYTES:
@@ -54,7 +62,10 @@ def gather_by_product(ctx: Context, node: Node) -> None:
             acc = psum_view(ctx, run.partition + run.count, hi - lo)[run.partition : run.partition + run.count]
             for k in range(tiles):
                 ctx.program.load_stationary(hot[k][:, run.first : run.first + run.count])
-                ctx.program.matmul(acc, moving(c, k), start=k == 0, stop=k == tiles - 1)
+                parts = moving(c, k)
+                for n, part in enumerate(parts):
+                    last = k == tiles - 1 and n == len(parts) - 1
+                    ctx.program.matmul(acc, part, start=k == n == 0, stop=last)
             engine = ctx.pick(("scalar", "vector"), hi - lo)
             ctx.program.tensor_copy(flat.view(run, [(hi - lo, 1)], lo), acc, engine=engine)
     ctx.tensors[name] = _in_place(flat, ids, rest, axis)
@@ -69,7 +80,7 @@ def _in_place(flat: Tensor, ids: tuple[int, ...], rest: list[int], axis: int) ->
 
 
 class _Table:
-    """The table with the gathered axis on partitions, [rows, hi - lo] of cut c and tile k on demand."""
+    """The table with the gathered axis on partitions: on demand the parts of cut c and tile k, each [rows, hi - lo]."""
 
     def __init__(self, ctx: Context, node: Node, axis: int, cuts: list[tuple[int, int]], tiles: int, pe: str) -> None:
         data = node.inputs[0]
@@ -78,29 +89,50 @@ class _Table:
         self.packed: Stationary | None = None
         if array is not None:
             table = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
-            blocks = [Block(0, table[k * PARTITIONS : (k + 1) * PARTITIONS, lo:hi]) for lo, hi in cuts
-                      for k in range(tiles)]
+            tables = _constant_parts(table) if pe == "bf16" and array.size <= MOST_EXACT else [table]
+            blocks = [Block(0, part[k * PARTITIONS : (k + 1) * PARTITIONS, lo:hi]) for lo, hi in cuts
+                      for k in range(tiles) for part in tables]
+            self.count = len(tables)
             self.packed = Stationary(ctx, node.output, blocks, pe)
             return
         shape = ctx.shape(data)
         dram_value(ctx, data)
         far = dram_view(ctx, data).permute(axis, *(a for a in range(len(shape)) if a != axis))
         width = prod(shape) // shape[axis]
-        self.loaded: list[View] = []
+        exact = pe == "bf16" and prod(shape) <= MOST_EXACT
+        self.loaded: list[list[View]] = []
         for k in range(tiles):
             rows = far[k * PARTITIONS : (k + 1) * PARTITIONS]
             tile = ctx.program.sbuf((rows.shape[0], width), far.dtype.name, name=f"{node.output}.table")
             ctx.program.dma(tile, rows, purpose="load")
-            if far.dtype.name != pe:
-                narrow = ctx.program.sbuf((rows.shape[0], width), pe, name=f"{node.output}.table")
-                ctx.program.tensor_copy(narrow, tile, engine=ctx.pick(("scalar", "vector"), width))
-                tile = narrow
-            self.loaded.append(tile)
+            self.loaded.append(_parts(ctx, tile, pe, PARTS if exact and far.dtype.name == "fp32" else 1))
 
-    def __call__(self, c: int, k: int) -> View:
+    def __call__(self, c: int, k: int) -> list[View]:
         if self.packed is not None:
-            return self.packed.view(c * self.tiles + k)
-        return self.loaded[k][:, slice(*self.cuts[c])]
+            first = (c * self.tiles + k) * self.count
+            return [self.packed.view(n) for n in range(first, first + self.count)]
+        return [part[:, slice(*self.cuts[c])] for part in self.loaded[k]]
+
+
+def _constant_parts(table: np.ndarray) -> list[np.ndarray]:
+    """As many bfloat16 as the table is the sum of, at least one."""
+    parts = constant_parts(table)
+    return parts[:1] + [part for part in parts[1:] if part.any()]
+
+
+def _parts(ctx: Context, tile: View, pe: str, count: int) -> list[View]:
+    """A loaded tile in the PE's type, or as the sum of `count` of those."""
+    if tile.dtype.name == pe:
+        return [tile]
+    p, (rows, width), parts = ctx.program, tile.shape, []
+    for k in range(count):
+        parts.append(p.sbuf((rows, width), pe, name="table"))
+        p.tensor_copy(parts[-1], tile, engine=ctx.pick(("scalar", "vector"), width))
+        if k + 1 < count:
+            rest = p.sbuf((rows, width), "fp32", name="table.rest")
+            p.tensor_tensor(rest, tile, parts[-1], "subtract")
+            tile = rest
+    return parts
 
 
 def _one_hot(ctx: Context, name: str, index: str, rows: int, tiles: int, pe: str) -> list[View]:

@@ -87,6 +87,19 @@ def test_products_on_v1(axis: int) -> None:
     gather([150, 7], RNG.integers(-150, 150, (4,)), TensorProto.INT8, target="inf1.xlarge")
 
 
+@pytest.mark.parametrize("constant", [False, True])
+def test_products_on_v1_do_not_round_small_tables(constant: bool) -> None:
+    """Quantiles and class labels are compared with, and looked up, exactly."""
+    for table in (floats(RNG, 150, 7), RNG.integers(-(2**24), 2**24, (30, 4)).astype(np.int64)):
+        kind = helper.np_dtype_to_tensor_dtype(table.dtype)
+        if constant or table.dtype.kind == "f":
+            index = {"i": RNG.integers(-30, 30, (9,))}
+            inputs: dict[str, list[int]] = {"i": [9]} if constant else {"i": [9], "x": list(table.shape)}
+            model = make([node("Gather", ["x", "i"], ["y"])], inputs, ["y"], {"x": table} if constant else {},
+                         types={**INT, "x": kind, "y": kind})
+            compare(model, "inf1.xlarge", feeds=index if constant else {**index, "x": table}, limit=1e-7)
+
+
 @pytest.mark.parametrize("op", ["GatherElements", "GatherND"])
 def test_scattered_constants(op: str) -> None:
     """Many constant positions are one indirect transfer, few ones plain transfers."""
