@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from isa.target import Target
 
 CHEAPER, COSTLIER = 0.75, 1.25
+_NOT_IN_DEVICE_TIME = ("host.", "runtime.", "link.grid", "link.wrap")
 REMOVED = 1e-6  # a factor, not zero: rates stay finite and cycle counts round to at most one
 
 
@@ -33,6 +34,6 @@ class Sensitivity:
 
 def sensitivity(target: Target, base: float, simulate: Callable[[Target], float]) -> Sensitivity:
     """Simulate three more machines. `simulate`: device seconds of the program on a target; `base`: on `target`."""
-    names = [name for name in target.inferred() if not name.startswith("host.")]  # device time knows no host
+    names = [name for name in target.inferred() if not name.startswith(_NOT_IN_DEVICE_TIME)]
     cheaper, costlier, removed = (simulate(target.scaled(names, f)) for f in (CHEAPER, COSTLIER, REMOVED))
     return Sensitivity(len(names), base, cheaper, costlier, removed)

@@ -101,7 +101,7 @@ class Registry:
                 if _is_free(file):
                     path.unlink()
                 else:
-                    found.append(_owner(json.load(file)))
+                    found.append(_owner(file.read(), path))
         return sorted(found, key=lambda o: o.cores)
 
 
@@ -152,9 +152,15 @@ def _is_free(file: IO[str]) -> bool:
     return True
 
 
-def _owner(data: Mapping[str, Any]) -> Owner:
-    chips = {int(chip): size for chip, size in data["chip_bytes"].items()}
-    return Owner(**{**data, "cores": tuple(data["cores"]), "chip_bytes": chips})
+def _owner(text: str, path: Path) -> Owner:
+    try:
+        data: dict[str, Any] = json.loads(text)
+        chips = {int(chip): int(size) for chip, size in data["chip_bytes"].items()}
+        return Owner(**{**data, "cores": tuple(map(int, data["cores"])), "chip_bytes": chips})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NrtError(NrtStatus.NRT_FAILURE, "a runtime's file cannot be read; another version may have written it",
+                       where=str(path), help="end the process that holds it, or name another folder: "
+                       f"{STATE_DIR}=DIR") from error
 
 
 def _no_links(path: str, flags: int) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from isa import target as targets
 from neuronsim.runtime import NrtError, NrtStatus
@@ -92,6 +94,24 @@ def test_bad_values_are_invalid_with_help(variable: str, text: str, part: str) -
     assert error.what.startswith(variable) and part in error.what
     assert error.help
     assert "  status: 2 (NRT_INVALID)\n" in str(error)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.fixed_dictionaries({}, optional={
+    name: st.text("0123456789,-x ", max_size=8) for name in (VISIBLE_CORES, NUM_CORES, GROUP_SIZES, LOGICAL_NC_CONFIG)
+}))  # fmt: skip
+def test_any_text_is_understood_or_refused(environ: dict[str, str]) -> None:
+    refused, asked = None, Environment(1)
+    try:
+        asked = read(TRN2, environ)
+    except NrtError as error:
+        refused = error
+    assert refused is None or (refused.status == NrtStatus.NRT_INVALID and refused.help)
+    cores = TRN2.cores // asked.lnc
+    assert asked.visible is None or 0 <= asked.visible[0] <= asked.visible[-1] < cores
+    assert asked.count is None or 0 < asked.count <= cores
+    owned = len(asked.visible) if asked.visible is not None else asked.count or cores
+    assert sum(g.total for g in asked.groups) <= owned
 
 
 @pytest.mark.parametrize("more", [{VISIBLE_CORES: "0-3"}, {NUM_CORES: "4"}])

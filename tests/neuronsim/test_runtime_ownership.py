@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -118,6 +119,39 @@ def test_what_an_owner_says(tmp_path: Path) -> None:
         (owner,) = owners(tmp_path)
         assert (owner.pid, owner.tag, owner.cores) == (os.getpid(), "bert", (0, 1, 2, 3))
         assert owner.chip_bytes == {0: 4 * (96 << 20)}
+
+
+def test_claims_at_the_same_moment_are_disjoint(tmp_path: Path) -> None:
+    """Six processes that want 4 of 16 cores: four get them, two are refused."""
+    environment = {**os.environ, STATE_DIR: str(tmp_path), NUM_CORES: "4"}
+    with ExitStack() as stack:
+        children = [
+            stack.enter_context(
+                subprocess.Popen([sys.executable, "-c", HOLD], env=environment, text=True, stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            )
+            for _ in range(6)
+        ]  # fmt: skip
+        found = [child.stdout.readline().split() for child in children]  # type: ignore[union-attr]
+        for child in children:
+            child.kill()
+        refused = [child.stderr.read() for child, cores in zip(children, found) if not cores]  # type: ignore[union-attr]
+    assert sorted(int(core) for cores in found for core in cores) == list(range(16))
+    assert len(refused) == 2 and all("NeuronCore(s) not available" in text for text in refused)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"chip_bytes": 3}', "not JSON"])
+def test_a_living_file_that_says_nothing(tmp_path: Path, text: str) -> None:
+    folder = state_folder("inf1.6xlarge", tmp_path)
+    Instance("inf1.6xlarge", {}, tmp_path).close()
+    with open(folder / "runtime-1-x.json", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(text)
+        file.flush()
+        with pytest.raises(NrtError) as caught:
+            Instance("inf1.6xlarge", {}, tmp_path)
+        assert caught.value.status == NrtStatus.NRT_FAILURE and STATE_DIR in caught.value.help
+    Instance("inf1.6xlarge", {}, tmp_path).close()
 
 
 def test_a_state_folder_that_cannot_be_used(tmp_path: Path) -> None:
