@@ -25,6 +25,7 @@ GRAPH_PASSES: tuple[tuple[str, bool], ...] = (
     ("remove-identities", False),
     ("remove-softmax-guard", True),
     ("fold-pads", True),
+    ("strided-channels", True),
     ("fuse-affine", False),
     ("fold-affine", True),
     ("fuse-epilogue", True),
