@@ -42,6 +42,7 @@ from compiler.lowering.views import (
     operands_condition,
 )
 from compiler.passes.expand_attention import attention_reason, flex_reason
+from compiler.passes.expand_encoders import encoder_reason
 from compiler.passes.expand_ensembles import tree_reason
 from compiler.passes.expand_features import features_reason
 from compiler.passes.expand_linear_attention import linear_attention_reason
@@ -227,9 +228,11 @@ CONDITIONS: dict[str, Condition] = {
     "ai.onnx.ml::Binarizer": features_reason,
     "ai.onnx.ml::FeatureVectorizer": features_reason,
     "ai.onnx.ml::Imputer": features_reason,
+    "ai.onnx.ml::LabelEncoder": encoder_reason,
     "ai.onnx.ml::LinearClassifier": linear_reason,
     "ai.onnx.ml::LinearRegressor": linear_reason,
     "ai.onnx.ml::Normalizer": features_reason,
+    "ai.onnx.ml::OneHotEncoder": encoder_reason,
     "ai.onnx.ml::SVMClassifier": svm_reason,
     "ai.onnx.ml::SVMRegressor": svm_reason,
     "ai.onnx.ml::Scaler": features_reason,

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compiler import compile_graph
 from compiler.options import from_keywords
-from compiler.passes import expand_svm
+from compiler.passes import expand_encoders, expand_svm
 from neuronsim.api import Neff
 from tests.compiler.evaluate import imported, make, run_model
 from tests.compiler.lowering_run import compare
@@ -178,3 +178,31 @@ def test_distances_to_centres_are_accurate_where_the_pe_multiplies_bfloat16(tran
     model = make(nodes, {"x": [8, FEATURES]}, ["label", "squared"], weights, types={"label": TensorProto.INT64})
     x = centres + np.float32(1e-3) * np.random.default_rng(4).standard_normal(centres.shape).astype(np.float32)
     compare(model, "inf1.xlarge", feeds={"x": x}, limit=1e-5)
+
+
+@pytest.mark.parametrize(("op", "kind", "attrs"), [
+    ("OneHotEncoder", TensorProto.FLOAT, {"cats_int64s": [3, 0, 7]}),
+    ("LabelEncoder", TensorProto.FLOAT, {"keys_int64s": [3, 0, 7], "values_floats": [0.1, 1e-8, -3e8],
+                                         "default_float": 0.3}),
+    ("LabelEncoder", TensorProto.INT64, {"keys_int64s": [3, 0, 7], "values_int64s": [2**24, -1, 5]})])
+def test_encoders_of_whole_numbers(op: str, kind: int, attrs: dict[str, Any]) -> None:
+    """Behind an ArgMax, whose range is known; some of its numbers are no keys."""
+    nodes = [helper.make_node("ArgMax", ["x"], ["i"], axis=1), helper.make_node(op, ["i"], ["y"], domain=ML, **attrs)]
+    model = make(nodes, {"x": [ROWS, 9]}, ["y"], types={"y": kind})
+    model.opset_import.append(helper.make_opsetid(ML, 3))
+    for target in ("trn1.2xlarge", "inf1.xlarge"):
+        compare(model, target, limit=1e-7)
+
+
+@pytest.mark.parametrize(("op", "kind", "attrs", "why"), [
+    ("OneHotEncoder", TensorProto.INT64, {"cats_int64s": [1], "zeros": 0}, "fail"),
+    ("OneHotEncoder", TensorProto.FLOAT, {"cats_int64s": [1]}, "whole"),
+    ("LabelEncoder", TensorProto.INT64, {"keys_int64s": [1], "values_int64s": [2**24 + 1]}, "2^24"),
+    ("LabelEncoder", TensorProto.INT64, {"keys_int64s": [1, 1], "values_floats": [1.0, 2.0]}, "several"),
+    ("LabelEncoder", TensorProto.INT64, {"keys_int64s": [1], "values_floats": [np.inf]}, "finite")])
+def test_encoders_the_host_keeps(op: str, kind: int, attrs: dict[str, Any], why: str) -> None:
+    model = make([helper.make_node(op, ["x"], ["y"], domain=ML, **attrs)], {"x": [3]}, ["y"],
+                 types={"x": kind, "y": TensorProto.INT64 if "values_int64s" in attrs else TensorProto.FLOAT})
+    model.opset_import.append(helper.make_opsetid(ML, 3))
+    graph = imported(model)
+    assert why in expand_encoders.encoder_reason(graph, graph.nodes[0])
