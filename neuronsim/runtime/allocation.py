@@ -13,8 +13,8 @@ from neuronsim.runtime.status import NrtError, NrtStatus
 def choose_cores(asked: Environment, topology: Topology, busy: Collection[int]) -> tuple[int, ...]:
     """The logical cores asked for: exactly these, or the first consecutive free ones of that number.
 
-    Neuron's runtime answers NRT_FAILURE in `nrt_init` when cores are taken (its log: "NeuronCore(s) not available";
-    frameworks/torch/torch-neuronx training troubleshooting: "nrt_init failed. Status = 1").
+    Cores that are taken fail `nrt_init` with "NeuronCore(s) not available" (neuron-runtime/nrt-troubleshoot.rst). Its
+    status is NRT_FAILURE: the logs in Neuron's training troubleshooting go on with "nrt_init failed. Status = 1".
     Raises: NrtError (NRT_FAILURE).
     """
     every = range(topology.cores)
