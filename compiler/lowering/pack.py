@@ -1,17 +1,21 @@
-"""Packing for layers with few input channels: kernel rows share the partitions with channels, one product for all.
+"""Packing for layers with few input channels: kernel elements share the partitions with channels, one product for all.
 
-Partition kh * C + c of the packed tensor holds channel c shifted up by kernel row kh. The shifted copies are made
-by the DMA that loads the image, straight from DRAM; the convolution that remains has a kernel of one row over kh * C
-channels.
+Lane k * C + c of the packed tensor holds channel c shifted up by kernel element k of the packed axes: all spatial axes
+but the last, which stays whole so that image rows are contiguous; in 1-D the only axis. The shifted copies are made by
+the DMA that loads the image, straight from DRAM. Where an axis has more kernel elements than there are partitions left,
+`group` neighbouring ones are packed, and the convolution that remains steps over the groups.
 """
 from __future__ import annotations
 
-from dataclasses import replace
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
 from compiler.ir import Node
-from compiler.layout import Tensor
+from compiler.layout import Tensor, align_dims, blocks
 from compiler.lowering.context import MOST_FREE, Context
 from compiler.lowering.conv_plan import Phase, Tap
 from compiler.lowering.dram import dram_value
@@ -22,57 +26,151 @@ from isa.word import PARTITIONS
 MOST_CHANNELS = 32
 
 
+@dataclass(frozen=True)
+class Axis:
+    """A packed axis: the part of the input that its lanes hold.
+
+    Attributes:
+        group: neighbouring kernel elements in the lanes. parts: groups that make up the kernel.
+        dilation: input elements between kernel elements. step: input elements between those loaded.
+        first: input element under kernel element 0 of the first output. extent: elements each lane holds.
+        size: elements the input has.
+    """
+
+    group: int
+    parts: int
+    dilation: int
+    step: int
+    first: int
+    extent: int
+    size: int
+
+    def inside(self, k: int) -> tuple[int, int]:
+        """Which of the elements that the lanes of kernel element k hold are elements of the input: [lo, hi)."""
+        start = self.first + k * self.dilation
+        lo = min(self.extent, -(-max(0, -start) // self.step))
+        return lo, max(lo, min(self.extent, (self.size - 1 - start) // self.step + 1))
+
+    def runs(self) -> list[tuple[int, int]]:
+        """(k, count) of kernel elements to load together: neighbours whose elements are all inside the input."""
+        found: list[tuple[int, int]] = []
+        whole = [self.inside(k) == (0, self.extent) for k in range(self.group)]
+        for k in range(self.group):
+            if k and whole[k] and whole[k - 1]:
+                found[-1] = (found[-1][0], found[-1][1] + 1)
+            else:
+                found.append((k, 1))
+        return found
+
+
 def packable(ctx: Context, node: Node) -> bool:
-    """A dense 2-D convolution of a value that is still in DRAM, whose kernel rows times channels fit the partitions."""
+    """A dense convolution with few channels of a value that is still in DRAM and a kernel longer than its last axis."""
     source = node.inputs[0]
-    shape = ctx.shape(source)
-    if not ctx.packing or node.op != "Conv" or len(shape) != 4 or node.attrs.get("group", 1) != 1:
+    channels = ctx.shape(source)[1]
+    if not ctx.packing or node.op != "Conv" or node.attrs.get("group", 1) != 1 or channels > MOST_CHANNELS:
         return False
-    rows = node.attrs["kernel_shape"][0] * shape[1]
     in_dram = source in ctx.dram and source not in ctx.tensors
     direct = ctx.precision.matmul(ctx.storage(source)) == ctx.storage(source)
-    return in_dram and direct and shape[1] <= MOST_CHANNELS and node.attrs["kernel_shape"][0] > 1 and rows <= PARTITIONS
+    return in_dram and direct and prod(_groups(node.attrs["kernel_shape"], channels)) > 1
+
+
+def _groups(kernel: Sequence[int], channels: int) -> list[int]:
+    """Kernel elements in the lanes per packed axis, inner axes first; equal groups where an axis does not fit."""
+    room = PARTITIONS // channels
+    groups: list[int] = []
+    for size in reversed(_packed(kernel)):
+        parts = -(-size // room)
+        groups.insert(0, -(-size // parts))
+        room //= groups[0]
+    return groups
+
+
+def _packed(per_axis: Sequence[int]) -> Sequence[int]:
+    """The entries of the packed axes: all but the last, unless it is the only one."""
+    return per_axis[: max(1, len(per_axis) - 1)]
 
 
 def pack(ctx: Context, node: Node, phase: Phase, weight: np.ndarray) -> tuple[Tensor, Phase, np.ndarray]:
-    """The packed input of the current window, and the phase and weight [Cout, kh * C, 1, kw] that read it."""
+    """The packed input of the current window, and the phase and weight [Cout, lanes, parts..., kw] that read it."""
     source = node.inputs[0]
-    batch, channels, height, width = ctx.shape(source)
+    batch, channels, *sizes = ctx.shape(source)
     box = ctx.windows.get(node.output, {})
     n0, n1 = box.get(0, (0, batch))
-    o0, o1 = box.get(2, (0, ctx.shape(node.output)[2]))
-    stride, dilation = node.attrs["strides"][0], node.attrs["dilations"][0]
-    top = node.attrs["pads"][0]
-    kernel = node.attrs["kernel_shape"][0]
-    rows = (o1 - o0 - 1) * stride + 1
-    first = o0 * stride - top  # input row under kernel row 0 of the first output row
-    lanes = kernel * channels
+    spans = [box.get(d + 2, (0, n)) for d, n in enumerate(ctx.shape(node.output)[2:])]
+    axes = _axes(node, _groups(node.attrs["kernel_shape"], channels), spans, sizes)
+    lanes = prod(a.group for a in axes) * channels
     base = _lane(ctx.chunk, lanes)
-    taps, pads = _taps(phase, width)
+    steps = [a.step for a in axes]
+    in_step = tuple(s // a for s, a in itertools.zip_longest(phase.in_step, steps, fillvalue=1))
+    phase = replace(phase, in_step=in_step)
+    taps, pads = _taps(phase, axes, sizes)
     x = ctx.alloc(
-        (n1 - n0, lanes, rows, width), (1,), ctx.storage(source), pmap=np.arange(base, base + lanes, dtype=np.int32),
-        pads={3: pads}, origin={0: n0, 2: o0 * stride}, name=f"{source}.packed",
+        (n1 - n0, lanes, *(a.extent for a in axes), *sizes[len(axes) :]), (1,), ctx.storage(source),
+        pmap=np.arange(base, base + lanes, dtype=np.int32), pads=pads,
+        origin={0: n0, **{d + 2: spans[d][0] * in_step[d] for d in range(len(axes))}}, name=f"{source}.packed",
     )
-    _fill(ctx, x, dram_value(ctx, source)[n0:n1], first, dilation, kernel, channels, height)
-    shape = weight.shape
-    packed = weight.transpose(0, 2, 1, 3).reshape(shape[0], lanes, 1, shape[3])
-    return x, replace(phase, taps=taps), packed
+    _clear(ctx, x, axes)
+    _load(ctx, x, dram_value(ctx, source)[n0:n1], axes)
+    return x, replace(phase, taps=taps), _weight(weight, axes)
 
 
-def _taps(phase: Phase, width: int) -> tuple[tuple[Tap, ...], tuple[int, int]]:
-    """The taps of one kernel row, and the fill they need beside each image row.
+def _axes(
+    node: Node, groups: Sequence[int], spans: Sequence[tuple[int, int]], sizes: Sequence[int]
+) -> list[Axis]:
+    """The packed axes of the window `spans` of the result.
+
+    What strides skip is left out where it is contiguous in no lane: on all axes but the innermost packed one.
+    """
+    axes = []
+    for d, group in enumerate(groups):
+        kernel, stride, dilation = (node.attrs[k][d] for k in ("kernel_shape", "strides", "dilations"))
+        lo, hi = spans[d]
+        parts = -(-kernel // group)
+        step = stride if parts == 1 and d < len(groups) - 1 else 1
+        extent = ((hi - lo - 1) * stride + (parts - 1) * group * dilation) // step + 1
+        axes.append(Axis(group, parts, dilation, step, lo * stride - node.attrs["pads"][d], extent, sizes[d]))
+    return axes
+
+
+def _weight(weight: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
+    """[Cout, C, kernel...] -> [Cout, groups... * C, parts..., kw]; zero where the last group goes beyond the kernel."""
+    cout, channels, *kernel = weight.shape
+    count = len(axes)
+    more = [(0, a.group * a.parts - k) for a, k in zip(axes, kernel, strict=False)]
+    weight = np.pad(weight, [(0, 0), (0, 0), *more, *[(0, 0)] * (len(kernel) - count)])
+    rest = kernel[count:]
+    weight = weight.reshape(cout, channels, *(n for a in axes for n in (a.parts, a.group)), *rest)
+    order = [0, *(3 + 2 * d for d in range(count)), 1, *(2 + 2 * d for d in range(count))]
+    weight = weight.transpose(*order, *range(len(order), weight.ndim))
+    return weight.reshape(cout, -1, *(a.parts for a in axes), *rest)
+
+
+def _taps(
+    phase: Phase, axes: Sequence[Axis], sizes: Sequence[int]
+) -> tuple[tuple[Tap, ...], dict[int, tuple[int, int]]]:
+    """The taps that remain, and the fill they need beside each image row.
 
     No fill when some tap stays inside the row for every output: it comes first and covers all columns, the others then
     add to the columns they reach. Image rows without fill between them are contiguous, which the DMA needs to be fast.
     """
-    taps = [replace(t, kernel=(0, t.kernel[1]), offset=(0, t.offset[1])) for t in phase.taps if t.kernel[0] == 0]
-    span = (phase.count[1] - 1) * phase.in_step[1]
-    inside = [t for t in taps if 0 <= t.offset[1] <= width - 1 - span]
+    count = len(axes)
+    row = [t for t in phase.taps if not any(t.kernel[:count])]  # one per kernel element of the last axis, if unpacked
+    groups = list(itertools.product(*(range(a.parts) for a in axes)))
+    taps = [
+        Tap((*g, *t.kernel[count:]), (*(j * a.group * a.dilation for j, a in zip(g, axes, strict=True)),
+                                      *t.offset[count:]))
+        for g in groups for t in row
+    ]
+    if count == len(sizes):
+        return tuple(taps), {}
+    width = sizes[-1]
+    span = (phase.count[-1] - 1) * phase.in_step[-1]
+    inside = [t for t in taps if 0 <= t.offset[-1] <= width - 1 - span]
     if inside:
-        return (inside[0], *(t for t in taps if t is not inside[0])), (0, 0)
-    left = max(0, -min(t.offset[1] for t in taps))
-    right = max(0, span + max(t.offset[1] for t in taps) - (width - 1))
-    return tuple(taps), (left, right)
+        return (inside[0], *(t for t in taps if t is not inside[0])), {}
+    left = max(0, -min(t.offset[-1] for t in taps))
+    right = max(0, span + max(t.offset[-1] for t in taps) - (width - 1))
+    return tuple(taps), {count + 2: (left, right)}
 
 
 def _lane(chunk: int, lanes: int) -> int:
@@ -80,55 +178,69 @@ def _lane(chunk: int, lanes: int) -> int:
     return 32 * (chunk % 4) if lanes <= 32 else 64 * (chunk % 2) if lanes <= 64 else 0
 
 
-def _fill(
-    ctx: Context, x: Tensor, image: DramView, first: int, dilation: int, kernel: int, channels: int, height: int
-) -> None:
-    """Zero the rows some kernel row reads beyond the image, then one DMA for the kernel rows that are wholly inside."""
-    rows = x.shape[2]
-    starts = [first + k * dilation for k in range(kernel)]
-    over = max(0, -starts[0]), max(0, starts[-1] + rows - height)
-    base = int(x.positions()[0])
-    row_stride = x.axes[2][0].stride
-    for at, count in ((0, min(rows, over[0])), (max(0, rows - over[1]), min(rows, over[1]))):
-        for n in range(x.shape[0]) if count else ():
-            begin = x.offset - x.pads.get(3, (0, 0))[0] + n * x.axes[0][0].stride + at * row_stride
-            for cut in range(0, count * row_stride, MOST_FREE["sbuf"]):
-                size = min(MOST_FREE["sbuf"], count * row_stride - cut)
-                view = x.tiles[0].ap(begin + cut, [1], [size], partition=base, partitions=x.shape[1])
-                ctx.program.memset(view, 0.0, engine=ctx.pick(("gpsimd", "vector"), size))
-    inside = [s >= 0 and s + rows <= height for s in starts]
-    for k, start in enumerate(starts):
-        if inside[k] and k and inside[k - 1]:
-            continue
-        many = next((j for j in range(k, kernel) if not inside[j]), kernel) - k if inside[k] else 1
-        lo, hi = max(0, start), min(height, start + rows)
-        if hi > lo:
-            _load(ctx, x, image, k, many, (lo, hi), lo - start, dilation, channels)
+def _clear(ctx: Context, x: Tensor, axes: Sequence[Axis]) -> None:
+    """Zero what some lane reads beyond the input."""
+    strides = [_stride(x, d + 2) for d in range(len(axes))]
+    base, left = int(x.positions()[0]), x.pads.get(len(x.shape) - 1, (0, 0))[0]
+    for d, axis in enumerate(axes):
+        before, after = axis.inside(0)[0], axis.extent - axis.inside(axis.group - 1)[1]
+        outer = [(a.extent, s) for a, s in zip(axes[:d], strides, strict=False)]
+        for at, count in ((0, before), (axis.extent - after, after)):
+            for n in range(x.shape[0]) if count else ():
+                begin = x.offset - left + n * _stride(x, 0) + at * strides[d]
+                for (start,), (dims,) in blocks(align_dims([[*outer, (count * strides[d], 1)]]), 4, MOST_FREE["sbuf"]):
+                    view = x.tiles[0].ap(
+                        begin + start, [s for _, s in dims], [n for n, _ in dims], partition=base,
+                        partitions=x.shape[1],
+                    )
+                    ctx.program.memset(view, 0.0, engine=ctx.pick(("gpsimd", "vector"), prod(n for n, _ in dims)))
 
 
-def _load(
+def _load(ctx: Context, x: Tensor, image: DramView, axes: Sequence[Axis]) -> None:
+    """One DMA per image for neighbouring kernel elements of the innermost packed axis that are wholly inside."""
+    *outer, inner = axes
+    channels = image.shape[1]
+    for lead in itertools.product(*(range(a.group) for a in outer)):
+        first = 0
+        for a, k in zip(outer, lead, strict=True):
+            first = first * a.group + k
+        for k, many in inner.runs():
+            at = [a.inside(j) for a, j in zip(axes, (*lead, k), strict=True)]
+            if all(hi > lo for lo, hi in at):
+                _load_lanes(ctx, x, image, axes, (*lead, k), (first * inner.group + k) * channels, many, at)
+
+
+def _load_lanes(
     ctx: Context,
     x: Tensor,
     image: DramView,
-    k: int,
+    axes: Sequence[Axis],
+    kernel: Sequence[int],
+    lane: int,
     many: int,
-    span: tuple[int, int],
-    at: int,
-    dilation: int,
-    channels: int,
+    at: Sequence[tuple[int, int]],
 ) -> None:
-    """Kernel rows k .. k+many-1: partitions (k + j) * C + c from image rows span + j * dilation."""
-    n_step, c_step, h_step, w_step = image.steps
-    width = image.shape[3]
-    rows = span[1] - span[0]
-    base = int(x.positions()[0]) + k * channels
+    """`many` kernel elements from `kernel` on, whose first lane is `lane`: elements `at` of each packed axis."""
+    n_step, c_step, *steps = image.steps
+    channels, rest = image.shape[1], range(len(axes) + 2, len(image.shape))
+    far_at = near_at = 0
+    for d, (a, k, (lo, _)) in enumerate(zip(axes, kernel, at, strict=True)):
+        far_at += (a.first + k * a.dilation + lo * a.step) * steps[d]
+        near_at += lo * _stride(x, d + 2)
+    sizes = [*(hi - lo for lo, hi in at), *(image.shape[d] for d in rest)]
+    far_steps = [*(a.step * s for a, s in zip(axes, steps, strict=False)), *(image.steps[d] for d in rest)]
+    near_steps = [*(_stride(x, d + 2) for d in range(len(axes))), *(1 for _ in rest)]
     for n in range(x.shape[0]):
         far = image.ap(
-            n * n_step + span[0] * h_step, [dilation * h_step, c_step, h_step, w_step], [many, channels, rows, width]
+            n * n_step + far_at, [axes[-1].dilation * steps[len(axes) - 1], c_step, *far_steps],
+            [many, channels, *sizes],
         )
         near = x.tiles[0].ap(
-            x.offset + n * x.axes[0][0].stride + at * x.axes[2][0].stride, [x.axes[2][0].stride, 1], [rows, width],
-            partition=base, partitions=many * channels,
+            x.offset + n * _stride(x, 0) + near_at, near_steps, sizes,
+            partition=int(x.positions()[0]) + lane, partitions=many * channels,
         )
         ctx.program.dma(near, far, purpose="load")
 
+
+def _stride(x: Tensor, axis: int) -> int:
+    return x.axes[axis][0].stride
