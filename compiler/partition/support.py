@@ -51,7 +51,7 @@ def _support(operator: Operator, target: Target) -> Support:
     if why or not reached:
         return Support(key, CPU, [why or "the device has no lowering for it"])
     limits = sentences(CONDITIONS[key], operator.name, target) if key in CONDITIONS else []
-    if rule is not None and key not in LOWERINGS and "return False" in inspect.getsource(rule):
+    if rule is not None and not rewritten and key not in LOWERINGS and "return False" in inspect.getsource(rule):
         limits.append("some forms cannot be expressed in operators of the device")
     return Support(key, CONDITIONAL if limits else DEVICE, limits or [_means(key, rewritten)])
 
