@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from compiler.lowering.move import copy
 from compiler.lowering.operand import reference, result
 from compiler.lowering.select import cut_axis, pick
 from compiler.lowering.transpose import relayout
+from compiler.lowering.wish import wish
 from isa.target import Target
 from isa.word import PARTITIONS
 
@@ -99,17 +101,11 @@ def lower_concat(ctx: Context, node: Node) -> None:
     if listed and _same_free(parts) and len({t.dtype for t in parts}) == 1:
         ctx.tensors[name] = _join_tiles(parts, axis)
         return
-    ref = next((t for t in parts if t.p_axes() and axis not in t.p_axes() and t.plain and t.reachable), None)
-    if ref is None:
-        ref = reference(ctx, [], ctx.window_shape(name), name)
-        if axis in ref.p_axes():
-            p_axes = [a for a in range(rank) if a != axis and ctx.shape(name)[a] > 1][:1]
-        else:
-            p_axes = list(ref.p_axes())
-        out = ctx.output(name, p_axes)
+    ref = max(parts, key=lambda t: prod(t.shape))  # the others come to the largest one
+    if ref.p_axes() and axis not in ref.p_axes() and ref.plain and ref.reachable:
+        out = ctx.output(name, ref.p_axes(), pmap=ref.pmap.reshape([ref.shape[a] for a in ref.p_axes()]))
     else:
-        pmap = ref.pmap.reshape([ref.shape[a] for a in ref.p_axes()])
-        out = ctx.output(name, ref.p_axes(), pmap=pmap)
+        out = ctx.output(name, _axes_beside(ctx, name, axis))
     at = 0
     for t in parts:
         piece = out.slice_axis(axis, at, at + t.shape[axis])
@@ -117,6 +113,17 @@ def lower_concat(ctx: Context, node: Node) -> None:
         copy(ctx, piece, relayout(ctx, t, piece.p_axes()))
         at += t.shape[axis]
     ctx.tensors[name] = out
+
+
+def _axes_beside(ctx: Context, name: str, axis: int) -> list[int]:
+    """Axes on partitions for a value that is joined along `axis`: the natural ones, or one that PE transposes reach."""
+    shape = ctx.shape(name)
+    natural = reference(ctx, [], ctx.window_shape(name), name).p_axes()
+    wide = [a for a in range(len(shape)) if a != axis and shape[a] > 1]
+    if axis not in natural or not wide:
+        return [a for a in natural if a != axis]
+    wanted = wish(ctx.graph, name)
+    return [wanted if wanted in wide else max(wide, key=lambda a: shape[a])]
 
 
 def _same_free(parts: Sequence[Tensor]) -> bool:
