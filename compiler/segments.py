@@ -6,6 +6,7 @@ and the graph is partitioned again. Each round moves at least one node, so the r
 """
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -22,6 +23,9 @@ from compiler.precision import Precision
 from isa.errors import ErrorList
 from isa.program import Stage
 from isa.target import Target
+
+#: Rounds, each a compilation, in which a segment loses single nodes; then it goes to the CPU whole.
+PATIENCE = 16
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Compiler:
 
         Raises: CompileError when there is no fallback, or for what the CPU cannot help.
         """
-        while True:
+        for round_ in itertools.count():
             found = partitioner.partition()
             done: list[Compiled] = []
             for segment in found.segments:
@@ -67,11 +71,14 @@ class Compiler:
                     done.append(self._compile(segment, work))
                 except (CompileError, ErrorList) as error:
                     reasons = refusals(error, work, segment) if segment.kind == "device" else {}
+                    if reasons and round_ >= PATIENCE:
+                        reasons = dict.fromkeys(segment.sources, next(iter(reasons.values())))
                     if not self.options.fallback or not partitioner.refuse(reasons):
                         raise
                     break
             else:
                 return found, done
+        raise AssertionError("each round moves a node")
 
     def _compile(self, segment: Segment, work: Graph) -> Compiled:
         if segment.kind == "cpu":
@@ -121,6 +128,7 @@ def _blamed(error: CompileError, work: Graph) -> Iterator[str]:
     if isinstance(error, UnsupportedOp):
         yield from error.nodes
     names = {error.where, error.layer if isinstance(error, AllocationError) else ""} - {""}
+    names |= {name.removeprefix("output ") for name in names}  # the layer that stores a result
     for node in work.nodes:
         if names & {node.name, f"node {node.name!r}", *node.outputs}:
             yield from node.sources or [node.name]

@@ -282,7 +282,7 @@ def refused(where: str = "", nodes: tuple[str, ...] = ()) -> UnsupportedOp:
 
 
 @pytest.mark.parametrize("error", [refused(nodes=("exp",)), refused("exp"), AllocationError("sbuf", 9, 5, "e"),
-                                   ErrorList([refused("exp")])])  # fmt: skip
+                                   AllocationError("sbuf", 9, 5, "output e"), ErrorList([refused("exp")])])  # fmt: skip
 def test_a_refused_node_goes_to_the_cpu(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     model = network(dense("x", "a"), node("Tanh", ["a"], ["b"], "tanh"), node("Exp", ["b"], ["e"], "exp"),
                     dense("e", "y"), node("Erf", ["y"], ["z"], "erf"), outputs=("z",))  # fmt: skip
@@ -298,6 +298,22 @@ def test_an_error_without_a_name_moves_the_segment(monkeypatch: pytest.MonkeyPat
     failing(monkeypatch, "Relu", refused())
     program = agrees(AROUND, fusion=False)
     assert [n.kind for n in program.nodes] == ["cpu", "neuron_core"]
+
+
+def test_a_segment_that_never_fits_goes_to_the_cpu_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After PATIENCE compilations; each has moved the node that its error named."""
+    rounds = []
+
+    def lower(graph: Any, *rest: Any) -> Any:
+        rounds.append(graph.nodes[-1].name)
+        raise AllocationError("sbuf", 9, 5, graph.nodes[-1].output)
+
+    monkeypatch.setattr(segments, "lower_graph", lower)
+    chain = [node("Sin", [f"v{k}"], [f"v{k + 1}"], f"sin{k}") for k in range(3 * segments.PATIENCE)]
+    model = make(chain, {"v0": [4]}, [f"v{len(chain)}"])
+    program = compiled(model, fusion=False)
+    assert [n.kind for n in program.nodes] == ["cpu"]
+    assert len(rounds) == segments.PATIENCE + 1 == len(set(rounds))
 
 
 def test_defects_and_refusals_without_fallback_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
