@@ -30,6 +30,7 @@ from compiler.lowering.epilogue import Epilogue, residual_inputs
 from compiler.lowering.kernel import Blocks, RunTimeKernel, run_time_kernel
 from compiler.lowering.move import cast, padded, psum_view
 from compiler.lowering.pack import pack, packable
+from compiler.lowering.pack_chip import pack_chip
 from compiler.lowering.stationary import Block, Stationary
 from compiler.lowering.transpose import relayout
 from isa.lang import View
@@ -57,6 +58,8 @@ def lower_conv(ctx: Context, node: Node) -> None:
         x, phases[0], weight = pack(ctx, node, phases[0], weight)
     else:
         x = conv_input(ctx, node, phases)
+        if isinstance(weight, np.ndarray) and not transposed and node.attrs.get("group", 1) == 1:
+            x, phases[0], weight = pack_chip(ctx, node, x, phases[0], weight)
     if weight is None:
         weight = run_time_kernel(ctx, node, x, transposed)
     box = ctx.windows.get(name, {})

@@ -111,7 +111,7 @@ def pack(ctx: Context, node: Node, phase: Phase, weight: np.ndarray) -> tuple[Te
     )
     _clear(ctx, x, axes)
     _load(ctx, x, dram_value(ctx, source)[n0:n1], axes)
-    return x, replace(phase, taps=taps), _weight(weight, axes)
+    return x, replace(phase, taps=taps), lanes_of(weight, [a.group for a in axes])
 
 
 def _axes(
@@ -132,17 +132,18 @@ def _axes(
     return axes
 
 
-def _weight(weight: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
-    """[Cout, C, kernel...] -> [Cout, groups... * C, parts..., kw]; zero where the last group goes beyond the kernel."""
+def lanes_of(weight: np.ndarray, groups: Sequence[int]) -> np.ndarray:
+    """[Cout, C, kernel...] -> [Cout, groups... * C, parts..., rest]; zero beyond the kernel in the last group."""
     cout, channels, *kernel = weight.shape
-    count = len(axes)
-    more = [(0, a.group * a.parts - k) for a, k in zip(axes, kernel, strict=False)]
+    count = len(groups)
+    parts = [-(-k // g) for k, g in zip(kernel, groups, strict=False)]
+    more = [(0, n * g - k) for n, g, k in zip(parts, groups, kernel, strict=False)]
     weight = np.pad(weight, [(0, 0), (0, 0), *more, *[(0, 0)] * (len(kernel) - count)])
-    rest = kernel[count:]
-    weight = weight.reshape(cout, channels, *(n for a in axes for n in (a.parts, a.group)), *rest)
+    weight = weight.reshape(cout, channels, *(n for pair in zip(parts, groups, strict=True) for n in pair),
+                            *kernel[count:])
     order = [0, *(3 + 2 * d for d in range(count)), 1, *(2 + 2 * d for d in range(count))]
     weight = weight.transpose(*order, *range(len(order), weight.ndim))
-    return weight.reshape(cout, -1, *(a.parts for a in axes), *rest)
+    return weight.reshape(cout, -1, *parts, *kernel[count:])
 
 
 def _taps(

@@ -87,3 +87,69 @@ def test_images_larger_than_sbuf(stride: int, kernel: Shape, tmp_path: Path) -> 
     small = small_target(tmp_path, 12)
     assert products(model, target=small) > products(model)
     compare(model, small)
+
+
+#: x, w, attributes, products saved, (taps before - after) * banks: values on chip, large enough for copies to pay
+CHIP: dict[str, tuple[Shape, Shape, dict[str, Any], int]] = {
+    "1d": ((2, 4, 900), (6, 4, 15), {"pads": [9, 5]}, (15 - 1) * 4),
+    "1d, stride and dilation": ((1, 32, 1500), (6, 32, 16), {"strides": [2], "dilations": [3], "pads": [0, 16]},
+                                (16 - 4) * 2),
+    "2d": ((1, 32, 50, 40), (6, 32, 3, 3), {"pads": [1, 2, 0, 1]}, (9 - 3) * 5),
+    "2d, both axes": ((2, 3, 24, 30), (6, 3, 5, 7), {"pads": [2, 0, 1, 6], "dilations": [1, 2]},
+                      (35 - 1) * 4),
+    "2d, one channel": ((2, 1, 24, 30), (6, 1, 5, 5), {"pads": [2, 2, 2, 2]}, (25 - 1) * 4),
+    "2d, one row": ((1, 8, 1, 999), (6, 8, 3, 9), {"pads": [1, 4, 1, 4]}, (27 - 3) * 2),
+    "3d": ((2, 16, 6, 8, 10), (6, 16, 3, 3, 3), {"pads": [1, 1, 1, 1, 1, 1]}, (27 - 9) * 2),
+    "3d, stride": ((1, 8, 9, 15, 16), (6, 8, 3, 3, 3), {"strides": [1, 2, 1], "pads": [1, 0, 2, 0, 1, 1]},
+                   (27 - 3) * 2),
+}
+
+
+def chip_model(x: Shape, w: Shape, attrs: dict[str, Any]) -> onnx.ModelProto:
+    """The image is the second part of a value that is computed."""
+    rng = np.random.default_rng(3)
+    weights = {"w": rng.standard_normal(w, dtype=np.float32), "b": rng.standard_normal(w[:1], dtype=np.float32)}
+    nodes = [helper.make_node("Relu", ["x"], ["r"]),
+             helper.make_node("Split", ["r"], ["p", "q"], axis=1, num_outputs=2),
+             helper.make_node("Conv", ["q", "w", "b"], ["c"], **attrs), helper.make_node("Relu", ["c"], ["y"])]
+    return make(nodes, {"x": (x[0], 2 * x[1], *x[2:])}, ["y", "p"], weights)
+
+
+@pytest.mark.parametrize("target", ["trn1.2xlarge", "inf1.xlarge"])
+@pytest.mark.parametrize("form", CHIP)
+def test_values_on_chip(form: str, target: str) -> None:
+    compare(chip_model(*CHIP[form][:3]), target)
+
+
+@pytest.mark.parametrize("form", CHIP)
+def test_products_saved_on_chip(form: str) -> None:
+    *sizes, saved = CHIP[form]
+    model = chip_model(*sizes)
+    assert products(model) == products(model, packing=False) - saved
+
+
+def test_values_on_chip_in_half_precision() -> None:
+    x, w, attrs, _ = CHIP["2d, both axes"]
+    compare(chip_model(x, w, attrs), auto_cast="all", limit=3e-2)
+
+
+def test_small_images_are_not_copied() -> None:
+    model = chip_model((1, 16, 4, 5, 6), (6, 16, 3, 3, 3), {})
+    assert products(model) == products(model, packing=False)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 60, 40), (2, 4, 20, 12, 12)])
+def test_windows_on_chip(shape: Shape, tmp_path: Path) -> None:
+    """Three layers by rows: the windows of the middle one touch the border on one side, or on none."""
+    rng = np.random.default_rng(4)
+    axes = len(shape) - 2
+    weights = {n: rng.standard_normal((w, v, *(3,) * axes), dtype=np.float32)
+               for n, v, w in (("u", 4, 8), ("v", 8, 8), ("w", 8, 3))}
+    attrs = {"pads": [1] * 2 * axes}
+    nodes = [helper.make_node("Conv", ["x", "u"], ["a"], **attrs), helper.make_node("Relu", ["a"], ["b"]),
+             helper.make_node("Conv", ["b", "v"], ["c"], **attrs), helper.make_node("Relu", ["c"], ["d"]),
+             helper.make_node("Conv", ["d", "w"], ["y"], **attrs)]
+    model = make(nodes, {"x": shape}, ["y"], weights)
+    small = small_target(tmp_path, 24)
+    assert products(model, target=small) < products(model, target=small, packing=False) / 2
+    compare(model, small)
