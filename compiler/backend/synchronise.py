@@ -72,16 +72,22 @@ class _Reuse:
 class _Life:
     """Accesses of one tile so far: newest position on each engine, transfers, and what it inherited unused.
 
-    `partitions`: how far these reach; what is inherited may reach further than the tile itself.
+    What is inherited has the number of partitions it reaches, which may be more than the tile's own.
     """
 
     partitions: int
     engines: list[int] = field(default_factory=lambda: [-1] * _ENGINES)
     transfers: set[int] = field(default_factory=set)
-    inherited: set[int] = field(default_factory=set)
+    inherited: dict[int, int] = field(default_factory=dict)
 
-    def positions(self) -> set[int]:
-        return {p for p in self.engines if p >= 0} | self.transfers | self.inherited
+    def reach(self) -> dict[int, int]:
+        """Position -> partitions, of all that the next owner of the bytes has to follow."""
+        own = {p for p in self.engines if p >= 0} | self.transfers
+        return {**self.inherited, **dict.fromkeys(own, self.partitions)}
+
+    def follow(self, needs: set[int]) -> None:
+        """Forget what the tile now follows itself, but for what reaches beyond its own partitions."""
+        self.inherited = {p: n for p, n in self.inherited.items() if p not in needs or n > self.partitions}
 
 
 class Synchroniser:
@@ -129,7 +135,7 @@ class Synchroniser:
             for r in regions:
                 if isinstance(r.place, Tile):
                     life = self.tile_life[r.place]
-                    life.inherited -= needs
+                    life.follow(needs)
                     if transfer:
                         life.transfers.add(at)
                     else:
@@ -151,12 +157,9 @@ class Synchroniser:
         for owner in self.reuse.setdefault(tile.space, _Reuse()).claim(lo, hi, tile):
             start = int(self.offsets[owner.id]) - lo
             a, b = max(0, start), min(tile.bytes, start + owner.bytes)
-            before = self.tile_life[owner]
-            box = Region(tile, 0, before.partitions, a, b, True, (), (), b - a, 1)
-            positions = before.positions()
-            history.writes += [(p, box) for p in sorted(positions)]
-            life.inherited |= positions
-            life.partitions = max(life.partitions, before.partitions)
+            for p, partitions in sorted(self.tile_life[owner].reach().items()):
+                history.writes.append((p, Region(tile, 0, partitions, a, b, True, (), (), b - a, 1)))
+                life.inherited[p] = max(partitions, life.inherited.get(p, 0))
 
     # ---- vector clocks
     def _waits(self, at: int, engine: int, transfer: bool, needs: set[int]) -> list[Wait]:
