@@ -13,16 +13,12 @@ import numpy as np
 from compiler.ir import Graph, Node
 from compiler.passes import canonical_layout as layout
 from compiler.passes.canonical_reduce import average_pool, global_pool, reduce
-from compiler.passes.rewrite import before, change, is_float, reshape, scalar
+from compiler.passes.rewrite import before, change, is_float, reshape, scalar, settle
 
 
 def run(graph: Graph) -> int:
     """Rewrite until nothing changes; returns the number of rewrites."""
-    total = 0
-    while changed := sum(_rewrite(graph, node) for node in graph):
-        total += changed
-    graph.remove_dead()
-    return total
+    return settle(graph, _rewrite)
 
 
 def _rewrite(graph: Graph, node: Node) -> int:

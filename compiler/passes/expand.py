@@ -19,6 +19,7 @@ from compiler.passes import (
     expand_trees,
     expand_windows,
 )
+from compiler.passes.rewrite import settle
 
 Rule = Callable[[Graph, Node], bool]
 
@@ -38,11 +39,7 @@ RULES: dict[str, Rule] = {
 
 def run(graph: Graph) -> int:
     """Expand until nothing changes; returns the number of rewrites."""
-    total = 0
-    while changed := sum(_expand(graph, node) for node in graph):
-        total += changed
-    graph.remove_dead()
-    return total
+    return settle(graph, _expand)
 
 
 def _expand(graph: Graph, node: Node) -> int:

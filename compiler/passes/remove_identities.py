@@ -10,18 +10,14 @@ from collections.abc import Callable
 import numpy as np
 
 from compiler.ir import Graph, Node
-from compiler.passes.rewrite import adopt, is_float, scalar, to_reshape
+from compiler.passes.rewrite import adopt, is_float, scalar, settle, to_reshape
 
 _LAYOUT = frozenset({"Reshape", "Transpose", "Expand", "Tile", "Slice", "Pad", "Squeeze", "Unsqueeze", "Flatten"})
 
 
 def run(graph: Graph) -> int:
     """Simplify until nothing changes; returns the number of rewrites."""
-    total = 0
-    while changed := sum(_simplify(graph, node) for node in graph):
-        total += changed
-        graph.remove_dead()
-    return total
+    return settle(graph, _simplify)
 
 
 def _simplify(graph: Graph, node: Node) -> int:

@@ -1,12 +1,21 @@
-"""Small steps that several passes share: reading constants, making nodes in front of a node, merging sources."""
+"""Small steps that several passes share: rewriting to a fixed point, reading constants, making and merging nodes."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from compiler.ir import Graph, Node
+
+
+def settle(graph: Graph, rewrite: Callable[[Graph, Node], int]) -> int:
+    """Offer every node to `rewrite`, which says how much it changed, until nothing changes; the sum of it all."""
+    total = 0
+    while changed := sum(rewrite(graph, node) for node in graph):
+        total += changed
+        graph.remove_dead()
+    return total
 
 
 def scalar(graph: Graph, name: str) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from compiler.ir import Graph, Node
-from compiler.passes.rewrite import adopt, change, int_const, move, scalar
+from compiler.passes.rewrite import adopt, change, int_const, move, scalar, settle
 
 _ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "And", "Or", "Where", "Equal", "Less", "Greater",
                           "Not", "Cast", "Relu", "Sigmoid", "Tanh", "Exp", "Neg", "Abs", "Sqrt"})
@@ -17,11 +17,7 @@ _ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "And", "Or",
 
 def run(graph: Graph) -> int:
     """Rewrite until nothing changes; returns the number of rewrites."""
-    total = 0
-    while changed := sum(_rewrite(graph, node) for node in graph):
-        total += changed
-        graph.remove_dead()
-    return total
+    return settle(graph, _rewrite)
 
 
 def _rewrite(graph: Graph, node: Node) -> int:
