@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.backend import build
+from compiler.backend.synchronise import _Life
 from compiler.errors import AllocationError
 from compiler.options import CompileOptions
 from isa import validator
@@ -181,3 +182,11 @@ def test_what_cannot_fit_is_an_error_with_numbers() -> None:
     error = caught.value
     assert (error.memory, error.have, error.layer) == ("sbuf", 4096, "wide")
     assert error.need == 6144
+
+
+def test_reused_bytes_keep_how_far_earlier_accesses_reach() -> None:
+    """A tile of few partitions orders a later, taller one only behind what it followed itself on those partitions."""
+    life = _Life(9, inherited={3: 128, 4: 9, 5: 128})
+    life.engines[0] = 7
+    life.follow({3, 4})
+    assert life.reach() == {3: 128, 5: 128, 7: 9}
