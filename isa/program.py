@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,19 +13,24 @@ from isa.dtypes import DType
 
 INPUT, OUTPUT, WEIGHT, SCRATCH = "input", "output", "file", "tmp-buf"
 VARIABLE_KINDS = (INPUT, OUTPUT, WEIGHT, SCRATCH)
+IN_DRAM, IN_SBUF = "dram", "sbuf"
+VARIABLE_SPACES = (IN_DRAM, IN_SBUF)
+HANDOVER_BUFFERS = 2  # copies of what one stage hands to the next: one is filled while the other is read
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One DRAM tensor, addressed by DMA descriptors through its id.
+    """One tensor in memory that only DMA reaches, addressed by descriptors through its id.
 
     Attributes:
         id: 1..; 0 is SBUF in descriptors.
         name: model's name of an input or output, layer-derived name of a weight.
         kind: one of `VARIABLE_KINDS` (the `type` of a NEFF `var` entry).
-        dtype: element type in DRAM.
+        dtype: element type in that memory.
         shape: row-major.
         data: uint8 bytes of a weight (a view of the mapped file, verified on first use), else None.
+        space: "dram", or "sbuf" for what pipeline stages hand over: `HANDOVER_BUFFERS` buffers in the SBUF of the core
+            that reads it, filled by the core before it.
     """
 
     id: int
@@ -34,6 +39,7 @@ class Variable:
     dtype: DType
     shape: tuple[int, ...]
     data: np.ndarray | None = None
+    space: str = IN_DRAM
 
     @property
     def size_bytes(self) -> int:
@@ -66,6 +72,8 @@ class Stage:
         variables: in id order, ids 1..len.
         debug: row 0 is the empty entry.
         sbuf_peak_bytes, psum_peak_bytes: per partition, as allocated.
+        init: streams run once when the stage is loaded: they bring pinned weights into SBUF, which `streams` then only
+            read. Semaphores are zero before them, after them, and before every run of `streams`.
         info: further compiler facts for reports (weights_bytes, spill_bytes, pinned_bytes, ...), JSON values.
     """
 
@@ -76,6 +84,12 @@ class Stage:
     sbuf_peak_bytes: int = 0
     psum_peak_bytes: int = 0
     info: dict[str, object] = field(default_factory=dict)
+    init: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def loading(self) -> Stage:
+        """What runs when the stage is loaded, as a stage of its own: `init` with all else the same."""
+        return replace(self, streams=self.init, init={})
 
     def stream(self, engine: str) -> np.ndarray:
         return self.streams.get(engine, empty_stream())
@@ -134,6 +148,9 @@ class Node:
     """One node of the NEFF graph, run in order; tensors between nodes are named.
 
     kind: "neuron_core" (stage >= 0) or "cpu" (`model`: archive member with the ONNX segment).
+    core: which of the program's cores runs a device stage, counted from the first one.
+    upstream: name of the node before it in a pipeline, whose core hands it all its inputs; "": the host does. A stage
+        that is some node's upstream hands its outputs to that node's core, and to nobody else.
     """
 
     name: str
@@ -142,6 +159,8 @@ class Node:
     outputs: tuple[str, ...]
     stage: int = -1
     model: str = ""
+    core: int = 0
+    upstream: str = ""
 
 
 @dataclass
@@ -158,3 +177,12 @@ class Program:
     cpu_models: Mapping[str, bytes] = field(default_factory=dict)
     report: Mapping[str, object] = field(default_factory=dict)  # report.json of the design page
     options: Mapping[str, object] = field(default_factory=dict)  # compile options, for the record
+
+    @property
+    def cores(self) -> int:
+        """Cores the program needs: one for each pipeline stage, at least one."""
+        return 1 + max((n.core for n in self.nodes), default=0)
+
+    def downstream(self, node: Node) -> Node | None:
+        """The node that `node` hands its outputs to, core to core; None where the host takes them."""
+        return next((n for n in self.nodes if n.upstream == node.name), None)
