@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 AUTO_CAST: tuple[str, ...] = ("none", "matmult", "all")
 AUTO_CAST_TYPES: tuple[str, ...] = ("bf16", "fp16", "tf32", "fp8_e4m3")
+AUTO = "auto"
+OBJECTIVES: tuple[str, ...] = ("throughput", "latency", "cost")
 OPT_LEVELS: tuple[int, ...] = (0, 1, 2, 3)
 DEFAULT_TARGET = "inf1.xlarge"
 
@@ -50,6 +52,11 @@ class CompileOptions:
         fallback: False makes every operator that the device cannot run an error.
         transfer_cost: False keeps on the device what would be faster left with its neighbours on the CPU.
         strict_rounding: True leaves to the CPU what the device rounds otherwise than ONNX defines (16-bit softmax).
+        neuroncore_pipeline_cores: stages, each on its own core, that every device segment is cut into at the most, with
+            weights pinned on chip as far as they fit; "auto" searches the number. None: one core, weights fetched by
+            every run.
+        require_pinned: a weight that does not fit on chip is an error.
+        optimize_for: what "auto" looks for, one of `OBJECTIVES`.
         subgraph_builder_function: whether a node may go to the device; asked once for each node of the model.
 
     Raises: ErrorList of OptionError, all wrong options at once.
@@ -71,6 +78,9 @@ class CompileOptions:
     fallback: bool = True
     transfer_cost: bool = True
     strict_rounding: bool = False
+    neuroncore_pipeline_cores: int | str | None = None
+    require_pinned: bool = False
+    optimize_for: str = "throughput"
     subgraph_builder_function: Callable[[Node], bool] | None = None
 
     def __post_init__(self) -> None:
@@ -82,6 +92,10 @@ class CompileOptions:
         """The options as JSON values, for the NEFF (what is printed does not change the program and is left out)."""
         values = asdict(self)
         del values["print_after"], values["subgraph_builder_function"]
+        if self.neuroncore_pipeline_cores is None:
+            del values["neuroncore_pipeline_cores"], values["require_pinned"]
+        if self.neuroncore_pipeline_cores != AUTO:
+            del values["optimize_for"]
         values["input_shapes"] = {name: list(shape) for name, shape in sorted(self.input_shapes.items())}
         return values
 
@@ -133,6 +147,15 @@ def _problems(o: CompileOptions) -> Iterable[OptionError]:
         yield _choice("auto_cast", o.auto_cast, AUTO_CAST)
     if o.auto_cast_type not in AUTO_CAST_TYPES:
         yield _choice("auto_cast_type", o.auto_cast_type, AUTO_CAST_TYPES)
+    if o.optimize_for not in OBJECTIVES:
+        yield _choice("optimize_for", o.optimize_for, OBJECTIVES)
+    cores = o.neuroncore_pipeline_cores
+    if cores is not None and cores != AUTO and (not isinstance(cores, int) or cores < 1):
+        yield OptionError("a pipeline has at least one core", where="neuroncore_pipeline_cores",
+                          limit=f">= 1 or {AUTO!r}", actual=cores)
+    if o.require_pinned and cores is None:
+        yield OptionError("weights are pinned in a pipeline only", where="require_pinned",
+                          help="say how many cores: --neuroncore-pipeline-cores N, or auto")
     if o.opt_level not in OPT_LEVELS:
         yield _choice("opt_level", o.opt_level, OPT_LEVELS)
     if o.minimum_segment_size < 1:
