@@ -1,33 +1,71 @@
 """Compiler: a trained network to an instruction program. Not responsible for running it."""
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from compiler.ir import Graph
     from compiler.options import CompileOptions
+    from compiler.search import Choice
     from isa.program import Program
 
+Progress = Callable[[int, int], None]  # how many compilations of a search are done, of how many
 
-def compile_model(model: str | Path, options: CompileOptions, *, keep_tensors: bool = False) -> Program:
+
+def compile_model(
+    model: str | Path, options: CompileOptions, *, keep_tensors: bool = False, progress: Progress | None = None
+) -> Program:
     """Compile a model file to a program.
 
     Args:
         model: path of an ONNX file.
         options: what to make of it.
         keep_tensors: every value that exists after fusion becomes an output too (for layer-by-layer comparison).
+        progress: told how far a search for the number of cores is.
     Returns: the program; `isa.neff.write` stores it.
     Raises: CompileError and its kinds, ErrorList of them; TargetError.
     """
     from compiler.frontends import onnx as frontend
 
     graph = frontend.load(Path(model), dict(options.input_shapes) or None, options.batch)
-    return compile_graph(graph, options, keep_tensors=keep_tensors)
+    return compile_graph(graph, options, keep_tensors=keep_tensors, progress=progress, model=Path(model))
 
 
-def compile_graph(graph: Graph, options: CompileOptions, *, keep_tensors: bool = False) -> Program:
-    """Compile an imported graph, which is not changed; the rest as `compile_model`."""
+def compile_graph(
+    graph: Graph, options: CompileOptions, *, keep_tensors: bool = False, progress: Progress | None = None,
+    model: Path | None = None,
+) -> Program:
+    """Compile an imported graph, which is not changed; the rest as `compile_model`.
+
+    Args:
+        model: the file the graph was read from, so that a search can compile it in several processes at once.
+    """
+    from compiler.options import AUTO
+
+    if options.neuroncore_pipeline_cores != AUTO:
+        return _compile(graph, options, keep_tensors)
+    choice = _search(graph, options, progress, model)
+    chosen = replace(options, neuroncore_pipeline_cores=choice.cores)
+    program = _compile(graph, chosen, keep_tensors)
+    return replace(program, report={**program.report, "auto": choice.report()})
+
+
+def _search(graph: Graph, options: CompileOptions, progress: Progress | None, model: Path | None) -> Choice:
+    from compiler.search import here, in_processes, search
+    from isa import target as targets
+
+    if model is None or options.subgraph_builder_function is not None:  # a function cannot be given to a process
+        evaluate = here(lambda n: _compile(graph, replace(options, neuroncore_pipeline_cores=n), False), progress)
+    else:
+        evaluate = in_processes(model, options, progress)
+    weights = sum(value.size for value in graph.values.values() if value.const is not None)
+    return search(evaluate, targets.load(options.target), options.optimize_for, weights)
+
+
+def _compile(graph: Graph, options: CompileOptions, keep_tensors: bool) -> Program:
     from compiler.partition import Partitioner
     from compiler.pipeline import check_names
     from compiler.report import program_of
