@@ -46,8 +46,23 @@ class Owner:
 
 def state_folder(instance: str, root: str | Path | None = None) -> Path:
     """Folder of the simulated instance of that name; `root` defaults to NEURONSIM_STATE_DIR, then to one per user."""
-    chosen = root or os.environ.get(STATE_DIR) or Path(tempfile.gettempdir()) / f"neuronsim-{os.getuid()}"
-    return Path(chosen) / re.sub(r"^\.|[^\w.-]", "_", instance)
+    return _root(root) / re.sub(r"^\.|[^\w.-]", "_", instance)
+
+
+def state_folders(root: str | Path | None = None, instance: str | None = None) -> list[Path]:
+    """Folders of all simulated instances below `root` on which a runtime ever ran, or of the one of that name."""
+    if instance is not None:
+        return [state_folder(instance, root)]
+    return sorted(path.parent for path in _root(root).glob("*/mutex"))
+
+
+def snapshot_path(claim: Path) -> Path:
+    """Where the runtime with that claim says what it is doing (`neuronsim/runtime/telemetry.py`)."""
+    return claim.with_name(claim.name.replace("runtime-", "telemetry-", 1))
+
+
+def _root(root: str | Path | None) -> Path:
+    return Path(root or os.environ.get(STATE_DIR) or Path(tempfile.gettempdir()) / f"neuronsim-{os.getuid()}")
 
 
 class Registry:
@@ -62,6 +77,13 @@ class Registry:
             return []
         with self._exclusive():
             return self._owners()
+
+    def claims(self) -> list[Path]:
+        """The claim of every living runtime, by name."""
+        if not (self.folder / "mutex").exists():
+            return []
+        with self._exclusive():
+            return [path for path, _ in self._living()]
 
     def claim(self, choose: Callable[[Sequence[int]], Sequence[int]], tag: str, version: str) -> Claim:
         """Take the physical cores that `choose` picks, given those owned already; `choose` raises where it cannot.
@@ -95,14 +117,18 @@ class Registry:
             yield
 
     def _owners(self) -> list[Owner]:
+        return sorted((_owner(text, path) for path, text in self._living()), key=lambda o: o.cores)
+
+    def _living(self) -> list[tuple[Path, str]]:
+        """Claims of living runtimes with their text; what dead ones left is removed. Needs the mutex."""
         found = []
         for path in sorted(self.folder.glob("runtime-*.json")):
-            with open(path, opener=_no_links) as file:
+            with suppress(FileNotFoundError), open(path, opener=_no_links) as file:  # its runtime may just be closing
                 if _is_free(file):
-                    path.unlink()
+                    _remove(path)
                 else:
-                    found.append(_owner(file.read(), path))
-        return sorted(found, key=lambda o: o.cores)
+                    found.append((path, file.read()))
+        return found
 
 
 class Claim:
@@ -139,9 +165,15 @@ class Claim:
     def release(self) -> None:
         """Give the cores back; a copy in a forked process leaves them to the one that claimed them."""
         if self.owner.pid == os.getpid():
-            with suppress(FileNotFoundError):
-                self.path.unlink()
+            _remove(self.path)
         self.file.close()
+
+
+def _remove(claim: Path) -> None:
+    """Remove a claim with all that lies beside it."""
+    snapshot = snapshot_path(claim)
+    for path in (snapshot, snapshot.with_suffix(".tmp"), claim):
+        path.unlink(missing_ok=True)
 
 
 def _is_free(file: IO[str]) -> bool:
