@@ -97,9 +97,15 @@ class Trace:
             _check_table(name, getattr(self, name), schema)
 
     @classmethod
-    def join(cls, traces: Sequence[Trace]) -> Trace:
-        """Put traces one after the other on one clock; trace number in `core`, op ids counted on.
+    def join(
+        cls, traces: Sequence[Trace], cores: Sequence[int] | None = None, waits: Sequence[int] | None = None
+    ) -> Trace:
+        """Put traces one after the other on one clock, op ids counted on.
 
+        Args:
+            traces: in order of time.
+            cores: what their `core` columns get; default: their numbers.
+            waits: ticks that pass before each; default: none.
         Raises: TraceError when there is none, or when clocks differ.
         """
         if not traces:
@@ -108,9 +114,11 @@ class Trace:
             raise TraceError("traces of different clocks", actual=sorted({t.tick_hz for t in traces}))
         tick = op = 0
         parts: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in _TABLES}
-        for number, trace in enumerate(traces):
+        numbers = range(len(traces)) if cores is None else cores
+        for trace, core, wait in zip(traces, numbers, waits or [0] * len(traces), strict=True):
+            tick += wait
             for name in _TABLES:
-                parts[name].append(_moved(getattr(trace, name), tick, op, number))
+                parts[name].append(_moved(getattr(trace, name), tick, op, core))
             tick += trace.total_ticks
             op += len(trace.instructions["start"])
         tables = {

@@ -36,7 +36,8 @@ def layers(trace: Trace, stages: Sequence[Stage], target: Target, total: float) 
     """All layers of a run, the longest first. `total`: seconds of the run."""
     keys: dict[tuple[str, str], int] = {}
     rows = [_rows(stage, keys) for stage in stages]
-    seconds = _times(trace, rows, len(keys)) / trace.tick_hz
+    words = np.cumsum([sum(map(len, stage.streams.values())) for stage in stages])
+    seconds = _times(trace, rows, words, len(keys)) / trace.tick_hz
     macs, moved = _work(stages, rows, len(keys))
     hardware = sum(sum(work.matmul_flops(s).values()) for s in stages)
     at_peak = peak_seconds(stages, target) / hardware if hardware else 0.0
@@ -61,25 +62,25 @@ def _rows(stage: Stage, keys: dict[tuple[str, str], int]) -> np.ndarray:
     return np.array([keys.setdefault((d.layer, d.op_type), len(keys)) for d in stage.debug], dtype=np.int64)
 
 
-def _layer_of(table: dict[str, np.ndarray], rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Layer number of each row of a trace table."""
+def _layer_of(table: dict[str, np.ndarray], op: np.ndarray, rows: Sequence[np.ndarray], ends: np.ndarray) -> np.ndarray:
+    """Layer number of each row of a trace table, whose `op` ids below `ends[k]` are of stage k or one before it."""
     number = np.zeros(len(table["start"]), np.int64)
-    for core, layer in enumerate(rows):
-        mine = table["core"] == core
+    of_stage = np.searchsorted(ends, op, side="right")
+    for stage, layer in enumerate(rows):
+        mine = of_stage == stage
         number[mine] = layer[table["debug"][mine]]
     return number
 
 
-def _times(trace: Trace, rows: Sequence[np.ndarray], count: int) -> np.ndarray:
+def _times(trace: Trace, rows: Sequence[np.ndarray], ends: np.ndarray, count: int) -> np.ndarray:
     busy = merge(trace.instructions["start"], trace.instructions["end"])
-    compute = share(_grouped(trace.instructions, rows, count))
-    return compute + share(_grouped(trace.transfers, rows, count), hidden=busy)
+    of_word = _layer_of(trace.instructions, np.arange(len(trace.instructions["start"])), rows, ends)
+    of_transfer = _layer_of(trace.transfers, trace.transfers["op"], rows, ends)
+    compute = share(_grouped(trace.instructions, of_word, count))
+    return compute + share(_grouped(trace.transfers, of_transfer, count), hidden=busy)
 
 
-def _grouped(
-    table: dict[str, np.ndarray], rows: Sequence[np.ndarray], count: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    number = _layer_of(table, rows)
+def _grouped(table: dict[str, np.ndarray], number: np.ndarray, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
     order = np.argsort(number, kind="stable")
     cuts = np.searchsorted(number[order], np.arange(1, count))
     return list(zip(np.split(table["start"][order], cuts), np.split(table["end"][order], cuts), strict=True))

@@ -23,7 +23,7 @@ BASE_CLOCK_GHZ = {"v1": 1.0, "v2": 1.4, "v3": 1.2}
 
 
 def metrics(trace: Trace, stages: Sequence[Stage], target: Target) -> dict[str, Any]:
-    """All metrics of one run. `stages`: in the order of the trace's `core` column."""
+    """All metrics of one run. `stages`: in the order of the trace's rows."""
     total = trace.total_ticks / trace.tick_hz
     values: dict[str, Any] = {
         "total_time": total,

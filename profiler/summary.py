@@ -42,7 +42,7 @@ def summarise(
 
     Args:
         trace: of the run.
-        stages: in the order of the trace's `core` column.
+        stages: in the order of the trace's rows.
         target: the machine it ran on.
         simulate: device seconds of the same program on another target; None leaves the inferred share out.
     """

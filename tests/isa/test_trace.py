@@ -49,6 +49,14 @@ def test_join_puts_traces_on_one_clock() -> None:
         Trace.join([])
 
 
+def test_join_on_stated_cores_with_waits() -> None:
+    joined = Trace.join([sample(), sample()], cores=[4, 2], waits=[3, 10])
+    assert joined.total_ticks == 3 + 77 + 10 + 77
+    assert list(joined.instructions["core"]) == [4, 4, 4, 2, 2, 2]
+    assert list(joined.transfers["core"]) == [4, 4, 2, 2]
+    assert list(joined.instructions["start"]) == [3, 4, 5, 90, 91, 92]
+
+
 @pytest.mark.parametrize("keep", [0.0, 0.01, 0.5, 0.9, 0.999])
 def test_truncated_file_is_corrupt(tmp_path: Path, keep: float) -> None:
     path = tmp_path / "run.npz"
