@@ -16,6 +16,7 @@ VARIABLE_KINDS = (INPUT, OUTPUT, WEIGHT, SCRATCH)
 IN_DRAM, IN_SBUF = "dram", "sbuf"
 VARIABLE_SPACES = (IN_DRAM, IN_SBUF)
 HANDOVER_BUFFERS = 2  # copies of what one stage hands to the next: one is filled while the other is read
+HANDOVER_ALIGNMENT = 32  # bytes of a partition to which each of those buffers is rounded up
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,13 @@ class Stage:
     def loading(self) -> Stage:
         """What runs when the stage is loaded, as a stage of its own: `init` with all else the same."""
         return replace(self, streams=self.init, init={})
+
+    @property
+    def handover_bytes(self) -> int:
+        """Bytes of every SBUF partition taken by the buffers of what the stage before hands over."""
+        handed = (v for v in self.variables if v.kind == INPUT and v.space == IN_SBUF)
+        rows = (-(-v.size_bytes // word.PARTITIONS) for v in handed)
+        return HANDOVER_BUFFERS * sum(-(-row // HANDOVER_ALIGNMENT) * HANDOVER_ALIGNMENT for row in rows)
 
     def stream(self, engine: str) -> np.ndarray:
         return self.streams.get(engine, empty_stream())

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -14,9 +15,21 @@ from isa.neff import layout
 from isa.neff.container import Container, located
 from isa.neff.header import Header
 from isa.neff.json_values import Fields, load
+from isa.neff.pipeline import check_pipeline
 from isa.neff.rules import check_debug, check_nodes, check_tensor, require
 from isa.neff.weights import StoredWeight
-from isa.program import VARIABLE_KINDS, WEIGHT, DebugEntry, Node, Program, Stage, TensorInfo, Variable
+from isa.program import (
+    IN_DRAM,
+    IN_SBUF,
+    VARIABLE_KINDS,
+    WEIGHT,
+    DebugEntry,
+    Node,
+    Program,
+    Stage,
+    TensorInfo,
+    Variable,
+)
 
 # sealed by the hash; older writers may differ here
 _FREE_HEADER_FIELDS = ("hash", "uuid", "neff_build_version", "neff_version_minor")
@@ -48,6 +61,7 @@ def program_of(container: Container) -> Program:
     nodes = [_node(f) for f in graph.each("nodes")]
     models = [n for n in container.names if n.startswith(layout.CPU_FOLDER)]
     check_nodes(nodes, len(stages), models)
+    check_pipeline(nodes, stages)
     program = Program(graph.text("name"), graph.text("target"), graph.text("generation"), _tensors(graph, "inputs"),
                       _tensors(graph, "outputs"), nodes, stages, {m: container.bytes(m).tobytes() for m in models},
                       graph.mapping("report"), graph.mapping("options"))
@@ -89,7 +103,9 @@ def _tensors(graph: Fields, key: str) -> list[TensorInfo]:
 
 def _node(entry: Fields) -> Node:
     node = Node(entry.text("name"), entry.text("kind"), entry.texts("inputs"), entry.texts("outputs"),
-                entry.integer("stage", -1, layout.MAX_STAGES), entry.text("model"))
+                entry.integer("stage", -1, layout.MAX_STAGES), entry.text("model"),
+                entry.integer("core", 1, layout.MAX_CORES - 1) if entry.has("core") else 0,
+                entry.text("upstream") if entry.has("upstream") else "")
     entry.done()
     return node
 
@@ -97,25 +113,30 @@ def _node(entry: Fields) -> Node:
 def _stage(container: Container, index: int, used: set[str]) -> Stage:
     section = layout.stage_definition(index)
     definition = _load(container, section)
-    streams = _streams(container, index, definition.child("engines"), used)
+    streams = _streams(container, definition.child("engines"), partial(layout.stage_engine, index), used)
+    init = {}
+    if definition.has("init"):
+        init = _streams(container, definition.child("init"), partial(layout.stage_init_engine, index), used)
+        require(bool(init), "init names no engine", section)
     descriptors = _descriptors(container, index, definition, used)
     variables = [_variable(container, index, i + 1, f, used) for i, f in enumerate(definition.each("var"))]
     debug = _debug(container, index, definition)
     definition.mapping("dma_queue")
     stage = Stage(streams, descriptors, variables, debug, definition.integer("sbuf_peak_bytes", 0, 1 << 40),
-                  definition.integer("psum_peak_bytes", 0, 1 << 40), definition.mapping("info"))
+                  definition.integer("psum_peak_bytes", 0, 1 << 40), definition.mapping("info"), init)
     definition.done()
     check_debug(stage, section)
     used |= {section, layout.stage_debug(index)}
     return stage
 
 
-def _streams(container: Container, index: int, engines: Fields, used: set[str]) -> dict[str, np.ndarray]:
+def _streams(container: Container, engines: Fields, member: Callable[[str], str], used: set[str]) -> dict[
+        str, np.ndarray]:
     streams = {}
     for engine in word.ENGINES:
         if not engines.has(engine):
             continue
-        name = layout.stage_engine(index, engine)
+        name = member(engine)
         entry = engines.child(engine)
         entry.expect("file_name", name)
         streams[engine] = _records(container, name, word.WORD, entry.integer("instructions", 0, 1 << 32))
@@ -155,9 +176,14 @@ def _variable(container: Container, stage: int, number: int, entry: Fields, used
         raise ContainerError(f"variable {name!r} is too large", code="NEFF_LIMIT", section=section,
                              limit=layout.MAX_VARIABLE_BYTES, actual=size)
     entry.expect("size", size)
+    space = IN_DRAM
+    if entry.has("space"):
+        entry.expect("space", IN_SBUF)
+        space = IN_SBUF
     if kind != WEIGHT:
         entry.done()
-        return Variable(number, name, kind, dtype, shape)
+        return Variable(number, name, kind, dtype, shape, space=space)
+    require(space == IN_DRAM, f"weight {name!r} is in {space}", section)
     member = layout.stage_weight(stage, number)
     entry.expect("file_name", member)
     entry.done()

@@ -50,10 +50,10 @@ class Header:
     def of(cls, program: Program, data_size: int) -> Header:
         """Return the header of `program` with an archive of `data_size` bytes; hash and uuid still zero."""
         cores = [1 if n.kind == "neuron_core" else 0 for n in program.nodes[:_NODES]]
-        stages = len(program.stages)
+        needed = max(len(program.stages), program.cores)  # stages that share a core count one each
         requested = program.options.get("neuroncore_pipeline_cores")
-        asked = requested if isinstance(requested, int) and 0 < requested < 1 << 32 else stages
-        return cls(PKG_VERSION, HEADER_BYTES, data_size, VERSION_MAJOR, VERSION_MINOR, BUILD_VERSION, stages, bytes(32),
+        asked = requested if isinstance(requested, int) and 0 < requested < 1 << 32 else needed
+        return cls(PKG_VERSION, HEADER_BYTES, data_size, VERSION_MAJOR, VERSION_MINOR, BUILD_VERSION, needed, bytes(32),
                    bytes(16), _clip(program.name, _TEXT_BYTES["name"]), int(asked),
                    tuple(cores + [0] * (_NODES - len(cores))), 0, LNC_SIZE)
 

@@ -53,6 +53,7 @@ MEMBER_PATH_BYTES = 100
 MAX_MEMBER_BYTES = (1 << 33) - 1  # eleven octal digits of a tar size field
 MAX_JSON_BYTES = 1 << 28
 MAX_STAGES = 1 << 10
+MAX_CORES = 1 << 12
 MAX_DIMENSIONS = 32
 MAX_VARIABLE_BYTES = 1 << 40  # one DRAM tensor; trn2.48xlarge has 1.5 TB in all
 MAX_TEXT = 1 << 16
@@ -79,6 +80,12 @@ def stage_engine(index: int, engine: str) -> str:
     """Return the member of an engine's stream, e.g. ``sg00/Tensor.bin``."""
     assert engine in word.ENGINES
     return f"{stage_folder(index)}/{engine.capitalize()}.bin"
+
+
+def stage_init_engine(index: int, engine: str) -> str:
+    """Return the member of what an engine does once, when its stage is loaded, e.g. ``sg00/Sync.init.bin``."""
+    assert engine in word.ENGINES
+    return f"{stage_folder(index)}/{engine.capitalize()}.init.bin"
 
 
 def stage_descriptors(index: int) -> str:

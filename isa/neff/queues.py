@@ -12,15 +12,22 @@ def queue_sets(stage: Stage) -> dict[str, dict[str, object]]:
     """Return queue set name -> {type, owner, num_queues}, one set for each (engine, queue) that is triggered.
 
     `type` is "in" when the queue only reads model inputs, "out" when it only writes model outputs, else "data".
+    `pinned` is there, and true, when only loading the stage triggers the queue: what it brings stays in SBUF.
     """
     sets: dict[str, dict[str, object]] = {}
     for engine in word.ENGINES:
-        stream = stage.stream(engine)
-        triggers = stream[stream["opcode"] == SPEC.by_name["dma_trigger"].opcode]
+        running, loading = (_triggers(s.stream(engine)) for s in (stage, stage.loading))
+        triggers = np.concatenate([running, loading])
         for queue in np.unique(triggers["op0"]).tolist():
             of_queue = triggers[triggers["op0"] == queue]
-            sets[f"{engine}{queue}"] = {"type": _type(stage, of_queue), "owner": engine, "num_queues": 1}
+            made = {"type": _type(stage, of_queue), "owner": engine, "num_queues": 1}
+            sets[f"{engine}{queue}"] = made if queue in running["op0"] else made | {"pinned": True}
     return sets
+
+
+def _triggers(stream: np.ndarray) -> np.ndarray:
+    made: np.ndarray = stream[stream["opcode"] == SPEC.by_name["dma_trigger"].opcode]
+    return made
 
 
 def _type(stage: Stage, triggers: np.ndarray) -> str:

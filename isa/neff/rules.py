@@ -42,7 +42,7 @@ def check_stages(program: Program) -> None:
     """Check records, debug rows and variable ids of every stage. Raises: ContainerError."""
     for index, stage in enumerate(program.stages):
         section = layout.stage_definition(index)
-        for engine, words in stage.streams.items():
+        for engine, words in (*stage.streams.items(), *stage.init.items()):
             _check_records(words, word.WORD, engine)
         _check_records(stage.descriptors, word.DESCRIPTOR, "dma")
         check_debug(stage, section)
@@ -69,6 +69,6 @@ def check_nodes(nodes: Sequence[Node], stages: int, models: Collection[str]) -> 
 def check_debug(stage: Stage, section: str) -> None:
     """Check that every debug number of words and descriptors has a row (0 needs none)."""
     rows = max(len(stage.debug), 1)
-    for records in (*stage.streams.values(), stage.descriptors):
+    for records in (*stage.streams.values(), *stage.init.values(), stage.descriptors):
         highest = int(records["debug"].max(initial=0))
         require(highest < rows, f"debug row {highest} of {rows} is not there", section)

@@ -12,6 +12,7 @@ from isa.errors import ContainerError
 from isa.neff import archive, container, encode
 from isa.neff.header import Header
 from isa.neff.layout import BLOCK, END_OF_ARCHIVE_BYTES, MANIFEST
+from isa.neff.pipeline import check_pipeline
 from isa.neff.rules import check_program
 from isa.program import Program
 
@@ -24,6 +25,7 @@ def write(program: Program, path: str | os.PathLike[str]) -> None:
     OSError when the disk does.
     """
     check_program(program)
+    check_pipeline(program.nodes, program.stages)
     members = encode.members(program)
     digests = {name: hashlib.sha256(data.data).hexdigest() for name, data in members.items()}
     manifest = container.manifest(digests)

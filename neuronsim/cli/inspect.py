@@ -27,7 +27,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(found)
         return 0
-    show([_head(found), _tensors(found), _stages(found)], sys.stdout)
+    pipeline = [_pipeline(found)] if any(n["upstream"] for n in found["nodes"]) or _pins(found) else []
+    show([_head(found), _tensors(found), _stages(found), *pipeline], sys.stdout)
     for op in found["cpu_operators"]:
         sys.stdout.write(f"CPU: {op['name']} ({op['op_type']}): {op['reason']}\n")
     return 0
@@ -60,7 +61,29 @@ def _stages(found: dict[str, Any]) -> Table:
     table = Table("Stages", [">stage", "instructions", ">descriptors", ">weights", ">SBUF peak", ">PSUM peak"])
     for number, s in enumerate(found["stages"]):
         counts = ", ".join(f"{engine} {n}" for engine, n in s["instructions"].items())
+        if s["init_instructions"]:
+            counts += "; at load " + ", ".join(f"{engine} {n}" for engine, n in s["init_instructions"].items())
         sizes = [bytes_text(s[key]) for key in ("weights_bytes", "sbuf_peak_bytes", "psum_peak_bytes")]
         table.rows.append([str(number), counts, str(s["descriptors"]), *sizes])
     table.notes.append("peaks are per partition")
+    return table
+
+
+def _pins(found: dict[str, Any]) -> bool:
+    return any(s["init_instructions"] for s in found["stages"])
+
+
+def _pipeline(found: dict[str, Any]) -> Table:
+    """What each core keeps, fetches in every run, and hands to the next."""
+    table = Table("Pipeline", [">stage", ">core", "handed by", ">pinned", ">streamed", ">handed on", "to",
+                               ">buffers"])
+    for node in (n for n in found["nodes"] if n["kind"] != "cpu"):
+        stage = found["stages"][node["stage"]]
+        weights = ["" if stage[key] is None else bytes_text(stage[key]) for key in ("pinned_bytes", "streamed_bytes")]
+        spaces = sorted({v["space"].upper() for v in stage["handover"]})
+        handed = bytes_text(sum(v["bytes"] for v in stage["handover"])) if spaces else ""
+        table.rows.append([str(node["stage"]), str(node["core"]), node["upstream"] or "host", *weights, handed,
+                           ", ".join(spaces) or "host", bytes_text(stage["handover_bytes"])])
+    table.notes.append("pinned weights are loaded once, streamed ones in every run")
+    table.notes.append("buffers are what the stage before fills, per partition of SBUF")
     return table

@@ -1,6 +1,7 @@
 """A small program and its NEFF, for the container tests."""
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,3 +50,33 @@ def make_program() -> Program:
 def weight_offset(path: Path) -> int:
     view = memoryview(path.read_bytes())
     return next(m.offset for m in archive.members(view) if m.name == WEIGHT_MEMBER)
+
+
+def make_pipeline() -> Program:
+    """Three stages on cores 0 to 2; the second hands `skip` on unread; weights of the first are loaded once."""
+    fp32 = dtype("fp32")
+
+    def face(kind: str, *names: str) -> list[Variable]:
+        space = {"x": "dram", "y": "dram", "skip": "sbuf", "h": "sbuf"}
+        return [Variable(0, n, kind, fp32, (4, 8), space=space[n]) for n in names]
+
+    def stage(*variables: Variable, **more: object) -> Stage:
+        numbered = [replace(v, id=i) for i, v in enumerate(variables, 1)]
+        return Stage({"tensor": stream("nop")}, variables=numbered, **more)  # type: ignore[arg-type]
+
+    weight = Variable(0, "w", "file", fp32, (4,), np.arange(16, dtype=np.uint8))
+    load = stream("dma_trigger")
+    load["count"], load["op0"] = 1, 5
+    descriptors = np.zeros(1, dtype=word.DESCRIPTOR)
+    descriptors["src_var"], descriptors["size"] = 2, (1, 1, 1, 4)
+    descriptors["src_dtype"] = descriptors["dst_dtype"] = 1
+    first = stage(*face("input", "x"), weight, *face("output", "h", "skip"), init={"sync": load},
+                  descriptors=descriptors, info={"pinned_bytes": 16, "streamed_bytes": 0})
+    second = stage(*face("input", "h", "skip"), *face("output", "h", "skip"))
+    last = stage(*face("input", "skip", "h"), *face("output", "y"))
+    nodes = [Node("s0", "neuron_core", ("x",), ("h", "skip"), 0),
+             Node("s1", "neuron_core", ("h", "skip"), ("h", "skip"), 1, core=1, upstream="s0"),
+             Node("s2", "neuron_core", ("skip", "h"), ("y",), 2, core=2, upstream="s1")]
+    return Program("pipe", "inf1.xlarge", "v1", [TensorInfo("x", (4, 8), "float32")],
+                   [TensorInfo("y", (4, 8), "float32")], nodes, [first, second, last],
+                   options={"neuroncore_pipeline_cores": 3})
