@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "inspect": "show what a NEFF holds",
     "list-operators": "every operator, whether it runs on the device, and its limits",
     "ls": "list instances, or the devices and cores of one",
+    "monitor": "stream neuron-monitor's JSON report of running simulations",
     "run": "run a NEFF: real values and simulated time",
     "unpack": "write the members of a NEFF into a directory",
 }
