@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 
 import numpy as np
 
 from compiler.errors import AllocationError, UnsupportedOp
+from compiler.interval_rules import Range
 from compiler.ir import Graph, Node
 from compiler.lowering import LOWERINGS
 from compiler.lowering.context import Context, itemsize, node_label
@@ -16,21 +18,29 @@ from compiler.lowering.dram import store_output
 from compiler.lowering.homes import Homes, plan_homes
 from compiler.nonfinite import nonfinite
 from compiler.options import CompileOptions
-from compiler.precision import STORAGE, Precision
+from compiler.precision import Precision
 from compiler.tiling import Chunk, Tiler
 from compiler.windows import WINDOWED, is_empty
 from isa import lang
 from isa.errors import ErrorList
+from isa.program import IN_DRAM
 from isa.target import Target
 
 SELECTS_NONNEGATIVE = ("MaxPool", "Concat", "Reshape", "AveragePool")
 
 
 def lower_graph(
-    graph: Graph, target: Target, precision: Precision, options: CompileOptions, outputs: list[str]
+    graph: Graph, target: Target, precision: Precision, options: CompileOptions, outputs: list[str],
+    known_nonfinite: frozenset[str] | None = None, known_ranges: Mapping[str, Range] | None = None,
+    spaces: Mapping[str, str] | None = None,
 ) -> tuple[lang.TileProgram, int]:
     """The tile program of a whole graph on one core, and the bytes of values that live in DRAM for want of room.
 
+    Args:
+        precision: of the graph, or of one it was cut from.
+        known_nonfinite: the graph's values that may hold infinities by design, where it was cut from a larger one.
+        known_ranges: bounds of its integers that were proven on the larger one.
+        spaces: memory ("sbuf") of what comes from the stage before or goes to the next; other faces are in DRAM.
     Raises: ErrorList of UnsupportedOp naming every node without a lowering.
     """
     check_supported(graph)
@@ -44,14 +54,16 @@ def lower_graph(
     homes = Homes(tiler.in_place(), positions)
     ctx = Context(program, graph, target, precision, packing=options.packing, pads=pads, fills=fills, homes=homes)
     ctx.images = tiler.images
-    ctx.nonfinite = nonfinite(graph)
+    ctx.nonfinite = nonfinite(graph) if known_nonfinite is None else known_nonfinite
+    if known_ranges is not None:
+        ctx.cache["ranges"] = known_ranges
+    spaces = spaces or {}
     for name in graph.inputs:
-        shape = graph.shape(name)
-        ctx.dram[name] = program.input(name, shape or (1,), precision.storage(name)).reshape(shape)
+        shape, kind, space = graph.shape(name), precision.storage(name), spaces.get(name, IN_DRAM)
+        ctx.dram[name] = program.input(name, shape or (1,), kind, space).reshape(shape)
     for name in outputs:
-        kind = STORAGE[graph.dtype(name)]
-        shape = graph.shape(name)
-        ctx.outputs[name] = program.output(_output_name(graph, name), shape or (1,), kind).reshape(shape)
+        shape, kind, space = graph.shape(name), precision.storage(name), spaces.get(name, IN_DRAM)
+        ctx.outputs[name] = program.output(_output_name(graph, name), shape or (1,), kind, space).reshape(shape)
     for chunk in chunks:
         _lower_chunk(ctx, chunk)
     for name in outputs:

@@ -6,6 +6,8 @@ elements, is stored that way at once (rounding commutes with selection). all: ev
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from compiler.ir import Graph, Node
 from isa.target import Target
 
@@ -49,6 +51,10 @@ class Precision:
                 base = self.cast_type
             self._storage[name] = base
         return self._storage[name]
+
+    def adopt(self, copies: Mapping[str, str]) -> None:
+        """Values of other graphs, each of which holds what a value of this graph does, are stored as that one is."""
+        self._storage |= {name: self.storage(value) for name, value in copies.items()}
 
     def matmul(self, dtype: str) -> str:
         """Type in which the PE multiplies operands stored as `dtype`."""

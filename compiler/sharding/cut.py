@@ -1,0 +1,134 @@
+"""Cuts the graph of a device segment into one graph per pipeline stage.
+
+Only neighbours talk: what one stage makes and a later one reads, or what leaves the segment, is handed on by every
+stage between, which copies it from a variable it reads to one it writes. A value keeps its name where it is made; the
+copy of `v` that stage k hands on is called `v@k`. So a stage's inputs are its upstream's outputs, name by name, and
+never bear the names of its own outputs.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from compiler.ir import Graph, Node
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The stages of one segment.
+
+    Attributes:
+        stages: graphs in pipeline order; the inputs of each are the outputs of the one before.
+        copies: value that only the stages have -> the value of the segment's graph that it holds. What was found out
+            about that value on the whole graph (its type, whether it holds infinities) is true of the copy.
+    """
+
+    stages: list[Graph]
+    copies: dict[str, str]
+
+
+def cut(graph: Graph, groups: Sequence[Sequence[str]]) -> Cut:
+    """Cut an optimised graph into stages.
+
+    The first stage has the segment's inputs, the last its outputs, save those that are inputs too: the host has them.
+
+    Args:
+        graph: of one device segment; not changed, arrays are shared.
+        groups: names of the nodes of each stage in the order in which they are lowered, every node once, producers
+            before readers. A group may be empty: such a stage only hands on.
+    Raises: ValueError for groups that are no such division.
+    """
+    return _Cutter(graph, groups).run()
+
+
+class _Cutter:
+    """Which stages each value is alive in, and the names under which it crosses."""
+
+    def __init__(self, graph: Graph, groups: Sequence[Sequence[str]]) -> None:
+        self.graph = graph
+        self.nodes = {n.name: n for n in graph.nodes}
+        self.groups = [list(g) for g in groups]
+        self.last = len(self.groups) - 1
+        self.copies: dict[str, str] = {}
+        self.names: dict[tuple[str, int], str] = {}
+        self.taken = set(graph.values)
+        self.stage_of = {name: k for k, group in enumerate(self.groups) for name in group}
+        self._check()
+        self.results = [o for o in graph.outputs if o not in graph.inputs]
+        # the stage that makes a value (inputs: the first) and the last that needs it
+        self.born = {**dict.fromkeys(graph.inputs, 0),
+                     **{o: self.stage_of[n.name] for n in graph.nodes for o in n.outputs if o}}
+        self.until = {v: max([k, *(self.stage_of[n.name] for n in graph.consumers(v))]) for v, k in self.born.items()}
+        self.until |= {o: self.last for o in self.results if o in self.born}
+
+    def _check(self) -> None:
+        listed = [name for group in self.groups for name in group]
+        if not self.groups or sorted(listed) != sorted(self.nodes):
+            raise ValueError("the groups do not name every node of the graph once")
+        place = {name: k for k, name in enumerate(listed)}
+        for node in self.graph.nodes:
+            for name in filter(None, node.inputs):
+                producer = self.graph.producer(name)
+                if producer is not None and place[producer.name] > place[node.name]:
+                    raise ValueError(f"{node.name!r} reads {name!r}, which comes after it")
+
+    def run(self) -> Cut:
+        return Cut([self._stage(k) for k in range(len(self.groups))], self.copies)
+
+    def _stage(self, k: int) -> Graph:
+        stage = Graph(f"{self.graph.name}.{k}" if self.last else self.graph.name)
+        stage.opsets = dict(self.graph.opsets)
+        inward = {v: self._name(v, k - 1) for v in self._crossing(k - 1)}
+        outward = {v: self._name(v, k) for v in self._crossing(k)}
+        local = {v: outward.get(v, v) for name in self.groups[k] for v in self.nodes[name].outputs}
+        local |= inward
+        for name in self.groups[k]:
+            _add_copy(stage, self.nodes[name], local)
+        ahead = 0
+        for v, name in outward.items():
+            here = local.get(v, v)
+            if here != name:
+                # ahead of all else: nothing has been brought on chip yet, so that the copy is one transfer
+                stage.add_node("Identity", [here], [name], name=f"hand on {v}", at=ahead)
+                ahead += 1
+        stage.inputs = list(inward.values()) if k else list(self.graph.inputs)
+        stage.outputs = list(outward.values()) if k < self.last else list(self.results)
+        self._add_values(stage)
+        return stage
+
+    def _crossing(self, k: int) -> list[str]:
+        """Values handed from stage k to the next; after the last stage, the segment's results that are no constants."""
+        if k == self.last:
+            return [o for o in self.results if o in self.born]
+        return [v for v, born in self.born.items() if born <= k < self.until[v]]
+
+    def _name(self, v: str, k: int) -> str:
+        """Name under which stage k hands on a value."""
+        mine = k == self.last if v in self.results else self.born[v] == k and v not in self.graph.inputs
+        if mine:
+            return v
+        if (v, k) not in self.names:
+            stem = name = f"{v}@{k}"
+            count = 0
+            while name in self.taken:
+                count += 1
+                name = f"{stem}.{count}"
+            self.taken.add(name)
+            self.names[v, k] = name
+            self.copies[name] = v
+        return self.names[v, k]
+
+    def _add_values(self, stage: Graph) -> None:
+        """The values that the stage names, constants included."""
+        named = [*stage.inputs, *(v for n in stage.nodes for v in (*n.inputs, *n.outputs)), *stage.outputs]
+        for name in dict.fromkeys(filter(None, named)):
+            model = self.graph.value(self.copies.get(name, name))
+            stage.add_value(name, model.shape, model.dtype, model.const)
+
+
+def _add_copy(stage: Graph, node: Node, local: Mapping[str, str]) -> None:
+    """The node with the names that its values have in the stage."""
+    attrs = {k: list(v) if isinstance(v, list) else v for k, v in node.attrs.items()}
+    stage.add_node(node.op, [local.get(i, i) for i in node.inputs], [local.get(o, o) for o in node.outputs], attrs,
+                   name=node.name, sources=node.sources, domain=node.domain, host=node.host, proto=node.proto,
+                   version=node.version)

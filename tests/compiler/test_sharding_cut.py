@@ -1,0 +1,122 @@
+"""Graphs cut into stages: names and shapes at the cuts, and values that do not change."""
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from compiler.ir import Graph
+from compiler.pipeline import optimise
+from compiler.sharding.cut import cut
+from compiler.sharding.order import crossing_bytes, order
+from tests.compiler.evaluate import assert_close, imported, make, random_feeds, run_graph
+from tests.compiler.random_graphs import FAMILIES
+from tests.compiler.random_operators import floats, node
+from tests.compiler.sharding_run import compile_stages, run_stages
+
+RNG = np.random.default_rng(11)
+
+
+def optimised(model: onnx.ModelProto) -> Graph:
+    return optimise(imported(model))
+
+
+def random_groups(rng: np.random.Generator, names: list[str], most: int = 5) -> list[list[str]]:
+    """The names in order, cut at random places; groups may be empty."""
+    cuts = sorted(int(c) for c in rng.integers(0, len(names) + 1, int(rng.integers(0, most))))
+    return [names[a:b] for a, b in zip([0, *cuts], [*cuts, len(names)], strict=True)]
+
+
+def skip_model() -> onnx.ModelProto:
+    """Two products and a sum over both ends; an output is made early, another is constant."""
+    nodes = [node("MatMul", ["x", "a"], ["u"]), node("Relu", ["u"], ["early"]), node("MatMul", ["early", "b"], ["v"]),
+             node("Add", ["v", "x"], ["w"]), node("Softmax", ["w"], ["late"], axis=-1)]
+    return make(nodes, {"x": [3, 40, 24]}, ["early", "late"], {"a": floats(RNG, 24, 50), "b": floats(RNG, 50, 24)})
+
+
+def test_only_neighbours_talk_and_names_agree() -> None:
+    graph = optimised(skip_model())
+    names = [n.name for n in graph.nodes]
+    parts = cut(graph, [names[:1], [], names[1:2], names[2:]])
+    assert parts.stages[0].inputs == ["x"]
+    assert parts.stages[-1].outputs == ["early", "late"]
+    for before, after in zip(parts.stages, parts.stages[1:], strict=False):
+        assert before.outputs == after.inputs
+        assert not set(after.inputs) & set(after.outputs)
+        assert [before.value(v) for v in before.outputs] == [after.value(v) for v in after.inputs]
+    held = [parts.copies.get(v, v) for v in parts.stages[1].outputs]
+    assert held == ["x", "early"]
+
+
+def test_values_nobody_needs_later_stop() -> None:
+    graph = optimised(skip_model())
+    names = [n.name for n in graph.nodes]
+    assert len(names) == 3
+    parts = cut(graph, [names[:2], names[2:]])
+    assert [parts.copies.get(v, v) for v in parts.stages[0].outputs] == ["early", graph.nodes[1].output]
+    assert not set(parts.stages[1].values) & {"x", graph.nodes[0].inputs[1]}  # neither the skip nor the weights
+
+
+def test_a_value_handed_on_is_one_plain_transfer() -> None:
+    """From variable to variable without touching SBUF, whatever its type and shape, a scalar included."""
+    kinds = {"f": TensorProto.FLOAT, "i": TensorProto.INT64, "b": TensorProto.BOOL, "h": TensorProto.FLOAT16}
+    shapes = {"f": [2, 3, 5], "i": [], "b": [7], "h": [1, 130, 3, 3]}
+    nodes = [node("Neg", ["f"], ["f.out"]), node("Neg", ["i"], ["i.out"]), node("Not", ["b"], ["b.out"]),
+             node("Neg", ["h"], ["h.out"])]
+    outs = [f"{k}.out" for k in kinds]
+    graph = optimised(make(nodes, shapes, outs, types={**kinds, **{f"{k}.out": t for k, t in kinds.items()}}))
+    parts = cut(graph, [[], [], [n.name for n in graph.nodes]])
+    stages = compile_stages(graph, parts)
+    for stage in stages[:2]:
+        assert len(stage.descriptors) == len(kinds)
+        assert stage.descriptors["src_var"].all() and stage.descriptors["dst_var"].all()
+        assert not stage.sbuf_peak_bytes
+    feeds = random_feeds(graph)
+    ran = run_stages(stages, feeds)
+    for name, want in zip(graph.outputs, run_graph(graph, feeds), strict=True):
+        np.testing.assert_array_equal(ran.outputs[name].reshape(want.shape), want)
+
+
+@pytest.mark.parametrize("groups", [[["a"]], [["b", "a"]], [["a", "a", "b"]], [["a", "b", "c"]], []])
+def test_groups_that_do_not_divide_the_graph(groups: list[list[str]]) -> None:
+    graph = imported(make([node("Relu", ["x"], ["y"], name="a"), node("Exp", ["y"], ["z"], name="b")], {"x": [4]},
+                          ["z"]))
+    with pytest.raises(ValueError, match="node|after"):
+        cut(graph, groups)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("block", range(2))
+def test_random_graphs_cut_at_random_places(family: str, block: int) -> None:
+    """The stages compute what the uncut graph does; orders put producers first and never keep more alive in sum."""
+    for seed in range(100 + 8 * block, 108 + 8 * block):
+        rng = np.random.default_rng(seed)
+        model = FAMILIES[family](rng)
+        if model is None:
+            continue
+        graph = optimised(model)
+        if not graph.nodes:
+            continue
+        names = order(graph)
+        given = [n.name for n in graph.nodes]
+        sums = [sum(crossing_bytes(graph, one, lambda _: "fp32")) for one in (names, given)]
+        assert sums[0] <= sums[1]
+        feeds = random_feeds(graph, seed)
+        parts = cut(graph, random_groups(rng, names))
+        ran = run_stages(compile_stages(graph, parts), feeds)
+        wanted = dict(zip(graph.outputs, run_graph(graph, feeds), strict=True))
+        try:
+            assert ran.outputs.keys() == wanted.keys() - set(graph.inputs)
+            assert_close([ran.outputs[o].reshape(wanted[o].shape) for o in ran.outputs],
+                         [wanted[o] for o in ran.outputs], 3e-5)
+        except AssertionError as error:
+            error.add_note(f"{family}, seed {seed}")
+            raise
+
+
+def test_crossing_bytes_counts_what_is_alive() -> None:
+    graph = optimised(skip_model())
+    names = [n.name for n in graph.nodes]
+    x, early = 3 * 40 * 24, 3 * 40 * 50
+    assert crossing_bytes(graph, names, lambda _: "bf16") == [2 * (x + early), 2 * (early + x)]
