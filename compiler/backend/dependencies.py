@@ -6,10 +6,10 @@ virtual tiles. Not responsible for reuse of addresses: that is `compiler/backend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from compiler.backend.regions import Place, Region, accesses, meet
-from isa.lang import Instr
+from isa.lang import Instr, Tile
 from isa.spec import SPEC
 
 LOAD = SPEC.by_name["load_stationary"].opcode
@@ -78,10 +78,13 @@ def _ordered(region: Region, records: list[Record], needs: set[int]) -> list[Rec
     return kept
 
 
-def of_program(instrs: Sequence[Instr]) -> tuple[list[Access], list[list[int]]]:
+def of_program(
+    instrs: Sequence[Instr], resident: Collection[Tile] = frozenset()
+) -> tuple[list[Access], list[list[int]]]:
     """(accesses, predecessors in program order) of each instruction.
 
     The stationary matrix counts as a register: a matmul follows its load, a load the matmuls of the one before.
+    `resident` tiles hold their values before the program starts and are never written: no access to them counts.
     """
     histories = Histories()
     all_accesses: list[Access] = []
@@ -89,6 +92,8 @@ def of_program(instrs: Sequence[Instr]) -> tuple[list[Access], list[list[int]]]:
     load, users = -1, []  # type: int, list[int]
     for at, instr in enumerate(instrs):
         access = accesses(instr)
+        if resident:
+            access = _without(access, resident)
         needs = histories.step(at, access)
         if instr.opcode == LOAD:
             needs.update(users)
@@ -101,3 +106,9 @@ def of_program(instrs: Sequence[Instr]) -> tuple[list[Access], list[list[int]]]:
         all_accesses.append(access)
         before.append(sorted(needs))
     return all_accesses, before
+
+
+def _without(access: Access, resident: Collection[Tile]) -> Access:
+    reads, writes = access
+    assert not any(r.place in resident for r in writes), "what is resident is only read"
+    return [r for r in reads if r.place not in resident], writes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from isa import cost
@@ -23,7 +25,15 @@ class Prices:
         dram: [n] device memory busy with a transfer's bytes. load: [n] is a load_stationary.
     """
 
-    def __init__(self, words: np.ndarray, descriptors: np.ndarray, engines: np.ndarray, target: Target) -> None:
+    def __init__(
+        self,
+        words: np.ndarray,
+        descriptors: np.ndarray,
+        engines: np.ndarray,
+        target: Target,
+        handed: Collection[int] = (),
+    ) -> None:
+        """`handed`: ids of the variables in SBUF, which take no device memory's time."""
         n = len(words)
         issue = np.zeros(n, dtype=np.int64)
         for code, name in enumerate(ENGINES):
@@ -40,12 +50,14 @@ class Prices:
         self.load: list[bool] = (words["opcode"] == _LOAD).tolist()
         self.dma_engines = target.dma.engines
         if len(descriptors):
-            self._transfers(words, descriptors, target)
+            self._transfers(words, descriptors, target, sorted(handed))
 
-    def _transfers(self, words: np.ndarray, descriptors: np.ndarray, target: Target) -> None:
+    def _transfers(self, words: np.ndarray, descriptors: np.ndarray, target: Target, handed: list[int]) -> None:
         each = cost.dma_ticks(descriptors, target)
         service = np.vstack([np.zeros_like(each[:1]), each]).cumsum(axis=0)
         read, written, _ = cost.dma_bytes(descriptors)
+        read = np.where(np.isin(descriptors["src_var"], handed), 0, read)
+        written = np.where(np.isin(descriptors["dst_var"], handed), 0, written)
         moved = np.append(0, (read + written).cumsum())
         ticks_per_byte = target.tick_hz / 1e9 / target.dram_bytes_per_ns
         for at in np.flatnonzero(words["opcode"] == TRIGGER).tolist():

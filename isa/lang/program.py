@@ -24,7 +24,7 @@ from isa.lang.reductions import Reductions
 from isa.lang.tensor import Tensor
 from isa.lang.tiles import DramTensor, Tile
 from isa.lang.views import DramView, View
-from isa.program import INPUT, OUTPUT, SCRATCH, WEIGHT, DebugEntry
+from isa.program import IN_DRAM, INPUT, OUTPUT, SCRATCH, VARIABLE_SPACES, WEIGHT, DebugEntry
 from isa.spec import SPEC
 from isa.target import Target
 from isa.word import DMA_GATHER, DMA_OPS, DMA_SCATTER, ENGINES, PSUM, SBUF, SPACE_NAMES
@@ -62,14 +62,22 @@ class TileProgram(Tensor, Elementwise, Reductions):
 
     # ---- memory
     def _tensor(
-        self, name: str, shape: Sequence[int], dtype: str | DType, kind: str, data: np.ndarray | None = None
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: str | DType,
+        kind: str,
+        data: np.ndarray | None = None,
+        space: str = IN_DRAM,
     ) -> DramView:
         if name in self._names:
             raise LangError(f"two DRAM tensors are called {name!r}", code="LANG_NAME")
+        if space not in VARIABLE_SPACES:
+            raise LangError(f"{name!r} cannot lie in {space!r}", code="LANG_MEMORY", limit=", ".join(VARIABLE_SPACES))
         self._names.add(name)
         to = dtypes.dtype(dtype)
         sizes = tuple(int(n) for n in shape)
-        tensor = DramTensor(len(self.tensors) + 1, name, kind, to, sizes, data)
+        tensor = DramTensor(len(self.tensors) + 1, name, kind, to, sizes, data, space)
         self.tensors.append(tensor)
         steps: list[int] = []
         step = to.size
@@ -78,13 +86,13 @@ class TileProgram(Tensor, Elementwise, Reductions):
             step *= n
         return DramView(tensor, 0, tuple(reversed(steps)), sizes, to)
 
-    def input(self, name: str, shape: Sequence[int], dtype: str | DType) -> DramView:
-        """A model input in DRAM, row-major."""
-        return self._tensor(name, shape, dtype, INPUT)
+    def input(self, name: str, shape: Sequence[int], dtype: str | DType, space: str = IN_DRAM) -> DramView:
+        """An input, row-major, in DRAM; space "sbuf": handed over by the stage before, in a buffer on this core."""
+        return self._tensor(name, shape, dtype, INPUT, space=space)
 
-    def output(self, name: str, shape: Sequence[int], dtype: str | DType) -> DramView:
-        """A model output in DRAM, row-major."""
-        return self._tensor(name, shape, dtype, OUTPUT)
+    def output(self, name: str, shape: Sequence[int], dtype: str | DType, space: str = IN_DRAM) -> DramView:
+        """An output, row-major, in DRAM; space "sbuf": handed to the next stage, in a buffer on that one's core."""
+        return self._tensor(name, shape, dtype, OUTPUT, space=space)
 
     def scratch(self, name: str, shape: Sequence[int], dtype: str | DType) -> DramView:
         """Temporary DRAM."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from isa.dtypes import DType
+from isa.program import IN_DRAM
 from isa.word import SPACE_NAMES
 
 
@@ -42,18 +43,26 @@ class Tile:
 
 
 class DramTensor:
-    """A tensor in device memory; becomes an `isa.program.Variable`.
+    """A tensor that only DMA reaches, in device memory unless `space` says otherwise; becomes an
+    `isa.program.Variable`.
 
     Attributes:
         id: variable id, 1..
-        name, kind, dtype, shape: as in `isa.program.Variable`.
+        name, kind, dtype, shape, space: as in `isa.program.Variable`.
         data: [size_bytes] uint8 of a constant, else None.
     """
 
-    __slots__ = ("id", "name", "kind", "dtype", "shape", "bytes", "data")
+    __slots__ = ("id", "name", "kind", "dtype", "shape", "bytes", "data", "space")
 
     def __init__(
-        self, id: int, name: str, kind: str, dtype: DType, shape: tuple[int, ...], data: np.ndarray | None = None
+        self,
+        id: int,
+        name: str,
+        kind: str,
+        dtype: DType,
+        shape: tuple[int, ...],
+        data: np.ndarray | None = None,
+        space: str = IN_DRAM,
     ) -> None:
         self.id = id
         self.name = name
@@ -61,10 +70,11 @@ class DramTensor:
         self.dtype = dtype
         self.shape = shape
         self.data = data
+        self.space = space
         count = 1
         for n in shape:
             count *= n
         self.bytes = count * dtype.size
 
     def __repr__(self) -> str:
-        return f"<dram {self.kind} {self.name} {'x'.join(map(str, self.shape))} {self.dtype.name}>"
+        return f"<{self.space} {self.kind} {self.name} {'x'.join(map(str, self.shape))} {self.dtype.name}>"

@@ -23,14 +23,21 @@ def small_target(sbuf: int = 4096) -> Target:
     return target.load("trn1.2xlarge").with_params({"sbuf.partition_bytes": sbuf})
 
 
-def random_program(seed: int, length: int, machine: Target) -> TileProgram:
-    """Loads, stores, moves, matmuls and elementwise work on sub-views; every instruction is a layer of its own."""
+def random_program(seed: int, length: int, machine: Target, weights: int = 0) -> TileProgram:
+    """Loads, stores, moves, matmuls and elementwise work on sub-views; every instruction is a layer of its own.
+
+    Each of the first `weights` brings a constant in a tile of its own, filled by one or two loads, that later ones
+    may read.
+    """
     rng = random.Random(seed)
     p = TileProgram(machine)
     x, y = p.input("x", (4, 64), "fp32"), p.output("y", (64, 64), "fp32")
     tiles: list[View] = []
+    fixed: list[View] = []
     for n in range(length):
         with p.layer(str(n)):
+            if n < weights:
+                fixed.append(_weight(p, rng, n))
             if len(tiles) < 3 or rng.random() < 0.3:
                 t = p.sbuf((4, 32 * rng.choice((1, 2, 4))), "fp32")
                 p.dma(t[:, :32], x[:, :32]) if rng.random() < 0.6 else p.memset(
@@ -38,14 +45,26 @@ def random_program(seed: int, length: int, machine: Target) -> TileProgram:
                 )
                 tiles = [*tiles, t][-6:]
                 continue
-            _random_step(p, rng, tiles, y)
+            _random_step(p, rng, tiles, y, fixed)
     with p.layer("last"):
         p.dma(y[:4, :32], tiles[-1][:, :32])
     return p
 
 
-def _random_step(p: TileProgram, rng: random.Random, tiles: list[View], y: object) -> None:
-    a, b, c = (t[:, k : k + 16] for t, k in ((rng.choice(tiles), rng.choice((0, 8, 16))) for _ in range(3)))
+def _weight(p: TileProgram, rng: random.Random, number: int) -> View:
+    values = np.random.default_rng(number).standard_normal((4, 32 * rng.choice((1, 2, 4)))).astype(np.float32)
+    dram = p.constant(f"weight{number}", values)
+    tile = p.sbuf(values.shape, "fp32")
+    cut = rng.choice((0, values.shape[1] // 2))
+    for lo, hi in ((0, cut), (cut, values.shape[1])):
+        if lo < hi:
+            p.dma(tile[:, lo:hi], dram[:, lo:hi])
+    return tile
+
+
+def _random_step(p: TileProgram, rng: random.Random, tiles: list[View], y: object, fixed: list[View]) -> None:
+    pools = tiles, [*tiles, *fixed], [*tiles, *fixed]
+    a, b, c = (t[:, k : k + 16] for t, k in ((rng.choice(pool), rng.choice((0, 8, 16))) for pool in pools))
     kind = rng.randrange(6)
     if kind == 0:
         p.tensor_tensor(a, b, c, "add", engine=rng.choice(("vector", "gpsimd")))

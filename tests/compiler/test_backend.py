@@ -21,7 +21,7 @@ from tests.compiler.backend_programs import TRIGGER, Order, cells, random_progra
 PSUM = "2"  # memory of a cell; its banks are reused within these programs, its order is the other test's matter
 
 
-def _unordered(stage: Stage) -> list[str]:
+def unordered(stage: Stage) -> list[str]:
     """Pairs of conflicting accesses that the semaphores leave open, or order against the program."""
     order = Order(stage)
     access = {w: cells(stage, *w) for w in order.words}
@@ -54,7 +54,7 @@ def test_every_hazard_is_ordered(seed: int, length: int, double_buffer: bool, le
     machine = small_target()
     stage = build(random_program(seed, length, machine), CompileOptions(double_buffer=double_buffer, opt_level=level))
     validator.validate(stage, machine)
-    assert _unordered(stage) == []
+    assert unordered(stage) == []
 
 
 def test_a_removed_wait_is_noticed() -> None:
@@ -64,7 +64,7 @@ def test_a_removed_wait_is_noticed() -> None:
         for i in np.flatnonzero(stage.stream(e)["wait_sem"][:, 0]):
             kept = int(stage.stream(e)["wait_sem"][i, 0])
             stage.stream(e)["wait_sem"][i, 0] = 0
-            noticed += bool(_unordered(stage))
+            noticed += bool(unordered(stage))
             stage.stream(e)["wait_sem"][i, 0] = kept
     assert noticed > 0
 

@@ -210,6 +210,13 @@ def test_constants_keep_their_bytes(p: TileProgram) -> None:
     assert (w.dtype.name, w.shape) == ("bf16", (3, 2))
 
 
+def test_faces_say_where_they_lie(p: TileProgram) -> None:
+    near, far = p.input("near", (2,), "fp32", space="sbuf"), p.output("far", (2,), "fp32")
+    assert (near.tensor.space, far.tensor.space) == ("sbuf", "dram")
+    with pytest.raises(LangError, match="cannot lie"):
+        p.input("x", (2,), "fp32", space="psum")
+
+
 def test_layers_and_purposes_become_debug_rows(p: TileProgram) -> None:
     t, y = p.sbuf((4, 4), "fp32"), p.output("y", (4, 4), "fp32")
     with p.layer("conv1", "Conv+Relu", "a,b", macs=77):
