@@ -14,9 +14,10 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from isa import validator
 from isa.errors import NeuronError
 from isa.program import Program, Stage, TensorInfo
 from isa.target import Target
+from isa.topology import Topology
 from isa.trace import Trace
 from neuronsim import host, host_checks, interface
 from neuronsim.execution import Machine, Run
@@ -108,7 +110,7 @@ class Neff:
         self.program = program
         self.path = path
         self.report: dict[str, Any] = {**program.report, **(report or {})}
-        self._machines: dict[str, Machine] = {}
+        self._machines: dict[tuple[str, tuple[int, ...]], Machine] = {}
         self._lock = threading.Lock()
         compiled_for = targets.load(program.generation)
         for stage in program.stages:
@@ -139,7 +141,7 @@ class Neff:
     ) -> Result:
         """Run the program from a reset machine, `iterations` times over, each after the other.
 
-        May be called from several threads at once: they take turns on the core, and overlap on the CPU.
+        May be called from several threads at once: a stage computes for one of them at a time.
 
         Args:
             inputs: model input name -> array of the model's shape and type; missing ones are seeded random. Strings are
@@ -153,27 +155,57 @@ class Neff:
                 (`neuronsim/concurrency.py`); values are computed once.
         Raises: RunError, ErrorList of InputError, SimulationError.
         """
+        return self.run_batches([inputs or {}], instance, None, iterations, mode, check, threads, seed, callers)[0]
+
+    def run_batches(
+        self,
+        batches: Sequence[Mapping[str, Any]],
+        instance: str | Target | None = None,
+        cores: Sequence[int] | None = None,
+        iterations: int = 1,
+        mode: str = "both",
+        check: bool = False,
+        threads: int | None = None,
+        seed: int = 0,
+        callers: int = 1,
+    ) -> list[Result]:
+        """Run the program once for each of several inputs, each with the time it takes alone on the machine.
+
+        Their values are computed at once as far as there are host threads.
+
+        Args:
+            batches: inputs of one run each, as of `run`.
+            cores: of the instance, one for each core of the program; default: the first ones.
+            instance, iterations, mode, check, threads, seed, callers: as of `run`.
+        Raises: as `run`.
+        """
         if mode not in MODES:
             raise RunError(f"mode {mode!r} is not one of {', '.join(MODES)}", limit=MODES, actual=mode)
         if iterations < 1:
             raise RunError("at least one iteration has to run", limit=">= 1", actual=iterations)
         if callers < 1:
             raise RunError("at least one caller has to run", limit=">= 1", actual=callers)
-        machine = self._machine(self._target(instance))
-        if mode != "timing":
-            interface.check_host_memory(self.program)
-        arrays: dict[str, Any]
-        arrays, missing = ({}, []) if mode == "timing" else host.complete_inputs(self.program.inputs, inputs, seed)
-        if mode == "timing" and inputs:
-            host_checks.check_inputs(self.program.inputs, host_checks.as_values(self.program.inputs, inputs))
-        findings = self.check(instance) if check else []
-        last: Run | None = None
+        machine = self._machine(self._target(instance), cores)
+        complete = [self._complete(inputs, mode, seed) for inputs in batches]
+        findings = machine.check() if check else []
+        arrays = [given for given, _ in complete]
         for _ in range(iterations):
-            last = machine.run(arrays, values=mode != "timing", threads=threads or os.cpu_count() or 1)
-        assert last is not None
-        for text in last.warnings:
-            warnings.warn(text, NonFiniteWarning, stacklevel=2)
-        return Result(last.outputs, arrays, machine, last, iterations, mode, missing, findings, callers)
+            runs = machine.run(arrays, mode != "timing", threads or os.cpu_count() or 1, cores)
+        for text in dict.fromkeys(text for run in runs for text in run.warnings):
+            warnings.warn(text, NonFiniteWarning, stacklevel=3)
+        return [
+            Result(run.outputs, given, machine, run, iterations, mode, missing, findings, callers)
+            for run, (given, missing) in zip(runs, complete, strict=True)
+        ]
+
+    def _complete(self, inputs: Mapping[str, Any], mode: str, seed: int) -> tuple[dict[str, Any], list[str]]:
+        """All inputs, and the names of those that were invented; nothing in a run without values."""
+        if mode == "timing":
+            if inputs:
+                host_checks.check_inputs(self.program.inputs, host_checks.as_values(self.program.inputs, inputs))
+            return {}, []
+        interface.check_host_memory(self.program)
+        return host.complete_inputs(self.program.inputs, inputs, seed)
 
     def check(self, instance: str | Target | None = None) -> list[Finding]:
         """Findings of the static checks (docs/checks.md): races, uninitialised reads, range, PSUM groups, deadlock."""
@@ -191,12 +223,17 @@ class Neff:
             )
         return target
 
-    def _machine(self, target: Target) -> Machine:
+    def _machine(self, target: Target, cores: Sequence[int] | None = None) -> Machine:
+        """The machine with the program on these cores; one for all places between whose cores signals go as far."""
+        placed = tuple(range(self.program.cores) if cores is None else cores)
+        interface.check_cores(self.program, target, placed)
+        topology = Topology(target)
+        distances = tuple(len(topology.route(a, b)) for a, b in pairwise(placed))
         with self._lock:
-            found = self._machines.get(target.name)
+            found = self._machines.get((target.name, distances))
             if found is None or found.target is not target:
-                interface.check_device_memory(self.program, target)
-                found = self._machines[target.name] = Machine(self.program, target)
+                interface.check_device_memory(self.program, target, placed)
+                found = self._machines[target.name, distances] = Machine(self.program, target, placed)
             return found
 
 

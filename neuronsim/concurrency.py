@@ -1,10 +1,10 @@
 """Several callers of one loaded model: while one caller's run is on the core, others use the host's CPU.
 
 Every run passes the same phases in order, each on one resource: CPU segments on a hardware thread of the host,
-transfers on the host link, device stages on the core. Link and core serve one run at a time, first come first served;
-the host has as many servers as hardware threads. A caller starts its next run when the last one has ended. The model is
-exact and deterministic: times are whole picoseconds, ties go by arrival, and the pattern that repeats is the steady
-state.
+transfers on the host link, device stages on their cores. Link and cores serve one run at a time, first come first
+served; the host has as many servers as hardware threads. A caller starts its next run when the last one has ended. The
+model is exact and deterministic: times are whole picoseconds, ties go by arrival, and the pattern that repeats is the
+steady state.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _RUNS_AT_MOST = 20_000  # of callers whose pattern repeats later: the second hal
 
 
 class Phase(NamedTuple):
-    """A part of a run: what it occupies, and for how long."""
+    """A part of a run: what it occupies (`CPU`, `LINK`, or `CORE` and a number), and for how long."""
 
     resource: str
     seconds: float
@@ -47,7 +47,7 @@ def steady_state(phases: Sequence[Phase], vcpus: int, callers: int) -> Steady:
     steps = [(resource, time) for resource, time in steps if time]
     if not steps:
         return Steady(None, (0.0,))
-    return _Loop(steps, {CPU: vcpus, LINK: 1, CORE: 1}, callers).steady()
+    return _Loop(steps, {**{resource: 1 for resource, _ in steps}, CPU: vcpus}, callers).steady()
 
 
 class _Loop:

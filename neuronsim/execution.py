@@ -1,30 +1,34 @@
-"""Runs the nodes of a program in order on one core: device stages by timing and values, CPU segments by the host.
+"""Runs the nodes of a program in order: device stages by timing and values, each on its core; CPU segments by the host.
 
-Several threads may run one `Machine`: the core is theirs one after the other, CPU segments overlap. Not responsible for
-what the user typed (`neuronsim/api.py`, `neuronsim/host.py`).
+The stages of a pipeline hand their tensors on from core to core; all others are fed and emptied by the host. Several
+threads may run one `Machine`: a stage computes the values of one run at a time, other stages those of others meanwhile.
+Not responsible for what the user typed (`neuronsim/api.py`, `neuronsim/host.py`), nor for requests that overlap in
+simulated time (`neuronsim/serving`).
 """
 
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from isa.program import INPUT, OUTPUT, Node, Program, Stage, TensorInfo, Variable
-from isa.spec import SPEC
 from isa.target import Target
 from isa.trace import Trace
-from isa.word import ENGINES
-from neuronsim import host
+from neuronsim import host, nonfinite
 from neuronsim.concurrency import CORE, CPU, LINK, Phase, steady_state
 from neuronsim.errors import SimulationError
 from neuronsim.host_checks import numpy_dtype
 from neuronsim.host_cpu import CpuSegment, load_all
+from neuronsim.parallel import spread
 from neuronsim.timing import Loaded, Timeline, simulate
 
 if TYPE_CHECKING:
@@ -32,26 +36,36 @@ if TYPE_CHECKING:
     from neuronsim.values import Core
 
 
-@dataclass
+@dataclass(frozen=True)
 class StageRun:
-    """One device stage of one run: its program and timeline."""
+    """One device stage of one run: its program and timeline.
+
+    Attributes:
+        core: of the instance, where it ran.
+        wait_ticks: before it, for the signal from the core that hands it its inputs.
+    """
 
     node: Node
     stage: Stage
     timeline: Timeline
+    core: int = 0
+    wait_ticks: int = 0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Run:
-    """One iteration of a program.
+    """One run of a program, alone on the machine.
 
     Attributes:
         outputs: model outputs; empty without values. Arrays, lists for sequences, None for what is absent.
         stages: device stages in execution order.
         phases: what the run occupies, in order, and for how long.
-        host_in_seconds, host_out_seconds: host link; cpu_seconds: charged to CPU segments; device_seconds: on the core.
+        host_in_seconds, host_out_seconds: host link; cpu_seconds: charged to CPU segments; device_seconds: on the
+            cores, with the signals between them.
+        switch_seconds: before the run, to bring the model onto its cores in place of another.
         wall_seconds: host time of the simulation alone.
         warnings: for the user.
+        has_nan: whether a device stage made a NaN.
     """
 
     outputs: dict[str, Any] = field(default_factory=dict)
@@ -59,8 +73,10 @@ class Run:
     phases: list[Phase] = field(default_factory=list)
     host_in_seconds: float = 0.0
     host_out_seconds: float = 0.0
+    switch_seconds: float = 0.0
     wall_seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
+    has_nan: bool = False
 
     @property
     def cpu_seconds(self) -> float:
@@ -68,19 +84,23 @@ class Run:
 
     @property
     def device_seconds(self) -> float:
-        return sum(p.seconds for p in self.phases if p.resource == CORE)
+        return sum((r.wait_ticks + r.timeline.total_ticks) / r.timeline.tick_hz for r in self.stages)
 
     @property
     def latency_seconds(self) -> float:
-        return sum(p.seconds for p in self.phases)
+        return self.switch_seconds + sum(p.seconds for p in self.phases)
 
     @property
     def instructions(self) -> int:
         return sum(len(s) for r in self.stages for s in r.stage.streams.values())
 
     def trace(self, target: Target) -> Trace:
-        """The traces of all stages on one clock, stage number in the `core` column."""
-        return Trace.join([r.timeline.trace(r.stage, target) for r in self.stages])
+        """The traces of all stages on one clock, one after the other; `core` is the core of the instance."""
+        return Trace.join(
+            [r.timeline.trace(r.stage, target) for r in self.stages],
+            [r.core for r in self.stages],
+            [r.wait_ticks for r in self.stages],
+        )
 
     def statistics(self, iterations: int, callers: int, target: Target) -> dict[str, Any]:
         """What a run adds to the profiler's metrics.
@@ -102,40 +122,40 @@ class Run:
 
 
 class Machine:
-    """One core of `target` with a program loaded."""
+    """Cores of `target` with a program loaded.
 
-    def __init__(self, program: Program, target: Target) -> None:
+    Attributes:
+        cores: of the instance, one for each core of the program.
+    """
+
+    def __init__(self, program: Program, target: Target, cores: Sequence[int] | None = None) -> None:
         self.program = program
         self.target = target
-        self._timing: dict[int, Loaded] = {}
-        self._cores: dict[int, Core] = {}
+        self.cores = tuple(range(program.cores) if cores is None else cores)
+        self.nodes = [node for node in program.nodes if node.kind != "cpu"]
         self._segments = {name: CpuSegment(name, model) for name, model in program.cpu_models.items()}
-        self._device_lock = threading.Lock()
+        at_once = math.ceil((os.cpu_count() or 1) / max(len(self.nodes), 1))
+        self._units = {n.name: _Unit(program.stages[n.stage], target, *self._place(n), at_once) for n in self.nodes}
 
-    def run(self, inputs: Mapping[str, Any], values: bool, threads: int) -> Run:
-        """Run every node once.
+    def run(
+        self, batches: Sequence[Mapping[str, Any]], values: bool, threads: int, cores: Sequence[int] | None = None
+    ) -> list[Run]:
+        """Run every node once for each batch. Each has the time it takes alone.
 
         Args:
-            inputs: model inputs, complete where `values`.
-            values: compute values, else time only.
-            threads: host threads for values.
+            batches: model inputs, complete where `values`.
+            values: compute values, else time only; of several batches at once as far as there are threads.
+            threads: host threads.
+            cores: other cores of the instance, between which signals go as far as between those of the machine.
         Raises: SimulationError, CpuSegmentError.
         """
-        run = Run()
-        with self._device_lock:
-            self._load(values)
-        if values:
-            load_all(self._segments.values())
-        tensors = dict(inputs)
-        for node in self.program.nodes:
-            if node.kind == "cpu":
-                self._cpu(node, tensors, run, values)
-            else:
-                with self._device_lock:
-                    self._device(node, tensors, run, values, threads)
-        if values:
-            run.outputs = {o.name: _as_output(o, tensors[o.name]) for o in self.program.outputs}
-        return run
+        spread(lambda unit: unit.load(values), self._units.values(), threads)
+        timed = self._timed(threads, self.cores if cores is None else cores)
+        if not values:
+            return [timed] * len(batches)
+        load_all(self._segments.values())
+        together = min(threads, len(batches))
+        return spread(lambda inputs: self._computed(timed, inputs, max(threads // together, 1)), batches, together)
 
     def check(self) -> list[Finding]:
         """Findings of the static checks, over all stages."""
@@ -145,54 +165,137 @@ class Machine:
 
     def device_seconds(self, target: Target) -> float:
         """Time of all device stages on another machine of the same generation; nothing else is simulated."""
-        stages = (self.program.stages[n.stage] for n in self.program.nodes if n.kind != "cpu")
-        return sum(simulate(stage, target).total_ticks for stage in stages) / target.tick_hz
+        ticks = spread(lambda n: _ticks(self.program.stages[n.stage], target, *self._place(n)),
+                       self.nodes, os.cpu_count() or 1)  # fmt: skip
+        return (sum(ticks) + sum(_wait_ticks(n, target) for n in self.nodes)) / target.tick_hz
 
-    def _load(self, values: bool) -> None:
-        """Price every stage, once; and give it its memory where `values`: a time-only run touches no data."""
+    @cached_property
+    def load_seconds(self) -> tuple[float, ...]:
+        """By core of the program: time to bring its pinned weights into SBUF, once, when it is loaded."""
+        ticks = [0] * len(self.cores)
+        for node in self.nodes:
+            ticks[node.core] += load_ticks(self.program.stages[node.stage], self.target)
+        return tuple(t / self.target.tick_hz for t in ticks)
+
+    def _place(self, node: Node) -> tuple[int, int]:
+        """Core of a stage, and the one that its outputs go to (-1: the host takes them)."""
+        after = self.program.downstream(node)
+        return self.cores[node.core], -1 if after is None else self.cores[after.core]
+
+    def _timed(self, threads: int, cores: Sequence[int]) -> Run:
+        """A run without values, on these cores."""
+        started = time.perf_counter()
+        timelines = dict(zip(
+            (n.name for n in self.nodes),
+            spread(lambda node: self._units[node.name].time(), self.nodes, threads),
+        ))  # fmt: skip
+        stages, phases, links = [], [], {INPUT: 0.0, OUTPUT: 0.0}
         for node in self.program.nodes:
             if node.kind == "cpu":
+                phases.append(Phase(CPU, self._segments[node.model].seconds(self.target)))
+                continue
+            done = StageRun(node, self.program.stages[node.stage], timelines[node.name], cores[node.core],
+                            _wait_ticks(node, self.target))  # fmt: skip
+            stages.append(done)
+            host_in = 0.0 if node.upstream else self._link_seconds(done.stage, INPUT)
+            host_out = self._link_seconds(done.stage, OUTPUT) if self.program.downstream(node) is None else 0.0
+            links[INPUT] += host_in
+            links[OUTPUT] += host_out
+            device = (done.wait_ticks + done.timeline.total_ticks) / self.target.tick_hz
+            phases += [Phase(LINK, host_in), Phase(f"{CORE} {done.core}", device), Phase(LINK, host_out)]
+        return Run(stages=stages, phases=phases, host_in_seconds=links[INPUT], host_out_seconds=links[OUTPUT],
+                   wall_seconds=time.perf_counter() - started)
+
+    def _link_seconds(self, stage: Stage, kind: str) -> float:
+        return host.link_seconds((v.size_bytes for v in stage.variables if v.kind == kind), self.target)
+
+    def _computed(self, timed: Run, inputs: Mapping[str, Any], threads: int) -> Run:
+        """The run with the values of one batch."""
+        started = time.perf_counter()
+        timelines = {r.node.name: r.timeline for r in timed.stages}
+        tensors, handed, warnings, found_nan = dict(inputs), dict[str, dict[str, np.ndarray]](), list[str](), False
+        for node in self.program.nodes:
+            if node.kind == "cpu":
+                segment = self._segments[node.model]
+                tensors.update(segment.run({name: tensors[name] for name in node.inputs}))
                 continue
             stage = self.program.stages[node.stage]
-            if node.stage not in self._timing:
-                self._timing[node.stage] = Loaded([stage], self.target)
-            if values and node.stage not in self._cores:
-                from neuronsim.values import Core
+            source = handed.pop(node.upstream) if node.upstream else tensors
+            given = {v.name: _as_variable(v, source[v.name]) for v in stage.variables if v.kind == INPUT}
+            with self._units[node.name].core() as core:
+                made = core.run(timelines[node.name], given, threads=threads)
+                if not (node.upstream and nonfinite.has_nan(given)):  # else the stage before has explained it
+                    warnings += nonfinite.explain(core, timelines[node.name], given, made)
+            found_nan |= nonfinite.has_nan(made)
+            if self.program.downstream(node) is None:
+                tensors.update(made)
+            else:
+                handed[node.name] = made
+        outputs = {o.name: _as_output(o, tensors[o.name]) for o in self.program.outputs}
+        return replace(timed, outputs=outputs, warnings=warnings, has_nan=found_nan,
+                       wall_seconds=timed.wall_seconds + time.perf_counter() - started)
 
-                self._cores[node.stage] = Core(stage, self.target)
 
-    def _device(self, node: Node, tensors: dict[str, Any], run: Run, values: bool, threads: int) -> None:
-        stage = self.program.stages[node.stage]
-        started = time.perf_counter()
-        variables_in = [v for v in stage.variables if v.kind == INPUT]
-        variables_out = [v for v in stage.variables if v.kind == OUTPUT]
-        timeline = self._timing[node.stage].run()[0]
-        run.stages.append(StageRun(node, stage, timeline))
-        if not values:
-            run.wall_seconds += time.perf_counter() - started
-        time_in, time_out = (
-            host.link_seconds((v.size_bytes for v in variables), self.target)
-            for variables in (variables_in, variables_out)
-        )
-        run.host_in_seconds += time_in
-        run.host_out_seconds += time_out
-        device = timeline.total_ticks / self.target.tick_hz
-        run.phases += [Phase(LINK, time_in), Phase(CORE, device), Phase(LINK, time_out)]
-        if values:
-            core = self._cores[node.stage]
-            given = {v.name: _as_variable(v, tensors[v.name]) for v in variables_in}
-            made = core.run(timeline, given, threads=threads)
-            run.wall_seconds += time.perf_counter() - started
-            run.warnings += list(_nan_warnings(core, timeline, given, made))
-            tensors.update(made)
+class _Unit:
+    """A stage on its core: priced when first timed, given memories when first computed; a time-only run has none.
 
-    def _cpu(self, node: Node, tensors: dict[str, Any], run: Run, values: bool) -> None:
-        segment = self._segments[node.model]
-        run.phases.append(Phase(CPU, segment.seconds(self.target)))
-        if values:
-            started = time.perf_counter()
-            tensors.update(segment.run({name: tensors[name] for name in node.inputs}))
-            run.wall_seconds += time.perf_counter() - started
+    `at_once`: cores that may compute values of different runs at the same time, on different host threads.
+    """
+
+    def __init__(self, stage: Stage, target: Target, core: int, downstream: int, at_once: int) -> None:
+        self.stage, self.target, self.place = stage, target, (core, downstream)
+        self._lock = threading.Lock()
+        self._loaded: Loaded | None = None
+        self._room = threading.BoundedSemaphore(at_once)
+        self._idle: list[Core] = []
+        self._has_core = False
+
+    def load(self, values: bool) -> None:
+        """Price the words; and make the first core where `values`."""
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = Loaded([self.stage], self.target)
+            if values and not self._has_core:
+                self._idle.append(self._new_core())
+                self._has_core = True
+
+    def time(self) -> Timeline:
+        """Simulate one run."""
+        with self._lock:
+            assert self._loaded is not None
+            return self._loaded.run()[0]
+
+    @contextmanager
+    def core(self) -> Iterator[Core]:
+        """A core nobody else is using."""
+        with self._room:
+            try:
+                core = self._idle.pop()
+            except IndexError:
+                core = self._new_core()
+            try:
+                yield core
+            finally:
+                self._idle.append(core)
+
+    def _new_core(self) -> Core:
+        from neuronsim.values import Core
+
+        return Core(self.stage, self.target)
+
+
+def load_ticks(stage: Stage, target: Target) -> int:
+    """Time to bring a stage's pinned weights into SBUF; 0 where it has none. Unit: ticks."""
+    return simulate(stage.loading, target).total_ticks if stage.init else 0
+
+
+def _ticks(stage: Stage, target: Target, core: int, downstream: int) -> int:
+    return simulate(stage, target).total_ticks
+
+
+def _wait_ticks(node: Node, target: Target) -> int:
+    """A stage that is handed its inputs starts one semaphore latency after the stage before has ended."""
+    return target.ns_to_ticks(target.semaphore_latency_ns) if node.upstream else 0
 
 
 def _as_variable(variable: Variable, array: np.ndarray) -> np.ndarray:
@@ -229,49 +332,3 @@ def _as_output(info: TensorInfo, value: Any) -> Any:
         return value
     shaped = value.reshape(info.shape) if info.is_static else value
     return shaped.astype(numpy_dtype(info.dtype), copy=False)
-
-
-def _nan_warnings(
-    core: Core, timeline: Timeline, given: Mapping[str, np.ndarray], made: Mapping[str, np.ndarray]
-) -> Iterator[str]:
-    """Where NaNs come from: the first layer that reads a NaN input, or the first word that makes a non-finite number.
-
-    The second is looked for only when an output holds NaN, by running the stage once more on one thread.
-    """
-    stage = core.stage
-    bad = [name for name, array in made.items() if _holds(np.isnan, array)]
-    suspect = _not_finite if bad else np.isnan  # an infinity alone is a fair input, for instance in a mask
-    poisoned = [v for v in stage.variables if v.kind == INPUT and _holds(suspect, given[v.name])]
-    for variable in poisoned:
-        what = "NaN" if _holds(np.isnan, given[variable.name]) else "infinities"
-        yield f"input {variable.name!r} holds {what}; first read by layer {_first_reader(stage, variable.id)!r}"
-    if not bad or poisoned:
-        return
-    core.run(timeline, given, find_nonfinite=True)
-    op = core.first_nonfinite
-    if op is not None:
-        engine = ENGINES[int(timeline.engine[op])]
-        index = int(timeline.index[op])
-        layer = stage.debug[int(stage.stream(engine)[index]["debug"])].layer
-        yield f"output {bad[0]!r} holds NaN; first NaN or infinity made in layer {layer!r} by {engine}[{index}]"
-
-
-def _holds(test: Callable[[np.ndarray], np.ndarray], array: np.ndarray) -> bool:
-    """Whether any element of a float array (bf16 and fp8 included) meets the test."""
-    return array.dtype.kind not in "iub" and bool(test(array).any())
-
-
-def _not_finite(array: np.ndarray) -> np.ndarray:
-    return ~np.isfinite(array)
-
-
-def _first_reader(stage: Stage, variable: int) -> str:
-    """Layer whose transfer comes first, in engine order, among those that read a DRAM variable."""
-    trigger = SPEC.by_name["dma_trigger"].opcode
-    for engine in ENGINES:
-        stream = stage.stream(engine)
-        for word in stream[stream["opcode"] == trigger]:
-            first, count = int(word["arg"]), int(word["count"])
-            if (stage.descriptors["src_var"][first : first + count] == variable).any():
-                return stage.debug[int(stage.descriptors["debug"][first]) or int(word["debug"])].layer
-    return ""

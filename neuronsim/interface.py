@@ -7,14 +7,18 @@ nobody makes, of sizes that nobody has.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from math import prod
 
+from isa import target as targets
 from isa.errors import ErrorList, NeuronError
+from isa.neff.pipeline import check_pipeline
 from isa.program import INPUT, OUTPUT, WEIGHT, Program, TensorInfo
 from isa.target import Target
 from neuronsim.errors import ConfigError
 from neuronsim.host_checks import element_dtype, numpy_dtype
+from neuronsim.runtime.memory import model_usage
 
 UNKNOWN = -1  # elements of a tensor that a CPU segment makes
 HOST_ONLY = -2  # "elements" of what only CPU segments can read
@@ -23,25 +27,52 @@ HOST_ONLY = -2  # "elements" of what only CPU segments can read
 def check_tensors(program: Program) -> None:
     """Check that every tensor a node or the model names exists, in the size it is used in, before anybody reads it.
 
-    Raises: ErrorList of ConfigError (INTERFACE), everything wrong at once.
+    What a stage hands on to the next one in a pipeline, nobody else can read.
+    Raises: ErrorList of ConfigError (INTERFACE), everything wrong at once; ContainerError for stages that do not hand
+        on what the next one reads.
     """
+    check_pipeline(program.nodes, program.stages)
     errors: list[NeuronError] = list(_problems(program))
     if errors:
         raise ErrorList(errors)
 
 
-def check_device_memory(program: Program, target: Target) -> None:
-    """Raise ConfigError (DRAM) when the DRAM variables of a stage do not fit the memory of a chip."""
-    for number, stage in enumerate(program.stages):
-        needed = sum(v.size_bytes for v in stage.variables)
-        if needed > target.dram_bytes_per_chip:
+def check_cores(program: Program, target: Target, cores: Sequence[int]) -> None:
+    """Raise ConfigError (CORES) when the program needs cores that the machine does not have."""
+    if program.cores <= len(cores) and max(cores) < target.cores:
+        return
+    larger = larger_instances(program)
+    raise ConfigError(
+        f"the program needs {program.cores} cores, {target.name} has {target.cores}",
+        code="CORES",
+        where=program.name,
+        limit=target.cores,
+        actual=program.cores,
+        help=f"compile for fewer: --neuroncore-pipeline-cores {target.cores}"
+        + (f", or run on {larger}" if larger else ""),
+    )
+
+
+def larger_instances(program: Program) -> str:
+    """Instances with the program's instruction set and as many cores as it needs: "a or b", "" for none."""
+    machines = (targets.load(name) for name in targets.names() if name not in targets.GENERATIONS)
+    return " or ".join(t.name for t in machines if t.generation == program.generation and t.cores >= program.cores)
+
+
+def check_device_memory(program: Program, target: Target, cores: Sequence[int]) -> None:
+    """Raise ConfigError (DRAM) when what the stages keep in device memory does not fit that of a chip."""
+    needed: Counter[int] = Counter()
+    for core, usage in zip(cores, model_usage(program)):
+        needed[core // target.cores_per_chip] += usage.constants + usage.tensors + usage.model_shared_scratchpad
+    for chip, size in needed.items():
+        if size > target.dram_bytes_per_chip:
             raise ConfigError(
-                f"the tensors of stage {number} do not fit the device memory of {target.name}",
+                f"the tensors of the program do not fit the device memory of {target.name}",
                 code="DRAM",
-                where=f"stage {number}",
+                where=f"device {chip}",
                 limit=f"{target.dram_bytes_per_chip} bytes",
-                actual=f"{needed} bytes",
-                help="compile for a smaller batch or another instance",
+                actual=f"{size} bytes",
+                help="compile for a smaller batch, for cores on more devices, or for another instance",
             )
 
 
@@ -71,9 +102,11 @@ def _problems(program: Program) -> Iterator[ConfigError]:
             known.update(dict.fromkeys(node.outputs, UNKNOWN))
             continue
         variables = program.stages[node.stage].variables
-        for v in (v for v in variables if v.kind == INPUT):
-            yield from _compare(v.name, v.shape, known, f"node {node.name!r}")
-        known.update({v.name: prod(v.shape) for v in variables if v.kind == OUTPUT})
+        if not node.upstream:
+            for v in (v for v in variables if v.kind == INPUT):
+                yield from _compare(v.name, v.shape, known, f"node {node.name!r}")
+        if program.downstream(node) is None:
+            known.update({v.name: prod(v.shape) for v in variables if v.kind == OUTPUT})
     for info in program.outputs:
         _check_type(info)
         if info.is_static:

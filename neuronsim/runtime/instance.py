@@ -26,7 +26,7 @@ from isa.topology import Topology
 from neuronsim.runtime import environment, placement
 from neuronsim.runtime.allocation import choose_cores
 from neuronsim.runtime.loading import check_machine, open_neff
-from neuronsim.runtime.memory import CoreMemory, MemoryReport, Usage, model_cores, report
+from neuronsim.runtime.memory import CoreMemory, MemoryReport, Usage, report
 from neuronsim.runtime.model import LoadedModel
 from neuronsim.runtime.ownership import Claim, Registry, state_folder
 from neuronsim.runtime.status import NrtError, NrtStatus
@@ -104,7 +104,7 @@ class Instance:
         check_machine(opened.program, self.target, self.topology.lnc)
         with self._lock:
             self._require_open()
-            where = self._placer.place(model_cores(opened.program), start_core, group)
+            where = self._placer.place(opened.program.cores, start_core, group)
             model = LoadedModel(self, opened, next(self._numbers), where)
             self._publish([*self.models, model])
             self._placer.take(where)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from isa.program import SCRATCH, WEIGHT, Program, Stage
+from isa.program import HANDOVER_BUFFERS, IN_DRAM, INPUT, OUTPUT, SCRATCH, VARIABLE_KINDS, WEIGHT, Program, Stage
 
 _COLUMNS = ("Total", "Model code", "Constants", "Tensors", "Scratchpad", "Runtime", "Microcode")
 
@@ -54,29 +54,26 @@ def on_one_core(parts: Iterable[Usage]) -> Usage:
     return Usage(**total)
 
 
-def model_cores(program: Program) -> int:
-    """Cores a program needs: one for each pipeline stage; one for all device segments of a program without pipeline."""
-    asked = program.options.get("neuroncore_pipeline_cores")
-    return asked if isinstance(asked, int) and asked > 0 else 1
-
-
 def model_usage(program: Program) -> tuple[Usage, ...]:
-    """What a program takes on each of its cores; stage k runs on core k modulo their number."""
-    cores = model_cores(program)
-    return tuple(on_one_core(map(_stage_usage, program.stages[core::cores])) for core in range(cores))
+    """What a program takes on each of its cores."""
+    parts: list[list[Usage]] = [[] for _ in range(program.cores)]
+    for node in program.nodes:
+        if node.kind != "cpu":
+            hands_on = program.downstream(node) is not None
+            parts[node.core].append(_stage_usage(program.stages[node.stage], bool(node.upstream), hands_on))
+    return tuple(map(on_one_core, parts))
 
 
-def _stage_usage(stage: Stage) -> Usage:
-    size = {WEIGHT: 0, SCRATCH: 0}
-    tensors = 0
+def _stage_usage(stage: Stage, is_handed: bool, hands_on: bool) -> Usage:
+    """A stage that is handed its inputs by another has buffers for them; one that hands on has none of its own."""
+    size = dict.fromkeys(VARIABLE_KINDS, 0)
     for variable in stage.variables:
-        if variable.kind in size:
+        if variable.space == IN_DRAM:
             size[variable.kind] += variable.size_bytes
-        else:
-            tensors += variable.size_bytes
+    tensors = size[INPUT] * (HANDOVER_BUFFERS if is_handed else 1) + (0 if hands_on else size[OUTPUT])
     return Usage(
         constants=size[WEIGHT],
-        model_code=sum(stream.nbytes for stream in stage.streams.values()),
+        model_code=sum(stream.nbytes for stream in (*stage.streams.values(), *stage.init.values())),
         model_shared_scratchpad=size[SCRATCH],
         runtime_memory=stage.descriptors.nbytes,
         tensors=tensors,

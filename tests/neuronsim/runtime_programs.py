@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 from compiler.backend import build
 from isa.dtypes import dtype
 from isa.lang import TileProgram
-from isa.program import Node, Program, Stage, TensorInfo, Variable
+from isa.program import IN_DRAM, Node, Program, Stage, TensorInfo, Variable
 
 ROWS, COLUMNS = 8, 16
 GENERATION = {"inf1": "v1", "trn1": "v2", "trn2": "v3"}
@@ -26,13 +27,24 @@ def relu_stage(target: str, source: str, result: str) -> Stage:
     return build(p)
 
 
-def pipeline(cores: int, target: str = "inf1.6xlarge", name: str = "m") -> Program:
-    """A chain of relus, t0 -> t1 -> ..., one stage on each of `cores` cores."""
+def pipeline(cores: int, target: str = "inf1.6xlarge", name: str = "m", space: str = IN_DRAM) -> Program:
+    """A chain of relus, t0 -> t1 -> ..., one stage on each of `cores` cores, handed on by way of `space`."""
     stages = [relu_stage(target, f"t{k}", f"t{k + 1}") for k in range(cores)]
-    nodes = [Node(f"n{k}", "neuron_core", (f"t{k}",), (f"t{k + 1}",), k) for k in range(cores)]
+    handed = {f"t{k}" for k in range(1, cores)}
+    placed = [
+        replace(s, variables=[replace(v, space=space) if v.name in handed else v for v in s.variables]) for s in stages
+    ]
+    nodes = [
+        Node(f"n{k}", "neuron_core", (f"t{k}",), (f"t{k + 1}",), k, core=k, upstream=f"n{k - 1}" if k else "")
+        for k in range(cores)
+    ]
     inputs, outputs = ([TensorInfo(n, (ROWS, COLUMNS), "float32")] for n in ("t0", f"t{cores}"))
-    options = {"neuroncore_pipeline_cores": cores} if cores > 1 else {}
-    return Program(name, target, GENERATION[target[:4]], inputs, outputs, nodes, stages, options=options)
+    return Program(name, target, GENERATION[target[:4]], inputs, outputs, nodes, placed)
+
+
+def on_one_core(program: Program) -> Program:
+    """The same stages one after the other on one core, their tensors by way of the host."""
+    return replace(program, nodes=[replace(node, core=0, upstream="") for node in program.nodes])
 
 
 def heavy(weights: int, scratch: int = 0, target: str = "inf1.6xlarge", name: str = "big") -> Program:

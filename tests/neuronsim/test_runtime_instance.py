@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from neuronsim.api import Neff
 from neuronsim.runtime import Instance, LoadedModel, NrtError, NrtStatus
 from neuronsim.runtime.environment import GROUP_SIZES, LOGICAL_NC_CONFIG, NUM_CORES
 from neuronsim.runtime.memory import Usage, model_usage
-from tests.neuronsim.runtime_programs import COLUMNS, ROWS, heavy, pipeline
+from tests.neuronsim.runtime_programs import COLUMNS, ROWS, heavy, on_one_core, pipeline
 
 MICROCODE = 96 << 20
 DATA = np.random.default_rng(0).standard_normal((ROWS, COLUMNS)).astype(np.float32)
@@ -125,18 +124,25 @@ def test_scratchpad_is_shared_on_a_core() -> None:
 
 
 def test_a_stage_is_on_its_own_core() -> None:
-    program = pipeline(3)
+    """What is handed on lies in two buffers at the core that reads it."""
+    program, size = pipeline(3), ROWS * COLUMNS * 4
     usage = model_usage(program)
-    assert len(usage) == 3 and {u.tensors for u in usage} == {2 * ROWS * COLUMNS * 4}
-    together = model_usage(replace(program, options={}))
-    assert len(together) == 1 and together[0].tensors == 3 * usage[0].tensors
+    assert [u.tensors for u in usage] == [size, 2 * size, 3 * size]
+    together = model_usage(on_one_core(program))
+    assert len(together) == 1 and together[0].tensors == 6 * size
+    assert together[0].model_code == sum(u.model_code for u in usage)
+
+
+def test_what_is_handed_over_in_sbuf_takes_no_device_memory() -> None:
+    program = pipeline(2, space="sbuf")
+    assert [u.tensors for u in model_usage(program)] == [ROWS * COLUMNS * 4] * 2
 
 
 def test_core_of_a_stage(instance: Instance) -> None:
     model = instance.load(pipeline(3), start_core=5)
     assert [model.core_of(stage) for stage in range(3)] == [5, 6, 7]
     assert instance.topology.route(model.core_of(2), model.core_of(2) + 1) == (Link(1, 2),)
-    alone = instance.load(replace(pipeline(3), options={}), start_core=9)
+    alone = instance.load(on_one_core(pipeline(3)), start_core=9)
     assert [alone.core_of(stage) for stage in range(3)] == [9, 9, 9]
 
 
