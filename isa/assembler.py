@@ -1,7 +1,8 @@
 """Listing -> Program: the inverse of `isa.disassembler`, and a pleasant way to write a program by hand.
 
 The grammar is docs/assembly.md. What a listing leaves out is zero or derived: without `.node` lines each stage is one
-node, without `.input` and `.output` lines the model's tensors are the stages' input and output variables.
+node, which follows the one before it in a pipeline if its inputs are in SBUF; without `.input` and `.output` lines the
+model's tensors are the stages' input and output variables.
 """
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from isa.listing.source import lines
 from isa.neff import encode
 from isa.neff.rules import check_stages
 from isa.neff.weights import has_data
-from isa.program import INPUT, OUTPUT, WEIGHT, Node, Program, Stage, TensorInfo
+from isa.program import IN_SBUF, INPUT, OUTPUT, WEIGHT, Node, Program, Stage, TensorInfo
 
 DEFAULT_TARGET = "trn1.2xlarge"
 
@@ -75,19 +76,25 @@ def _variables(stage: Stage, kind: str) -> list[TensorInfo]:
 
 
 def _interface(stages: list[Stage]) -> tuple[list[TensorInfo], list[TensorInfo]]:
-    """Return model inputs (read before any stage makes them) and outputs (that no stage reads)."""
+    """Return model inputs (read before any stage makes them) and outputs (that no later stage reads)."""
     inputs: dict[str, TensorInfo] = {}
     outputs: dict[str, TensorInfo] = {}
-    read = {t.name for s in stages for t in _variables(s, INPUT)}
+    made: set[str] = set()
     for stage in stages:
-        inputs |= {t.name: t for t in _variables(stage, INPUT) if t.name not in outputs and t.name not in inputs}
+        for tensor in _variables(stage, INPUT):
+            outputs.pop(tensor.name, None)
+            if tensor.name not in made:
+                inputs.setdefault(tensor.name, tensor)
         outputs |= {t.name: t for t in _variables(stage, OUTPUT)}
-    return list(inputs.values()), [t for t in outputs.values() if t.name not in read]
+        made |= {t.name for t in _variables(stage, OUTPUT)}
+    return list(inputs.values()), list(outputs.values())
 
 
 def _nodes(stages: list[Stage]) -> list[Node]:
+    handed = [any(v.kind == INPUT and v.space == IN_SBUF for v in s.variables) for s in stages]
     return [Node(f"stage{k}", "neuron_core", tuple(t.name for t in _variables(s, INPUT)),
-                 tuple(t.name for t in _variables(s, OUTPUT)), k) for k, s in enumerate(stages)]
+                 tuple(t.name for t in _variables(s, OUTPUT)), k, core=k if any(handed) else 0,
+                 upstream=f"stage{k - 1}" if k and handed[k] else "") for k, s in enumerate(stages)]
 
 
 def missing_weights(program: Program) -> list[str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+import numpy as np
+
 from isa.errors import IsaError
 from isa.listing.descriptors import format_descriptors, variable_names
 from isa.listing.scalars import format_shape, quote
 from isa.listing.words import format_words
+from isa.neff.encode import node
 from isa.neff.layout import VOLATILE_REPORT_KEYS, stage_weight
-from isa.program import WEIGHT, DebugEntry, Program, Stage, Variable
+from isa.program import IN_DRAM, WEIGHT, DebugEntry, Program, Stage, Variable
 from isa.word import ENGINES
 
 HEADING = "; neuronsim listing, format 1"
@@ -44,9 +47,8 @@ def _program(program: Program) -> Iterator[str]:
     for kind, tensors in (("input", program.inputs), ("output", program.outputs)):
         for tensor in tensors:
             yield f".{kind} {quote(tensor.name)} {quote(tensor.dtype)} {format_shape(tensor.shape)}"
-    for node in program.nodes:
-        yield ".node " + _json({"name": node.name, "kind": node.kind, "inputs": list(node.inputs),
-                                "outputs": list(node.outputs), "stage": node.stage, "model": node.model})
+    for each in program.nodes:
+        yield ".node " + _json(node(each))
     for name in program.cpu_models:
         yield f".cpu_model {quote(name)}"
     if program.options:
@@ -77,12 +79,13 @@ def _stage(index: int, stage: Stage) -> Iterator[str]:
         names = variable_names([v.name for v in stage.variables])
         yield from (_INDENT + line for line in format_descriptors(stage.descriptors, names))
     for engine in ENGINES:
-        if len(stage.stream(engine)):
-            yield from _engine(stage, engine)
+        yield from _engine(stage, engine)
 
 
 def _variable(index: int, variable: Variable) -> str:
     text = f".variable {quote(variable.name)} {variable.kind} {variable.dtype} {format_shape(variable.shape)}"
+    if variable.space != IN_DRAM:
+        text += f" space={variable.space}"
     return f"{text} file={stage_weight(index, variable.id)}" if variable.kind == WEIGHT else text
 
 
@@ -92,9 +95,15 @@ def _debug(number: int, entry: DebugEntry) -> str:
 
 
 def _engine(stage: Stage, engine: str) -> Iterator[str]:
-    """Yield the words of one engine, with a comment where the layer changes."""
-    yield f".engine {engine}"
-    stream = stage.stream(engine)
+    """Yield the sections of one engine: what it does at load, and in every run."""
+    for directive, part in ((".init", stage.loading), (".engine", stage)):
+        if len(part.stream(engine)):
+            yield f"{directive} {engine}"
+            yield from _words(part, part.stream(engine))
+
+
+def _words(stage: Stage, stream: np.ndarray) -> Iterator[str]:
+    """Yield the words of one stream, with a comment where the layer changes."""
     layer = 0
     for line, debug in zip(format_words(stream), stream["debug"].tolist()):
         if debug != layer and 0 < debug < len(stage.debug):

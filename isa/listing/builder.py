@@ -5,7 +5,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import fields
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,25 @@ from isa.listing.members import MemberSource
 from isa.listing.scalars import number, parse_dtype, parse_shape, unquote
 from isa.listing.source import Line
 from isa.neff.layout import MAX_STAGES, MAX_VARIABLE_BYTES
-from isa.program import VARIABLE_KINDS, WEIGHT, DebugEntry, Node, Stage, TensorInfo, Variable
+from isa.program import (
+    VARIABLE_KINDS,
+    VARIABLE_SPACES,
+    WEIGHT,
+    DebugEntry,
+    Node,
+    Stage,
+    TensorInfo,
+    Variable,
+)
 from isa.word import DESCRIPTOR, ENGINES, WORD
 
 _DIRECTIVE_TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|\S+')
 _LABEL = re.compile(r"\s*([A-Za-z_]\w*):")
 _SEMAPHORE_BITS = 16
+_NODE_TYPES = {"name": str, "kind": str, "inputs": list, "outputs": list, "stage": int, "model": str, "core": int,
+               "upstream": str}
+_OPTIONAL = {"core", "upstream"}
+_INIT = "init."
 
 
 class Builder:
@@ -59,7 +72,7 @@ class Builder:
     # ---- stages
     def _begin_stage(self) -> None:
         self._stage = Stage()
-        self._streams: dict[str, bytearray] = {e: bytearray() for e in ENGINES}
+        self._streams: dict[str, bytearray] = {}  # by section: an engine, or an engine's `.init`
         self._descriptors = bytearray()
         self._variables: dict[str, int] = {}  # names that stand for one variable
         self._ambiguous: set[str] = set()
@@ -68,16 +81,18 @@ class Builder:
 
     def _finish_stage(self) -> None:
         stage = self._stage
-        stage.streams = {e: np.frombuffer(raw, dtype=WORD) for e, raw in self._streams.items() if raw}
+        made = {section: np.frombuffer(raw, dtype=WORD) for section, raw in self._streams.items() if raw}
+        stage.streams = {e: made[e] for e in ENGINES if e in made}
+        stage.init = {e: made[_INIT + e] for e in ENGINES if _INIT + e in made}
         stage.descriptors = np.frombuffer(self._descriptors, dtype=DESCRIPTOR)
-        if stage.streams or self._descriptors or stage.variables or self._stage_number in self._named_stages:
+        if made or self._descriptors or stage.variables or self._stage_number in self._named_stages:
             self.stages[self._stage_number] = stage
 
     # ---- lines of a section
     def _word(self, line: Line) -> None:
         tokens = words.split(line.text)
         try:
-            self._streams[self._section] += words.parse_word(tokens, self._names)
+            self._streams.setdefault(self._section, bytearray()).extend(words.parse_word(tokens, self._names))
         except words.TokenError as error:
             raise line.error(str(error), words.column_of(line.text, error.index)) from error
 
@@ -128,10 +143,9 @@ class Builder:
 
     def _on_node(self, line: Line, rest: str) -> None:
         values = _object(rest)
-        if set(values) != {f.name for f in fields(Node)} or not isinstance(values["stage"], int):
-            raise ValueError("a node has exactly name, kind, inputs, outputs, stage, model")
-        texts = [values["name"], values["kind"], values["model"], *values["inputs"], *values["outputs"]]
-        if not all(isinstance(t, str) for t in texts):
+        if set(values) | _OPTIONAL != set(_NODE_TYPES) or any(type(v) is not _NODE_TYPES[k] for k, v in values.items()):
+            raise ValueError("a node has exactly name, kind, inputs, outputs, stage, model; it may have core, upstream")
+        if not all(isinstance(t, str) for t in (*values["inputs"], *values["outputs"])):
             raise ValueError("names of a node are texts")
         self.nodes.append(Node(**values | {k: tuple(values[k]) for k in ("inputs", "outputs")}))
 
@@ -171,16 +185,24 @@ class Builder:
         if dtype is None or math.prod(shape) * dtype.size > MAX_VARIABLE_BYTES:
             raise ValueError(f"{dtype_name} {shape_text} is not a DRAM tensor of at most {MAX_VARIABLE_BYTES} bytes")
         variable = Variable(len(self._stage.variables) + 1, name, kind, dtype, shape)
-        if more and not (kind == WEIGHT and more[0].startswith("file=")):
-            raise ValueError(f"unexpected {more[0]!r}; only a {WEIGHT!r} variable takes file=member")
-        if more and self._members:
-            data = self._members(unquote(more[0][5:]), variable.size_bytes)
-            variable = Variable(variable.id, name, kind, dtype, shape, data)
+        variable = self._extended(variable, *more)
         self._stage.variables.append(variable)
         if name in self._ambiguous or self._variables.pop(name, 0):
             self._ambiguous.add(name)
         else:
             self._variables[name] = variable.id
+
+    def _extended(self, variable: Variable, text: str = "") -> Variable:
+        """Return the variable with what the last word of its line says: file=member or space=memory."""
+        label, _, value = text.partition("=")
+        if label == "space" and variable.kind != WEIGHT and value in VARIABLE_SPACES:
+            return replace(variable, space=value)
+        if text and not (label == "file" and variable.kind == WEIGHT):
+            raise ValueError(f"unexpected {text!r}; a {WEIGHT!r} variable takes file=member, any other space=dram or "
+                             "space=sbuf")
+        if text and self._members:
+            return replace(variable, data=self._members(unquote(value), variable.size_bytes))
+        return variable
 
     def _on_debug(self, line: Line, rest: str) -> None:
         row, layer, op_type, source, purpose, *macs = _tokens(rest, "row layer op_type source purpose", 1)
@@ -203,10 +225,10 @@ class Builder:
         self._section = "dma"
 
     def _on_engine(self, line: Line, rest: str) -> None:
-        (name,) = _tokens(rest, "engine")
-        if name not in ENGINES:
-            raise ValueError(f"no engine {name!r}; known: " + ", ".join(ENGINES))
-        self._section = name
+        self._section = _engine(rest)
+
+    def _on_init(self, line: Line, rest: str) -> None:
+        self._section = _INIT + _engine(rest)
 
 
 def _tokens(rest: str, expected: str, optional: int = 0) -> list[str]:
@@ -216,6 +238,13 @@ def _tokens(rest: str, expected: str, optional: int = 0) -> list[str]:
     if not needed <= len(found) <= needed + optional:
         raise ValueError(f"expected {expected or 'nothing'}, found {len(found)} values")
     return found
+
+
+def _engine(rest: str) -> str:
+    (name,) = _tokens(rest, "engine")
+    if name not in ENGINES:
+        raise ValueError(f"no engine {name!r}; known: " + ", ".join(ENGINES))
+    return name
 
 
 def _tensor(rest: str) -> TensorInfo:

@@ -16,15 +16,18 @@ from isa.assembler import assemble
 from isa.disassembler import disassemble
 from isa.dtypes import DTYPES, dtype
 from isa.errors import AssemblyError, ContainerError, IsaError
-from isa.program import DebugEntry, Node, Program, Stage, TensorInfo, Variable
+from isa.program import VARIABLE_SPACES, DebugEntry, Node, Program, Stage, TensorInfo, Variable
 from isa.spec import SPEC, Slot
 from isa.validator import validate
+from tests.isa.neff_files import make_pipeline
 
 DOCS = Path(__file__).parents[2] / "docs" / "assembly.md"
 
 
 def parts(stage: Stage) -> dict[str, bytes]:
-    return {e: stage.stream(e).tobytes() for e in word.ENGINES} | {"dma": stage.descriptors.tobytes()}
+    streams = {prefix + e: part.stream(e).tobytes() for prefix, part in (("", stage), ("init.", stage.loading))
+               for e in word.ENGINES}
+    return streams | {"dma": stage.descriptors.tobytes()}
 
 
 def only_word(line: str, engine: str = "vector", extra: str = "") -> np.void:
@@ -48,12 +51,17 @@ def records(draw: st.DrawFn) -> bytes:
 
 
 @settings(max_examples=300, deadline=None)
-@given(words=st.lists(records(), max_size=6), rows=st.lists(records(), max_size=4))
-def test_any_bytes_round_trip(words: list[bytes], rows: list[bytes]) -> None:
+@given(words=st.lists(records(), max_size=6), init=st.lists(records(), max_size=3),
+       rows=st.lists(records(), max_size=4), space=st.sampled_from(VARIABLE_SPACES))
+def test_any_bytes_round_trip(words: list[bytes], init: list[bytes], rows: list[bytes], space: str) -> None:
     stage = Stage({"gpsimd": np.frombuffer(b"".join(words), dtype=word.WORD)},
                   np.frombuffer(b"".join(rows), dtype=word.DESCRIPTOR),
-                  [Variable(1, "x", "input", dtype("fp32"), (4,)), Variable(2, "sbuf", "output", dtype("fp32"), ())])
-    assert parts(assemble(disassemble(stage)).stages[0]) == parts(stage)
+                  [Variable(1, "x", "input", dtype("fp32"), (4,), space=space),
+                   Variable(2, "sbuf", "output", dtype("fp32"), ())],
+                  init={e: np.frombuffer(b"".join(init), dtype=word.WORD) for e in ("gpsimd", "sync")})
+    again = assemble(disassemble(stage)).stages[0]
+    assert parts(again) == parts(stage)
+    assert [v.space for v in again.variables] == [space, "dram"]
 
 
 U16, U32 = st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
@@ -135,6 +143,17 @@ def test_whole_file_comes_back(tmp_path: Path) -> None:
     neff.unpack(first, tmp_path / "folder")
     assembler.assemble_to_neff(listing, third, weights=tmp_path / "folder")
     assert third.read_bytes() == first.read_bytes()
+
+
+def test_pipeline_comes_back(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.neff", tmp_path / "b.neff"
+    neff.write(make_pipeline(), first)
+    listing = disassemble(neff.read(first))
+    assert listing.count(".init sync\n") == 1 and '"upstream": "s1"' in listing
+    assert ".variable skip output fp32 4x8 space=sbuf\n" in listing
+    assembler.assemble_to_neff(listing, second, weights=first)
+    assert second.read_bytes() == first.read_bytes()
+    assert disassemble(neff.read(first), engine="sync").count("dma_trigger") == 1
 
 
 def test_members_without_weights(tmp_path: Path) -> None:
@@ -241,6 +260,17 @@ def test_two_stages_by_hand() -> None:
     assert program.generation == "v2" and program.target == assembler.DEFAULT_TARGET
 
 
+def test_pipeline_by_hand(tmp_path: Path) -> None:
+    program = assembler.assemble_to_neff(
+        ".stage 0\n.variable x input fp32 4\n"
+        ".variable h output fp32 4 space=sbuf\n.variable y output fp32 4 space=sbuf\n"
+        ".stage 1\n.variable h input fp32 4 space=sbuf\n.variable y input fp32 4 space=sbuf\n"
+        ".variable y output fp32 4\n", tmp_path / "p.neff")
+    assert [(n.core, n.upstream) for n in program.nodes] == [(0, ""), (1, "stage0")]
+    assert [t.name for t in program.inputs] == ["x"] and [t.name for t in program.outputs] == ["y"]
+    assert neff.read(tmp_path / "p.neff").nodes == program.nodes
+
+
 def test_weights_from_a_mapping() -> None:
     text = ".variable w file fp32 2 file=my/w.bin\n"
     weight = assemble(text, {"my/w.bin": np.array([1, 2], dtype=np.float32)}).stages[0].variables[0]
@@ -259,6 +289,11 @@ def test_weights_from_a_mapping() -> None:
 ERRORS = [
     ("nop", 1, 1, "section"),
     (".engine warp", 1, 9, "warp"),
+    (".init warp", 1, 7, "warp"),
+    (".variable x input fp32 4 space=psum", 1, 11, "space"),
+    (".variable w file fp32 4 space=sbuf", 1, 11, "file=member"),
+    ('.node {"name":"n","kind":"cpu","inputs":[],"outputs":[],"stage":0,"model":"","core":"1"}', 1, 7, "exactly"),
+    ('.node {"name":"n","kind":"cpu","inputs":[],"outputs":[],"stage":0,"model":"","cores":1}', 1, 7, "exactly"),
     (".engine sync\n  nopp", 2, 3, "nopp"),
     (".engine sync\n  nop dgb=1", 2, 7, "dgb"),
     (".engine sync\nnop dbg=x", 2, 5, "x"),
@@ -322,8 +357,8 @@ def test_errors_point_at_the_place(case: int) -> None:
 @given(st.lists(st.sampled_from([
     ".engine sync\n", ".dma\n", "nop", "memset ", "copy ", "size=[4,", "]", "dst=sbuf[0:4]@0:fp32[4]", "src=%1@0(", ")",
     "wait(", "1>=2)", "post(1+1)", " ", "\n", ".repeat 2\n", ".endr\n", "{i}", "{", "}", "=", '"', ";", ".debug ",
-    ".variable x input fp32 4\n", ".node {", ".stage 1\n", "op.", "0x", "9" * 30, ".flags=", ".src1=", "\x00", "é"]),
-    max_size=30).map("".join))
+    ".variable x input fp32 4\n", ".init sync\n", ".node {", ".stage 1\n", "op.", "0x", "9" * 30, ".flags=", ".src1=",
+    "\x00", "é"]), max_size=30).map("".join))
 def test_nonsense_is_an_assembly_error(text: str) -> None:
     try:
         program = assemble(text)
