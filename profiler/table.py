@@ -6,7 +6,10 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 
 @dataclass
@@ -44,18 +47,24 @@ def show(tables: Sequence[Table], stream: TextIO) -> None:
         stream.write("\n\n".join(t.plain() for t in tables) + "\n")
         return
     from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
 
     console = Console(file=stream, width=shutil.get_terminal_size().columns)
     for table in tables:
-        rich_table = RichTable(title=table.title or None, title_justify="left", header_style="bold")
-        for column in table.columns:
-            rich_table.add_column(
-                column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold"
-            )
-        for row in table.rows:
-            rich_table.add_row(*(Text(c) for c in row))
-        console.print(rich_table)
-        for note in table.notes:
-            console.print(Text("  " + note, style="dim"))
+        console.print(rendered(table))
+
+
+def rendered(table: Table) -> Group:
+    """The table and its notes for a rich console. What is in it is text, never markup."""
+    from rich.console import Group
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    title = Text(table.title, style="table.title") if table.title else None
+    rich_table = RichTable(title=title, title_justify="left", header_style="bold")
+    for column in table.columns:
+        rich_table.add_column(
+            Text(column.lstrip(">")), justify="right" if column.startswith(">") else "left", overflow="fold"
+        )
+    for row in table.rows:
+        rich_table.add_row(*(Text(c) for c in row))
+    return Group(rich_table, *(Text("  " + note, style="dim") for note in table.notes))

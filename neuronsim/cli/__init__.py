@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "ls": "list instances, or the devices and cores of one",
     "monitor": "stream neuron-monitor's JSON report of running simulations",
     "run": "run a NEFF: real values and simulated time",
+    "top": "show the cores, memory and models of running simulations",
     "unpack": "write the members of a NEFF into a directory",
 }
 EXIT_BAD_INPUT, EXIT_USAGE, EXIT_INTERNAL, EXIT_INTERRUPTED = 1, 2, 70, 130

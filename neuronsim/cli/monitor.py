@@ -15,7 +15,9 @@ from neuronsim.runtime.ownership import STATE_DIR
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `monitor`."""
-    parser.add_argument("--period", type=_period, metavar="S", help="time between reports: 5, 500ms, 1m (default: 5s)")
+    parser.add_argument(
+        "--period", type=config.period_argument, metavar="S", help="time between reports: 5, 500ms, 1m (default: 5s)"
+    )
     parser.add_argument(
         "-c", "--config-file", metavar="FILE", help="neuron-monitor's JSON configuration (default: everything)"
     )
@@ -39,10 +41,3 @@ def run(args: argparse.Namespace) -> int:
         if args.count:
             raise
     return 0
-
-
-def _period(text: str) -> float:
-    try:
-        return config.parse_period(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration from 1ms to 24h, such as 5, 500ms or 1m") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import re
@@ -82,6 +83,14 @@ def parse_period(text: str) -> float:
     if not (math.isfinite(seconds) and _SHORTEST <= seconds <= _LONGEST):
         raise ValueError(f"{text!r} is not between 1ms and 24h")
     return seconds
+
+
+def period_argument(text: str) -> float:
+    """`parse_period` for a command line. Raises: argparse.ArgumentTypeError."""
+    try:
+        return parse_period(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration from 1ms to 24h, such as 5, 500ms or 1m") from error
 
 
 class _Reader:

@@ -68,7 +68,7 @@ class Machine:
         return {
             "neuron_device_type": kind,
             "neuron_device_version": version,
-            "neuroncore_version": target.generation + ("d" if topology.lnc > 1 else ""),
+            "neuroncore_version": core_version(topology),
             "neuron_device_count": target.chips,
             "neuron_device_memory_size": target.dram_bytes_per_chip,
             "neuroncore_per_device_count": topology.cores_per_chip,
@@ -85,6 +85,11 @@ class Machine:
             return Topology(target, self.lnc or target.lnc_default), ""
         except NeuronError as error:  # a target file of the user's, known to the runtime alone
             return None, error.what
+
+
+def core_version(topology: Topology) -> str:
+    """Of its NeuronCores, in Neuron's spelling: "v3d" are logical cores of two."""
+    return topology.target.generation + ("d" if topology.lnc > 1 else "")
 
 
 # ---- of a runtime: readings are its snapshots, except for its processor time
