@@ -33,13 +33,12 @@ def program_of(
     for part in compiled:
         values |= {o: v for o in part.outputs if kept and o not in values and not (v := part.graph.value(o)).host}
         label = name if len(compiled) == 1 else part.segment.graph.name
-        faces = tuple(part.inputs), tuple(part.outputs)
-        if part.stage is None:
+        if not part.stages:
             models[f"cpu/{label}.onnx"] = part.model
-            nodes.append(Node(label, "cpu", *faces, model=f"cpu/{label}.onnx"))
-        else:
-            nodes.append(Node(label, "neuron_core", *faces, stage=len(stages)))
-            stages.append(part.stage)
+            nodes.append(Node(label, "cpu", tuple(part.inputs), tuple(part.outputs), model=f"cpu/{label}.onnx"))
+            continue
+        nodes += stage_nodes(part, label, len(stages))
+        stages += [built.stage for built in part.stages]
     return Program(
         name=name,
         target=target.name,
@@ -51,13 +50,23 @@ def program_of(
         cpu_models=models,
         report={
             **partition_report(graph, found),
-            "stages": [stage_report(s) for s in stages],
+            "stages": [stage_report(stages[n.stage], n.core) for n in nodes if n.kind == "neuron_core"],
             "spill_bytes": sum(cast(int, s.info["spill_bytes"]) for s in stages),
             "auto_cast": precision.auto_cast,
-            "notes": [n for n in (*graph.notes, precision.announce) if n],
+            "notes": [n for n in (*graph.notes, precision.announce, *(n for c in compiled for n in c.notes)) if n],
         },
         options=options.record(),
     )
+
+
+def stage_nodes(part: Compiled, label: str, first: int) -> list[Node]:
+    """The nodes of a device segment, whose stages are the program's from number `first` on: one after the other."""
+    names = [label if len(part.stages) == 1 else f"{label}.{k}" for k in range(len(part.stages))]
+    return [
+        Node(name, "neuron_core", tuple(built.inputs), tuple(built.outputs), stage=first + k, core=part.core + k,
+             upstream=names[k - 1] if k else "")
+        for k, (name, built) in enumerate(zip(names, part.stages, strict=True))
+    ]
 
 
 def partition_report(graph: Graph, found: Partition) -> dict[str, Any]:
@@ -89,18 +98,19 @@ def one_line(report: Mapping[str, Any]) -> str:
             f"{segments} segment{'' if segments == 1 else 's'}")
 
 
-def stage_report(stage: Stage) -> dict[str, object]:
-    """The `stages` entry of report.json."""
-    weights = stage.info["weights_bytes"]
+def stage_report(stage: Stage, core: int) -> dict[str, object]:
+    """The `stages` entry of report.json. Weights are streamed from DRAM in every run as far as they are not pinned."""
+    info = stage.info
     return {
-        "core": 0,
-        "weights_bytes": weights,
+        "core": core,
+        "weights_bytes": info["weights_bytes"],
         "sbuf_peak_bytes": stage.sbuf_peak_bytes,
         "psum_peak_bytes": stage.psum_peak_bytes,
-        "instructions": stage.info["instructions"],
-        "estimated_ns": stage.info["estimated_ns"],
-        "pinned_bytes": 0,
-        "streamed_bytes": weights,
+        "instructions": info["instructions"],
+        "estimated_ns": info["estimated_ns"],
+        "pinned_bytes": info.get("pinned_bytes", 0),
+        "streamed_bytes": info.get("streamed_bytes", info["weights_bytes"]),
+        "handover_bytes": info.get("handover_bytes", 0),
     }
 
 

@@ -1,4 +1,4 @@
-"""Compiles the segments of a partition: device segments to stages, CPU segments to ONNX models.
+"""Compiles the segments of a partition: device segments to pipeline stages or one, CPU segments to ONNX models.
 
 A device segment that turns out not to compile sends the nodes its error names to the CPU, with the error as the reason,
 and the graph is partitioned again. Each round moves at least one node, so the rounds end. Defects of the compiler
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from compiler.backend.build import build
-from compiler.errors import AllocationError, CompileError, UnsupportedOp, VerifyError
+from compiler.errors import AllocationError, CompileError, ShardingError, UnsupportedOp, VerifyError
 from compiler.frontends.onnx_export import to_model
 from compiler.ir import Graph
 from compiler.lower import lower_graph
@@ -20,8 +20,9 @@ from compiler.options import CompileOptions
 from compiler.partition import Partition, Partitioner, Segment
 from compiler.pipeline import optimise
 from compiler.precision import Precision
+from compiler.sharding.demands import check_cores, pipeline
+from compiler.sharding.stages import Built
 from isa.errors import ErrorList
-from isa.program import Stage
 from isa.target import Target
 
 #: Rounds, each a compilation, in which a segment loses single nodes; then it goes to the CPU whole.
@@ -30,22 +31,25 @@ PATIENCE = 16
 
 @dataclass(frozen=True)
 class Compiled:
-    """One segment: a stage, or a serialised ONNX model.
+    """One segment: its stages, or a serialised ONNX model.
 
     Attributes:
         segment: what it was made of.
         inputs, outputs: names of the values that cross; without inputs that only lent a shape or a type, with values
             kept for comparison.
-        stage: of a device segment. model: of a CPU segment.
-        graph: as lowered, for the values that became outputs.
+        stages: of a device segment, in pipeline order, on the cores from `core` on. model: of a CPU segment.
+        graph: as optimised, for the values that became outputs.
+        notes: for the user.
     """
 
     segment: Segment
     inputs: list[str]
     outputs: list[str]
     graph: Graph
-    stage: Stage | None = None
+    stages: tuple[Built, ...] = ()
+    core: int = 0
     model: bytes = b""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -55,7 +59,7 @@ class Compiler:
     target: Target
     options: CompileOptions
     keep_tensors: bool
-    _stages: dict[tuple[str, ...], Compiled] = field(default_factory=dict)
+    _done: dict[tuple[object, ...], Compiled] = field(default_factory=dict)
 
     def run(self, partitioner: Partitioner) -> tuple[Partition, list[Compiled]]:
         """Partition and compile until every device segment compiles.
@@ -67,8 +71,9 @@ class Compiler:
             done: list[Compiled] = []
             for segment in found.segments:
                 work = segment.graph.copy()
+                core = sum(len(c.stages) for c in done) if self.options.neuroncore_pipeline_cores is not None else 0
                 try:
-                    done.append(self._compile(segment, work))
+                    done.append(self._compile(segment, work, core))
                 except (CompileError, ErrorList) as error:
                     reasons = refusals(error, work, segment) if segment.kind == "device" else {}
                     if reasons and round_ >= PATIENCE:
@@ -80,24 +85,31 @@ class Compiler:
                 return found, done
         raise AssertionError("each round moves a node")
 
-    def _compile(self, segment: Segment, work: Graph) -> Compiled:
+    def _compile(self, segment: Segment, work: Graph, core: int) -> Compiled:
         if segment.kind == "cpu":
             return Compiled(segment, work.inputs, work.outputs, work, model=to_model(work).SerializeToString())
-        key = (*segment.sources, "", *work.outputs)
-        if key not in self._stages:
-            self._stages[key] = self._stage(segment, work)
-        return self._stages[key]
+        key = (core, *segment.sources, "", *work.outputs)
+        if key not in self._done:
+            self._done[key] = self._device(segment, work, core)
+        return self._done[key]
 
-    def _stage(self, segment: Segment, work: Graph) -> Compiled:
+    def _device(self, segment: Segment, work: Graph, core: int) -> Compiled:
         options = self.options
+        cores = options.neuroncore_pipeline_cores
+        assert not isinstance(cores, str), "a search gives numbers"
+        if cores is not None:
+            check_cores(cores, core, self.target)
         optimise(work, level=options.opt_level, fusion=options.fusion, print_after=options.print_after)
         work.inputs = [i for i in work.inputs if work.consumers(i) or i in work.outputs]
         if self.keep_tensors:
             work.outputs = list(dict.fromkeys([*work.outputs, *(o for n in work.nodes for o in n.outputs if o)]))
+        if cores is not None:
+            made = pipeline(work, self.target, options, self.precision, cores, core)
+            return Compiled(segment, work.inputs, work.outputs, work, made.stages, core, notes=made.notes)
         program, streamed_bytes = lower_graph(work, self.target, self.precision(work), options, list(work.outputs))
         stage = build(program, options)
         stage.info["spill_bytes"] = cast(int, stage.info["spill_bytes"]) + streamed_bytes
-        return Compiled(segment, work.inputs, work.outputs, work, stage)
+        return Compiled(segment, work.inputs, work.outputs, work, (Built(stage, work.inputs, work.outputs),))
 
     def precision(self, graph: Graph) -> Precision:
         """Storage types of a graph under the options."""
@@ -112,7 +124,7 @@ def refusals(error: CompileError | ErrorList, work: Graph, segment: Segment) -> 
         work: the segment's graph as far as it had been optimised.
     """
     errors = error.errors if isinstance(error, ErrorList) else [error]
-    if any(isinstance(e, VerifyError) or not isinstance(e, CompileError) for e in errors):
+    if any(isinstance(e, VerifyError | ShardingError) or not isinstance(e, CompileError) for e in errors):
         return {}
     found: dict[str, str] = {}
     for one in cast(Sequence[CompileError], errors):
@@ -125,7 +137,7 @@ def refusals(error: CompileError | ErrorList, work: Graph, segment: Segment) -> 
 
 def _blamed(error: CompileError, work: Graph) -> Iterator[str]:
     """Names of the model's nodes an error is about, by the nodes or the layer it names."""
-    if isinstance(error, UnsupportedOp):
+    if isinstance(error, UnsupportedOp | AllocationError):
         yield from error.nodes
     names = {error.where, error.layer if isinstance(error, AllocationError) else ""} - {""}
     names |= {name.removeprefix("output ") for name in names}  # the layer that stores a result

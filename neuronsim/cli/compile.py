@@ -23,6 +23,7 @@ def add_compile_options(parser: argparse.ArgumentParser) -> None:
     """The options that become `CompileOptions`."""
     add_model_options(parser)
     add_partition_options(parser)
+    add_pipeline_options(parser)
     parser.add_argument("--auto-cast", choices=("none", "matmult", "all"), help="what is rounded to the cast type")
     parser.add_argument(
         "--auto-cast-type", default="bf16", choices=("bf16", "fp16", "tf32", "fp8_e4m3"), help="default: bf16"
@@ -76,11 +77,27 @@ def add_partition_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
+    """How many cores share the work, and what has to stay on chip."""
+    parser.add_argument(
+        "--neuroncore-pipeline-cores", type=_cores, metavar="N",
+        help="cut device segments into up to N stages, each on its own core, with weights pinned on chip",
+    )  # fmt: skip
+    parser.add_argument(
+        "--require-pinned", action="store_true", help="a weight that does not fit on chip is an error"
+    )
+
+
+def _cores(text: str) -> int | str:
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.split(",") if name)
 
 
 PARTITION = ("cpu_ops", "device_ops", "minimum_segment_size", "fallback", "transfer_cost", "strict_rounding")
+PIPELINE = ("neuroncore_pipeline_cores", "require_pinned")
 _SWITCHES = {
     "fusion": "fused epilogues",
     "double_buffer": "prefetch of the next tile",
@@ -92,7 +109,7 @@ def option_values(args: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of `neuronsim.compile` from parsed arguments."""
     from compiler.options import parse_input_shapes
 
-    names = ("target", "batch", "auto_cast", "auto_cast_type", "opt_level", *PARTITION, *_SWITCHES)
+    names = ("target", "batch", "auto_cast", "auto_cast_type", "opt_level", *PARTITION, *PIPELINE, *_SWITCHES)
     values = {name: getattr(args, name) for name in names}
     return {**values, "input_shapes": parse_input_shapes(args.input_shape), "print_after": tuple(args.print_after)}
 
@@ -121,9 +138,10 @@ def summary_text(report: dict[str, Any], output: Path, verbose: bool = False) ->
     lines = [f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB) in {report['compile_seconds']:.2f} s"]
     lines += partition_lines(report, verbose)
     for stage in report.get("stages", []):
+        pinned = f" ({stage['pinned_bytes'] / 1e6:.1f} MB pinned)" if stage["pinned_bytes"] else ""
         lines.append(
             f"stage on core {stage.get('core', 0)}: {stage['instructions']} instructions, "
-            f"weights {stage['weights_bytes'] / 1e6:.1f} MB, "
+            f"weights {stage['weights_bytes'] / 1e6:.1f} MB{pinned}, "
             f"SBUF peak {stage['sbuf_peak_bytes'] / 1024:.1f} KiB "
             f"and PSUM peak {stage['psum_peak_bytes'] / 1024:.1f} KiB per partition"
         )
