@@ -15,7 +15,7 @@ from isa.spec import ALU_OPS, FUNCTIONS, SPEC
 from isa.word import DESCRIPTOR, ENGINES, PSUM, SBUF, WORD
 from neuronsim._core.values import Executor, bare_tile_flops, cpu_level
 from neuronsim.insns.memory import new_memory
-from neuronsim.values import ACTION, EXECUTE, LOAD
+from neuronsim.replay import ACTION, EXECUTE, LOAD
 
 SBUF_BYTES, PSUM_BYTES = 192 << 10, 16 << 10  # source: nki/guides/architecture/trainium_inferentia2_arch.rst
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from isa import word
 from isa.program import INPUT, OUTPUT, Stage
-from isa.spec import SPEC
+from isa.transfers import started, triggers
 
 
 def queue_sets(stage: Stage) -> dict[str, dict[str, object]]:
@@ -16,37 +16,20 @@ def queue_sets(stage: Stage) -> dict[str, dict[str, object]]:
     """
     sets: dict[str, dict[str, object]] = {}
     for engine in word.ENGINES:
-        running, loading = (_triggers(s.stream(engine)) for s in (stage, stage.loading))
-        triggers = np.concatenate([running, loading])
-        for queue in np.unique(triggers["op0"]).tolist():
-            of_queue = triggers[triggers["op0"] == queue]
-            made = {"type": _type(stage, of_queue), "owner": engine, "num_queues": 1}
+        running, loading = (triggers(s.stream(engine)) for s in (stage, stage.loading))
+        both = np.concatenate([running, loading])
+        for queue in np.unique(both["op0"]).tolist():
+            of_queue = both[both["op0"] == queue]
+            made: dict[str, object] = {"type": _type(stage, of_queue), "owner": engine, "num_queues": 1}
             sets[f"{engine}{queue}"] = made if queue in running["op0"] else made | {"pinned": True}
     return sets
 
 
-def _triggers(stream: np.ndarray) -> np.ndarray:
-    made: np.ndarray = stream[stream["opcode"] == SPEC.by_name["dma_trigger"].opcode]
-    return made
-
-
-def _type(stage: Stage, triggers: np.ndarray) -> str:
-    used = _rows(triggers, len(stage.descriptors))
-    descriptors = stage.descriptors[used]
+def _type(stage: Stage, of_queue: np.ndarray) -> str:
+    descriptors = stage.descriptors[started([of_queue], len(stage.descriptors))]
     ids = {kind: [v.id for v in stage.variables if v.kind == kind] for kind in (INPUT, OUTPUT)}
     if len(descriptors) and np.isin(descriptors["src_var"], ids[INPUT]).all():
         return "in"
     if len(descriptors) and np.isin(descriptors["dst_var"], ids[OUTPUT]).all():
         return "out"
     return "data"
-
-
-def _rows(triggers: np.ndarray, descriptors: int) -> np.ndarray:
-    """Return the [descriptors] bool mask of rows that any of `triggers` starts; rows out of range do not count."""
-    edges = np.zeros(descriptors + 1, dtype=np.int64)
-    first = np.minimum(triggers["arg"].astype(np.int64), descriptors)
-    last = np.minimum(triggers["arg"].astype(np.int64) + triggers["count"], descriptors)
-    np.add.at(edges, first, 1)
-    np.add.at(edges, last, -1)
-    mask: np.ndarray = np.cumsum(edges)[:descriptors] > 0
-    return mask

@@ -6,7 +6,7 @@
 
 enum { ACT_EXECUTE = 0, ACT_SAMPLE = 1, ACT_LOAD = 2 };
 
-/* Mirrors neuronsim/values.py ACTION. */
+/* Mirrors neuronsim/replay.py ACTION. */
 typedef struct {
     int32_t op;     /* op id */
     int32_t kind;

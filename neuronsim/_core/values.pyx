@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 # Unchecked indexing: every operand is checked once by neuronsim/insns/bounds.py before it gets here.
-"""Runs actions on the memories of a core without the GIL. Python surface of the C executor; see neuronsim/values.py."""
+"""Runs actions on the memories of a core without the GIL. Python surface of the C executor; see neuronsim/replay.py."""
 import os
 
 import numpy as np
@@ -164,7 +164,7 @@ cdef class Executor:
         self.e.variable_shift = <const int64_t *><uintptr_t>variable_shift.ctypes.data
 
     def set_actions(self, actions, int64_t sample_count, int64_t slot_count):
-        """Contiguous array of `neuronsim.values.ACTION`, numbers of samples and of stationary buffers."""
+        """Contiguous array of `neuronsim.replay.ACTION`, numbers of samples and of stationary buffers."""
         self._free_samples()
         self.actions = actions
         self.e.actions = <const action_t *><uintptr_t>actions.ctypes.data

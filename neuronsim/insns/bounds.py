@@ -1,15 +1,20 @@
 """Checks once, in bulk, that every operand and descriptor of a stage stays inside its memory, so that kernels need not.
 
-The validator (`isa.validator`) knows the documented limits and is stricter; this is what memory safety needs.
+The validator (`isa.validator`) knows the documented limits and is stricter; this is what memory safety needs. Also says
+which bytes of SBUF a program may write.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 
 from isa import dtypes
 from isa.program import WEIGHT, Stage
+from isa.spec import SPEC
 from isa.target import Target
+from isa.transfers import started
 from isa.word import DMA_GATHER, DMA_OPS, DMA_SCATTER, ENGINES, PARTITIONS, PSUM, SBUF, SBUF_PARTITION_STRIDE
 from neuronsim.errors import MemoryFault
 
@@ -19,15 +24,17 @@ _BY_ROW = (*_POINTWISE, TENSOR_REDUCE, BN_STATS, BN_AGGR)
 _TWO_SOURCES = (0x10, 0x12, 0x16)
 _ENGINE_DTYPES = np.zeros(256, bool)
 _ENGINE_DTYPES[[d.code for d in dtypes.DTYPES if d.size < 8]] = True
+CACHE_LINE = 64
 MAX_COLUMNS = 512  # moving columns and bn_stats elements; source: nki/guides/architecture/trainium_inferentia2_arch.rst
 
 
 def check(stage: Stage, target: Target) -> None:
     """Raises: MemoryFault for the first access outside SBUF, PSUM, a variable or the descriptor table."""
-    for engine in ENGINES:
-        stream = stage.stream(engine)
-        if len(stream):
-            _check_stream(stream, engine, target, len(stage.descriptors))
+    for part, prefix in ((stage, ""), (stage.loading, "init.")):
+        for engine in ENGINES:
+            stream = part.stream(engine)
+            if len(stream):
+                _check_stream(stream, prefix + engine, target, len(stage.descriptors))
     if len(stage.descriptors):
         _check_descriptors(stage, target)
 
@@ -67,10 +74,7 @@ def _capacity(space: np.ndarray, target: Target) -> np.ndarray:
 def _check_operand(o: np.ndarray, where: str, target: Target) -> None:
     space = o["space"] & 3
     used = space != 0
-    size = dtypes.SIZES[o["dtype"]]
-    reach = o["step"].astype(np.int64) * (o["size"].astype(np.int64) - 1) * size[:, None]
-    low = o["start"] + np.minimum(reach, 0).sum(axis=1)
-    high = o["start"] + np.maximum(reach, 0).sum(axis=1) + size
+    low, high = _extent(o)
     partitions = o["partition"].astype(np.int64) + o["partitions"]
     _refuse(used & ((space == 3) | ~_ENGINE_DTYPES[o["dtype"]]), "operand of an unknown memory or type", where)
     _refuse(used & ((o["size"] == 0).any(axis=1) | (o["partitions"] == 0)), "operand without elements", where)
@@ -82,6 +86,21 @@ def _check_operand(o: np.ndarray, where: str, target: Target) -> None:
         f"{target.sbuf_partition_bytes} (SBUF), {target.psum_partition_bytes} (PSUM) bytes",
         np.where(low < 0, low, high),
     )
+
+
+def _extent(o: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First byte and one past the last byte of operands in their partitions, int64 [n] each."""
+    element = dtypes.SIZES[o["dtype"]]
+    step = o["step"].astype(np.int64) * element[:, None]
+    return _reach(o["start"].astype(np.int64), step, o["size"].astype(np.int64), element)
+
+
+def _reach(
+    first: np.ndarray, step: np.ndarray, size: np.ndarray, element: np.ndarray | int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest byte and one past the highest of patterns of [n, 4] steps and sizes."""
+    moved = step * (size - 1)
+    return first + np.minimum(moved, 0).sum(axis=1), first + np.maximum(moved, 0).sum(axis=1) + element
 
 
 def _check_pointer(p: np.ndarray, rows: np.ndarray, where: str, target: Target) -> None:
@@ -138,18 +157,16 @@ def _check_descriptors(stage: Stage, target: Target) -> None:
     _refuse((d["size"] == 0).any(axis=1), "descriptor without elements", where)
     gather, scatter = d["op"] == DMA_GATHER, d["op"] == DMA_SCATTER
     limit = d["index_limit"].astype(np.int64)
-    extents = {"src": np.where(gather, limit, d["size"][:, 0]), "dst": np.where(scatter, limit, d["size"][:, 0])}
     _refuse((gather | scatter) & (limit == 0), "gather or scatter without valid indices", where)
-    for side, rows in extents.items():
+    for side in ("src", "dst"):
         variable = d[f"{side}_var"].astype(np.int64)
         _refuse(variable >= len(sizes), f"{side}: no such variable", where, len(sizes) - 1, variable)
         _refuse(dtypes.SIZES[d[f"{side}_dtype"]] == 0, f"{side}: unknown type", where)
-        size = np.concatenate([rows[:, None], d["size"][:, 1:].astype(np.int64)], axis=1)
         _check_side(
             variable,
             d[f"{side}_off"].astype(np.int64),
             d[f"{side}_step"].astype(np.int64),
-            size,
+            _sizes(d, side),
             dtypes.SIZES[d[f"{side}_dtype"]],
             sizes,
             f"{side} of {where}",
@@ -172,6 +189,14 @@ def _check_descriptors(stage: Stage, target: Target) -> None:
     )
 
 
+def _sizes(d: np.ndarray, side: str) -> np.ndarray:
+    """Elements per dimension that one side of descriptors may touch: any row of what is indexed. int64 [n, 4]."""
+    size: np.ndarray = d["size"].astype(np.int64)
+    indexed = d["op"] == (DMA_GATHER if side == "src" else DMA_SCATTER)
+    size[indexed, 0] = d["index_limit"][indexed]
+    return size
+
+
 def _check_side(
     variable: np.ndarray,
     offset: np.ndarray,
@@ -184,16 +209,11 @@ def _check_side(
 ) -> None:
     """Bounds of one side: bytes of a variable, or partitions and bytes of SBUF."""
     sbuf = variable == 0
-    half = SBUF_PARTITION_STRIDE // 2
-    partition_step = np.where(sbuf[:, None], (step + half) // SBUF_PARTITION_STRIDE, 0)
-    reach = (step - partition_step * SBUF_PARTITION_STRIDE) * (size - 1)
-    walk = partition_step * (size - 1)
+    partition_step = np.where(sbuf[:, None], _partition_step(step), 0)
     base = np.where(sbuf, offset % SBUF_PARTITION_STRIDE, offset)
-    low = base + np.minimum(reach, 0).sum(axis=1)
-    high = base + np.maximum(reach, 0).sum(axis=1) + element
+    low, high = _reach(base, step - partition_step * SBUF_PARTITION_STRIDE, size, element)
     limit = np.where(sbuf, target.sbuf_partition_bytes, sizes[variable])
-    first = offset // SBUF_PARTITION_STRIDE + np.minimum(walk, 0).sum(axis=1)
-    last = offset // SBUF_PARTITION_STRIDE + np.maximum(walk, 0).sum(axis=1)
+    first, last = _reach(offset // SBUF_PARTITION_STRIDE, partition_step, size, 0)
     _refuse(
         (offset < 0) | (low < 0) | (high > limit),
         "descriptor outside its memory",
@@ -202,3 +222,46 @@ def _check_side(
         np.where(low < 0, low, high),
     )
     _refuse(sbuf & ((first < 0) | (last >= PARTITIONS)), "descriptor beyond the partitions", where, PARTITIONS, last)
+
+
+def _partition_step(step: np.ndarray) -> np.ndarray:
+    """Whole partitions in byte steps of an SBUF side; the rest stays inside the partition and may go either way."""
+    whole: np.ndarray = (step + SBUF_PARTITION_STRIDE // 2) // SBUF_PARTITION_STRIDE
+    return whole
+
+
+def written_columns(stage: Stage) -> list[tuple[int, int]]:
+    """Bytes of an SBUF partition that the streams of a checked stage may write: (first, one past the last), ascending.
+
+    Neighbours closer than a cache line are one; partitions are not told apart.
+    """
+    spans = [*_written_by_words(stage), *_written_by_transfers(stage)]
+    low, high = (np.concatenate([np.zeros(0, np.int64), *ends]) for ends in zip(*spans, strict=True))
+    if not len(low):
+        return []
+    order = np.argsort(low, kind="stable")
+    low, high = low[order], np.maximum.accumulate(high[order])
+    begin = np.concatenate([[True], low[1:] > high[:-1] + CACHE_LINE])
+    last = np.concatenate([np.flatnonzero(begin)[1:] - 1, [len(low) - 1]])
+    return list(zip(low[begin].tolist(), high[last].tolist(), strict=True))
+
+
+def _written_by_words(stage: Stage) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for engine in ENGINES:
+        stream = stage.stream(engine)
+        for opcode in np.intersect1d(stream["opcode"], list(SPEC.by_opcode)).tolist():
+            of_opcode = stream["opcode"] == opcode
+            for slot in SPEC.by_opcode[opcode].operands:
+                o = stream[slot.field][of_opcode & (stream[slot.field]["space"] & 3 == SBUF)]
+                if slot.role != "read":
+                    yield _extent(o)
+
+
+def _written_by_transfers(stage: Stage) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    streams = (stage.stream(e) for e in ENGINES)
+    d = stage.descriptors[started(streams, len(stage.descriptors)) & (stage.descriptors["dst_var"] == 0)]
+    step = d["dst_step"].astype(np.int64)
+    first = (d["dst_off"] % SBUF_PARTITION_STRIDE).astype(np.int64)
+    yield _reach(
+        first, step - _partition_step(step) * SBUF_PARTITION_STRIDE, _sizes(d, "dst"), dtypes.SIZES[d["dst_dtype"]]
+    )

@@ -57,6 +57,6 @@ def _run(memory: Memory, d: np.void) -> None:
 
 
 def meaning(memory: Memory, descriptors: np.ndarray) -> None:
-    """Apply descriptors in order (a transfer that overlaps itself is sampled first, see `neuronsim/values.py`)."""
+    """Apply descriptors in order (a transfer that overlaps itself is sampled first, see `neuronsim/replay.py`)."""
     for descriptor in descriptors:
         _run(memory, descriptor)

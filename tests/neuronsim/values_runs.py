@@ -15,7 +15,7 @@ from isa.word import DESCRIPTOR, ENGINES, WORD
 from neuronsim._core.values import Executor
 from neuronsim.insns import dma_trigger, execute, load_stationary, matmul
 from neuronsim.insns.memory import Memory, Tiles
-from neuronsim.values import ACTION, EXECUTE, LOAD
+from neuronsim.replay import ACTION, EXECUTE, LOAD
 from tests.neuronsim.values_cases import (
     Case,
     activation_cases,
