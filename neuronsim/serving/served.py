@@ -90,6 +90,7 @@ class StepUse:
         alone_ns, together_ns: mean time of a run with the machine to itself, and as it was.
         bubble_share: of the time between its first start and its last end, the part it was not in service.
         queue_mean, queue_max: pieces that waited for it; the mean is over the time of the whole simulation.
+        dram_bytes: of device memory that it read and wrote, on whatever chip, all runs together.
     """
 
     model: int
@@ -104,6 +105,7 @@ class StepUse:
     bubble_share: float
     queue_mean: float
     queue_max: int
+    dram_bytes: int
 
     @property
     def contention(self) -> float:

@@ -24,7 +24,7 @@ def summarise(
     ticks = int(loop.end.max(initial=0))
     return Served(
         method, exact, reason, _loads(loop, layout, models, target), _cores(loop, layout, target, ticks),
-        _steps(layout, counters, area, target, ticks), ticks, target.tick_hz,
+        _steps(layout, models, counters, area, target, ticks), ticks, target.tick_hz,
         *_traffic(layout, models, counters, target),
     )
 
@@ -48,16 +48,19 @@ def _cores(loop: Loop, layout: Layout, target: Target, ticks: int) -> tuple[Core
 
 
 def _steps(
-    layout: Layout, counters: np.ndarray, area: np.ndarray, target: Target, ticks: int
+    layout: Layout, models: Sequence[ModelPlan], counters: np.ndarray, area: np.ndarray, target: Target, ticks: int
 ) -> tuple[StepUse, ...]:
+    alone = [a for m in models for a in m.alone]
     out = []
     for station, row, waited in zip(layout.stations, counters.tolist(), area.tolist(), strict=True):
         runs, busy, most, first, last = row
         step, span = station.step, last - first
+        traffic = sum(alone[station.slot].dram_bytes.values()) if station.slot >= 0 else 0
         out.append(StepUse(
             station.model, station.copy, station.position, step.kind, step.where, runs, target.ticks_to_ns(busy),
             target.ticks_to_ns(step.ticks), target.ticks_to_ns(busy) / runs if runs else 0.0,
             1 - busy / span if span and step.kind == CORE else 0.0, waited / ticks if ticks else 0.0, most,
+            runs * traffic,
         ))
     return tuple(out)
 
