@@ -16,7 +16,7 @@ from isa.errors import IllegalInstruction
 from isa.program import Stage
 from isa.spec import SPEC, Instruction, Slot
 from isa.target import Target
-from isa.validator_rules import RULES, Group
+from isa.validator_rules import RULES, Group, handed
 from isa.violations import DTYPE_NAMES, Place, Violations, named
 from isa.word import ENGINES, NONE, PARTITIONS, PSUM, SBUF, SPACE_NAMES, WORD, WORD_BYTES
 
@@ -33,29 +33,45 @@ _FIELDS: Mapping[str, Any] = WORD.fields or {}
 def validate(stage: Stage, target: Target) -> None:
     """Check every word of every engine and every descriptor of a stage against the tables and the target.
 
+    What runs once at load (`Stage.init`) obeys the same rules, and touches no inputs and outputs. The top of every SBUF
+    partition belongs to the buffers of handed values, if the stage has any.
+
     Raises: ErrorList of up to 20 IllegalInstruction in engine, then word order; `where` is `engine[index]
-    mnemonic.operand` or `descriptor[index] side`, `code` the broken rule, `limit` and `actual` its two sides.
+    mnemonic.operand` (of loading: `init.engine[index] ...`) or `descriptor[index] side`, `code` the broken rule,
+    `limit` and `actual` its two sides.
     """
     found = Violations()
-    for name in stage.streams:
-        if name not in ENGINES:
-            found.add((len(ENGINES), 0), IllegalInstruction(f"no engine is called {name!r}", code="ENGINE", where=name))
-    for rank, engine in enumerate(ENGINES):
-        stream = stage.stream(engine)
-        if len(stream):
-            _stream(found, rank, engine, stream, stage, target)
-    validator_dma.validate(found, len(ENGINES) + 1, stage, target)
+    _handovers(found, stage, target)
+    for first, prefix, part in ((0, "", stage), (len(ENGINES) + 1, "init.", stage.loading)):
+        for name in part.streams:
+            if name not in ENGINES:
+                found.add((first + len(ENGINES), 0), IllegalInstruction(f"no engine is called {name!r}", code="ENGINE",
+                                                                        where=prefix + name))
+        for rank, engine in enumerate(ENGINES, first):
+            stream = part.stream(engine)
+            if len(stream):
+                _stream(found, rank, prefix, engine, stream, part, target)
+    validator_dma.validate(found, 2 * (len(ENGINES) + 1), stage, target)
     found.finish()
 
 
-def _stream(found: Violations, rank: int, engine: str, stream: np.ndarray, stage: Stage, target: Target) -> None:
-    everywhere = Place(rank, engine, np.arange(len(stream)))
+def _handovers(found: Violations, stage: Stage, target: Target) -> None:
+    if stage.handover_bytes > target.sbuf_partition_bytes:
+        found.add((0, 0), IllegalInstruction("the buffers of what the stage is handed do not fit a partition of SBUF",
+                                             code="HANDOVER", where="variables", limit=target.sbuf_partition_bytes,
+                                             actual=stage.handover_bytes))
+
+
+def _stream(found: Violations, rank: int, prefix: str, engine: str, stream: np.ndarray, stage: Stage,
+            target: Target) -> None:
+    name = prefix + engine
+    everywhere = Place(rank, name, np.arange(len(stream)))
     if not target.engines[engine].present:
         found.add((rank, 0), IllegalInstruction(f"{target.generation} has no {engine} engine", code="ENGINE_ABSENT",
-                                                where=f"{engine}[0]", limit=0, actual=len(stream)))
+                                                where=f"{name}[0]", limit=0, actual=len(stream)))
         return
     if stream.dtype != WORD:
-        found.add((rank, 0), IllegalInstruction("not an array of instruction words", code="LAYOUT", where=engine))
+        found.add((rank, 0), IllegalInstruction("not an array of instruction words", code="LAYOUT", where=name))
         return
     _synchronisation(found, everywhere, stream, stage, target)
     opcodes = np.ascontiguousarray(stream["opcode"])
@@ -65,7 +81,7 @@ def _stream(found: Violations, rank: int, engine: str, stream: np.ndarray, stage
         if instruction is None or engine not in instruction.engines:
             _refuse_opcode(found, everywhere.where(rows), engine, int(opcode))
             continue
-        group = Group(instruction, engine, rows, stream, stage, target, Place(rank, engine, rows, instruction.mnemonic))
+        group = Group(instruction, engine, rows, stream, stage, target, Place(rank, name, rows, instruction.mnemonic))
         _padding(found, group)
         _words(found, group)
 
@@ -228,9 +244,10 @@ def _start_partition(found: Violations, start: np.ndarray, count: np.ndarray, pl
 
 def _bounds(found: Violations, group: Group, space: np.ndarray, start: np.ndarray, first: np.ndarray, last: np.ndarray,
             size: np.ndarray, place: Place) -> None:
-    limit = np.where(space == SBUF, group.target.sbuf_partition_bytes, group.target.psum_partition_bytes)
+    limit = np.where(space == SBUF, group.sbuf_bytes, group.target.psum_partition_bytes)
     found.check(first < 0, place, "OUT_OF_BOUNDS", "the access starts before the partition", 0, first)
-    found.check(last > limit, place, "OUT_OF_BOUNDS", "the access ends after the partition", limit, last)
+    what = "the access ends after the partition" + handed(group.stage)
+    found.check(last > limit, place, "OUT_OF_BOUNDS", what, limit, last)
     found.check(start % np.maximum(size, 1) != 0, place, "ALIGNMENT", "start not aligned to the data type", size, start)
 
 

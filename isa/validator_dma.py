@@ -4,8 +4,9 @@ from __future__ import annotations
 import numpy as np
 
 from isa.dtypes import SIZES
-from isa.program import WEIGHT, Stage
+from isa.program import INPUT, OUTPUT, WEIGHT, Stage
 from isa.target import Target
+from isa.transfers import started
 from isa.violations import Place, Violations
 from isa.word import (
     DESCRIPTOR,
@@ -16,6 +17,7 @@ from isa.word import (
     PARTITIONS,
     SBUF_PARTITION_STRIDE,
     SBUF_VARIABLE,
+    WORD,
 )
 
 _CAST = DMA_OPS.index("cast")
@@ -33,7 +35,8 @@ def validate(found: Violations, rank: int, stage: Stage, target: Target) -> None
     _operation(found, place, d, stage, target)
     for side in ("src", "dst"):
         _side(found, place.within(side), d, side, stage, target)
-    _index(found, place, d, target)
+    _index(found, place, d, stage, target)
+    _loading(found, place, d, stage)
 
 
 def _operation(found: Violations, place: Place, d: np.ndarray, stage: Stage, target: Target) -> None:
@@ -72,7 +75,12 @@ def _side(found: Violations, place: Place, d: np.ndarray, side: str, stage: Stag
         _dram(found, place.where(dram), counts[dram], steps[dram], offset[dram], width[dram], bytes_[variable[dram]])
     sbuf = variable == SBUF_VARIABLE
     if sbuf.any():
-        _sbuf(found, place.where(sbuf), counts[sbuf], steps[sbuf], offset[sbuf], width[sbuf], target)
+        _sbuf(found, place.where(sbuf), counts[sbuf], steps[sbuf], offset[sbuf], width[sbuf], _limit(stage, target))
+
+
+def _limit(stage: Stage, target: Target) -> int:
+    """Bytes of an SBUF partition below the buffers of what the stage is handed."""
+    return target.sbuf_partition_bytes - stage.handover_bytes
 
 
 def _reach(counts: np.ndarray, steps: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -90,20 +98,19 @@ def _dram(found: Violations, place: Place, counts: np.ndarray, steps: np.ndarray
 
 
 def _sbuf(found: Violations, place: Place, counts: np.ndarray, steps: np.ndarray, offset: np.ndarray, width: np.ndarray,
-          target: Target) -> None:
-    """Every element lies in a partition. A step is so many partitions and so many bytes, and the bytes may go either
-    way: the descriptor is legal when one reading keeps both within bounds.
+          limit: int) -> None:
+    """Every element lies in a partition, below `limit`. A step is so many partitions and so many bytes, and the bytes
+    may go either way: the descriptor is legal when one reading keeps both within bounds.
     """
     best = _sbuf_reach(counts, steps, offset, SBUF_PARTITION_STRIDE // 2)
-    fits = _fits(best, width, target)
+    fits = _fits(best, width, limit)
     for bias in (0, SBUF_PARTITION_STRIDE - 1):
         if not fits.all():
-            fits |= _fits(_sbuf_reach(counts, steps, offset, bias), width, target)
+            fits |= _fits(_sbuf_reach(counts, steps, offset, bias), width, limit)
     p_low, p_high, b_low, b_high = best
     wrong = ~fits
     found.check(wrong & ((p_low < 0) | (p_high >= PARTITIONS)), place, "PARTITIONS", "partitions past the last",
                 PARTITIONS - 1, p_high)
-    limit = target.sbuf_partition_bytes
     found.check(wrong & (b_low < 0), place, "OUT_OF_BOUNDS", "the transfer starts before the partition", 0, b_low)
     found.check(wrong & (b_high + width > limit), place, "OUT_OF_BOUNDS", "the transfer ends after the partition",
                 limit, b_high + width)
@@ -119,12 +126,12 @@ def _sbuf_reach(counts: np.ndarray, steps: np.ndarray, offset: np.ndarray, bias:
     return (*_reach(counts, partitions, first), *_reach(counts, in_partition, byte))
 
 
-def _fits(reach: tuple[np.ndarray, ...], width: np.ndarray, target: Target) -> np.ndarray:
+def _fits(reach: tuple[np.ndarray, ...], width: np.ndarray, limit: int) -> np.ndarray:
     p_low, p_high, b_low, b_high = reach
-    return (p_low >= 0) & (p_high < PARTITIONS) & (b_low >= 0) & (b_high + width <= target.sbuf_partition_bytes)
+    return (p_low >= 0) & (p_high < PARTITIONS) & (b_low >= 0) & (b_high + width <= limit)
 
 
-def _index(found: Violations, place: Place, d: np.ndarray, target: Target) -> None:
+def _index(found: Violations, place: Place, d: np.ndarray, stage: Stage, target: Target) -> None:
     indexed = (d["op"] == DMA_GATHER) | (d["op"] == DMA_SCATTER)
     used = (d["index_off"] != 0) | (d["index_step"] != 0) | (d["index_limit"] != 0)
     found.check(~indexed & used, place, "PADDING", "index fields of a transfer without indices are not zero")
@@ -134,4 +141,17 @@ def _index(found: Violations, place: Place, d: np.ndarray, target: Target) -> No
     found.check(d["index_limit"] == 0, place, "RANGE", "no index is valid", 1, d["index_limit"])
     counts = d["size"][:, :1].astype(np.float64)
     steps = d["index_step"].astype(np.int64)[:, None]
-    _sbuf(found, place, counts, steps, d["index_off"], np.full(len(d), 4), target)
+    _sbuf(found, place, counts, steps, d["index_off"], np.full(len(d), 4), _limit(stage, target))
+
+
+def _loading(found: Violations, place: Place, d: np.ndarray, stage: Stage) -> None:
+    """What runs when a stage is loaded has no inputs yet and makes no outputs."""
+    if any(stream.dtype != WORD for stream in stage.init.values()):
+        return
+    loads = started(stage.init.values(), len(d))
+    faces = np.array([False, *(v.kind in (INPUT, OUTPUT) for v in stage.variables)])
+    for side in ("src", "dst"):
+        variable = d[f"{side}_var"].astype(np.int64)
+        touched = faces[np.where(variable < len(faces), variable, 0)]
+        found.check(loads & touched, place.within(side), "INIT", "loading a stage cannot touch its inputs and outputs",
+                    "file or tmp-buf", variable)

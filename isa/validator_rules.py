@@ -21,6 +21,11 @@ _ALU_NAMES = {code: name for name, code in ALU_OPS.items()}
 _LOAD = SPEC.by_name["load_stationary"].opcode
 
 
+def handed(stage: Stage) -> str:
+    """What ends the partitions of a stage before their end, for error texts."""
+    return ", or in the handover buffers at its top" if stage.handover_bytes else ""
+
+
 class Group:
     """All words of one mnemonic in one stream: `rows` are their indices, fields are taken out once."""
 
@@ -28,6 +33,7 @@ class Group:
                  target: Target, place: Place) -> None:
         self.instruction, self.engine, self.rows, self.place = instruction, engine, rows, place
         self.stream, self.stage, self.target = np.ascontiguousarray(stream), stage, target
+        self.sbuf_bytes = target.sbuf_partition_bytes - stage.handover_bytes  # of a partition, for words to use
         self._fields: dict[str, np.ndarray] = {}
         self._elements: dict[str, np.ndarray] = {}
 
