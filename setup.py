@@ -9,7 +9,7 @@ CORE = "neuronsim/_core"
 # name -> (sources, headers, compiler flags)
 EXTENSIONS: dict[str, tuple[list[str], list[str], list[str]]] = {
     "neuronsim._core.timing": (
-        [f"{CORE}/timing.pyx", f"{CORE}/machine.c", f"{CORE}/dma.c", f"{CORE}/events.c"],
+        [f"{CORE}/timing.pyx"] + [f"{CORE}/{name}.c" for name in ("machine", "dma", "events", "state")],
         [f"{CORE}/machine.h", f"{CORE}/word.h"],
         ["-O3"],
     ),

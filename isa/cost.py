@@ -4,6 +4,7 @@ The scheduler, the stage balancer and the timing model use these same functions.
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from isa import word
 from isa.dtypes import BY_NAME, SIZES
 from isa.errors import IllegalInstruction
+from isa.program import IN_SBUF, Stage
 from isa.spec import ALU_OPS, SPEC
 from isa.target import Target
 from isa.word import DMA_ADD, DMA_GATHER, DMA_SCATTER, DMA_TRANSPOSE, ENGINES, PSUM, SBUF
@@ -137,17 +139,23 @@ def _row_cycles(target: Target) -> np.ndarray:
 
 
 # ---- DMA
-def dma_bytes(descriptors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def sbuf_variables(stage: Stage) -> list[int]:
+    """Ids of the variables that pipeline stages hand over in SBUF; all others are in DRAM."""
+    return [v.id for v in stage.variables if v.space == IN_SBUF]
+
+
+def dma_bytes(descriptors: np.ndarray, elsewhere: Sequence[int] = ()) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bytes of each descriptor: (read from DRAM, written to DRAM, delivered to the destination), int64 [m] each.
 
-    `add` reads its destination too.
+    `add` reads its destination too. `elsewhere`: ids of the variables that are not in that DRAM, as `sbuf_variables`.
     """
     elements = descriptors["size"].prod(axis=1, dtype=np.int64)
     read = elements * SIZES[descriptors["src_dtype"]]
     written = elements * SIZES[descriptors["dst_dtype"]]
-    to_dram = descriptors["dst_var"] != word.SBUF_VARIABLE
+    outside = [word.SBUF_VARIABLE, *elsewhere]
+    to_dram = ~np.isin(descriptors["dst_var"], outside)
     accumulated = np.where((descriptors["op"] == DMA_ADD) & to_dram, written, 0)
-    return (np.where(descriptors["src_var"] != word.SBUF_VARIABLE, read, 0) + accumulated,
+    return (np.where(~np.isin(descriptors["src_var"], outside), read, 0) + accumulated,
             np.where(to_dram, written, 0), written)
 
 

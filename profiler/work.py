@@ -52,7 +52,7 @@ def count(stage: Stage, engine: str, *mnemonics: str) -> int:
 
 def triggers(stage: Stage) -> Triggers:
     """DMA work by trigger, engines in order."""
-    dram_read, dram_written, moved = cost.dma_bytes(stage.descriptors)
+    dram_read, dram_written, moved = cost.dma_bytes(stage.descriptors, cost.sbuf_variables(stage))
     from_sbuf = np.where(stage.descriptors["src_var"] == word.SBUF_VARIABLE, moved, 0)
     to_sbuf = np.where(stage.descriptors["dst_var"] == word.SBUF_VARIABLE, moved, 0)
     words = np.concatenate([_only(stage.stream(e), "dma_trigger") for e in word.ENGINES])

@@ -1,5 +1,7 @@
-/* DMA engines of all cores: 16 per core, each serving its queues round robin, one descriptor share at a time
+/* DMA engines: 16 per slot, each serving its queues round robin, one descriptor share at a time
  * (twin of neuronsim/units/dma.py). */
+#include <string.h>
+
 #include "machine.h"
 
 static const word_t *trigger_word(const machine_t *m, int64_t transfer)
@@ -9,99 +11,144 @@ static const word_t *trigger_word(const machine_t *m, int64_t transfer)
 }
 
 /* Queue +1 for the transfer's semaphore, seen post_latency later; posts of one tick and transfer are one entry. */
-static void post(machine_t *m, int64_t tick, int64_t transfer)
+static void post(machine_t *m, int64_t tick, int64_t slot, int64_t transfer)
 {
+    slot_t *p = &m->slots[slot];
     if (trigger_word(m, transfer)->post_sem == SEMAPHORE_NONE)
         return;
     int64_t seen = tick + m->post_latency;
-    if (m->posts_tail > m->posts_head) {
-        dma_post_t *newest = &m->posts[m->posts_tail - 1];
+    if (p->posts_tail > p->posts_head) {
+        dma_post_t *newest = &p->posts[p->posts_tail - 1];
         if (newest->tick == seen && newest->transfer == transfer) {
             newest->count++;
             return;
         }
     } else {
-        event_push(m, seen, PHASE_DMA_POST, 0, 0, 0);
+        event_push(m, seen, PHASE_DMA_POST, slot, 0, 0);
     }
-    m->posts[m->posts_tail++] = (dma_post_t){seen, transfer, 1};
+    p->posts[p->posts_tail++] = (dma_post_t){seen, transfer, 1};
 }
 
-static void share_of_transfer_done(machine_t *m, int64_t tick, int64_t transfer)
+static void share_of_transfer_done(machine_t *m, int64_t tick, int64_t slot, int64_t transfer)
 {
-    post(m, tick, transfer);
+    post(m, tick, slot, transfer);
     if (tick > m->last[transfer])
         m->last[transfer] = tick;
-    if (--m->left[transfer] == 0 && m->first[transfer] < 0)
+    if (--m->left[transfer] > 0)
+        return;
+    if (m->first[transfer] < 0)
         m->first[transfer] = tick; /* nothing was moved at all */
+    m->slots[slot].end = max64(m->slots[slot].end, tick);
+    m->slots[slot].transfers_left--;
+    machine_settle(m, slot);
+}
+
+static inline int has_share(const slot_t *p, int64_t at)
+{
+    int64_t ticks = p->service[at];
+    for (int u = 0; u < p->use_count; u++)
+        ticks |= p->uses[u].ticks[at];
+    return ticks != 0;
 }
 
 /* Move the head of a queue past empty shares; transfers that end there are done for this engine at once. */
-static void advance(machine_t *m, int64_t tick, int64_t core, int engine, int queue)
+static void advance(machine_t *m, int64_t tick, int64_t slot, int engine, int queue)
 {
-    dma_t *d = &m->dma[core * DMA_ENGINES + engine];
-    const int64_t *service = m->service[core], *dram = m->dram[core];
-    int64_t slot = core * m->queues + queue, begin = m->queue_begin[slot], tail = m->queue_tail[slot];
+    dma_t *d = &m->dma[slot * DMA_ENGINES + engine];
+    const slot_t *p = &m->slots[slot];
+    int64_t row = slot * m->queues + queue, begin = m->queue_begin[row], tail = m->queue_tail[row];
     for (; d->head[queue] < tail; d->head[queue]++, d->share[queue] = 0) {
         int64_t transfer = m->order[begin + d->head[queue]];
         const word_t *w = trigger_word(m, transfer);
         for (; d->share[queue] < w->count; d->share[queue]++) {
-            int64_t at = ((int64_t)w->arg + d->share[queue]) * DMA_ENGINES + engine;
-            if (service[at] | dram[at]) {
+            if (has_share(p, ((int64_t)w->arg + d->share[queue]) * DMA_ENGINES + engine)) {
                 d->nonempty |= (uint64_t)1 << queue;
                 return;
             }
         }
-        share_of_transfer_done(m, tick, transfer);
+        share_of_transfer_done(m, tick, slot, transfer);
     }
     d->nonempty &= ~((uint64_t)1 << queue);
 }
 
-/* Take the next nonempty queue after the one served last; its share also reserves DRAM bandwidth in arrival order. */
-static void serve(machine_t *m, int64_t tick, int64_t core, int engine)
+/* Reserve shared bandwidth in order of arrival, all of it from now on; return when the last is through. */
+static int64_t reserve(machine_t *m, int64_t tick, const slot_t *p, int64_t at)
 {
-    dma_t *d = &m->dma[core * DMA_ENGINES + engine];
+    int64_t done = tick;
+    for (int u = 0; u < p->use_count; u++) {
+        const use_t *use = &p->uses[u];
+        if (use->ticks[at] == 0)
+            continue;
+        for (int64_t k = 0; k < use->count; k++) {
+            int64_t *free = &m->resource_free[use->resources[k]];
+            *free = max64(tick, *free) + use->ticks[at];
+            done = max64(done, *free);
+        }
+    }
+    return done;
+}
+
+/* Take the next nonempty queue after the one served last. */
+static void serve(machine_t *m, int64_t tick, int64_t slot, int engine)
+{
+    dma_t *d = &m->dma[slot * DMA_ENGINES + engine];
     d->busy = d->nonempty != 0;
     if (!d->busy)
         return;
     uint64_t later = d->queue >= 63 ? 0 : d->nonempty & ~(((uint64_t)2 << d->queue) - 1);
     int queue = __builtin_ctzll(later ? later : d->nonempty);
-    int64_t transfer = m->order[m->queue_begin[core * m->queues + queue] + d->head[queue]];
+    const slot_t *p = &m->slots[slot];
+    int64_t transfer = m->order[m->queue_begin[slot * m->queues + queue] + d->head[queue]];
     int64_t at = ((int64_t)trigger_word(m, transfer)->arg + d->share[queue]) * DMA_ENGINES + engine;
-    int64_t done = tick + m->service[core][at], dram = m->dram[core][at];
-    if (dram > 0) {
-        int64_t *free = &m->dram_free[m->chip[core]];
-        *free = (tick > *free ? tick : *free) + dram;
-        if (*free > done)
-            done = *free;
-    }
+    d->done = max64(tick + p->service[at], reserve(m, tick, p, at));
     if (m->first[transfer] < 0)
         m->first[transfer] = tick;
     d->queue = queue;
     d->started = tick;
-    event_push(m, done, PHASE_SHARE, core, engine, 0);
+    event_push(m, d->done, PHASE_SHARE, slot, engine, 0);
 }
 
-void dma_enqueue(machine_t *m, int64_t tick, int64_t core, int64_t transfer)
+void dma_start(machine_t *m, int64_t slot)
 {
-    int queue = trigger_word(m, transfer)->op0;
-    int64_t slot = core * m->queues + queue, position = m->queue_tail[slot]++;
-    m->order[m->queue_begin[slot] + position] = transfer;
-    m->enqueued[transfer] = tick;
-    for (int engine = 0; engine < DMA_ENGINES; engine++) {
-        dma_t *d = &m->dma[core * DMA_ENGINES + engine];
-        if (d->head[queue] < position)
-            continue;
-        advance(m, tick, core, engine, queue);
-        if (!d->busy)
-            serve(m, tick, core, engine);
+    slot_t *p = &m->slots[slot];
+    size_t queues = (size_t)m->queues * sizeof(int64_t);
+    p->posts_head = p->posts_tail = 0;
+    memset(m->queue_tail + slot * m->queues, 0, queues);
+    memset(m->dma_busy + slot * DMA_ENGINES, 0, DMA_ENGINES * sizeof *m->dma_busy);
+    for (dma_t *d = &m->dma[slot * DMA_ENGINES]; d < &m->dma[(slot + 1) * DMA_ENGINES]; d++) {
+        memset(d->head, 0, queues);
+        memset(d->share, 0, queues);
+        d->nonempty = 0;
+        d->busy = 0;
+        d->queue = (int32_t)m->queues - 1;
+    }
+    for (int64_t x = p->first_transfer; x < p->first_transfer + p->transfers; x++) {
+        m->left[x] = DMA_ENGINES;
+        m->enqueued[x] = m->first[x] = m->last[x] = -1;
     }
 }
 
-void dma_share_done(machine_t *m, int64_t tick, int64_t core, int engine)
+void dma_enqueue(machine_t *m, int64_t tick, int64_t slot, int64_t transfer)
 {
-    dma_t *d = &m->dma[core * DMA_ENGINES + engine];
-    m->dma_busy[core * DMA_ENGINES + engine] += tick - d->started;
+    int queue = trigger_word(m, transfer)->op0;
+    int64_t row = slot * m->queues + queue, position = m->queue_tail[row]++;
+    m->order[m->queue_begin[row] + position] = transfer;
+    m->enqueued[transfer] = tick;
+    for (int engine = 0; engine < DMA_ENGINES; engine++) {
+        dma_t *d = &m->dma[slot * DMA_ENGINES + engine];
+        if (d->head[queue] < position)
+            continue;
+        advance(m, tick, slot, engine, queue);
+        if (!d->busy)
+            serve(m, tick, slot, engine);
+    }
+}
+
+void dma_share_done(machine_t *m, int64_t tick, int64_t slot, int engine)
+{
+    dma_t *d = &m->dma[slot * DMA_ENGINES + engine];
+    m->dma_busy[slot * DMA_ENGINES + engine] += tick - d->started;
     d->share[d->queue]++;
-    advance(m, tick, core, engine, d->queue);
-    serve(m, tick, core, engine);
+    advance(m, tick, slot, engine, d->queue);
+    serve(m, tick, slot, engine);
 }

@@ -1,4 +1,4 @@
-/* Binary heap of events ordered by (tick, phase, core, engine, index). Every source has at most one event in it. */
+/* Binary heap of events ordered by (tick, phase, slot, engine, index). Every source has at most one event in it. */
 #include "machine.h"
 
 static inline int before(event_t a, event_t b)
@@ -6,11 +6,9 @@ static inline int before(event_t a, event_t b)
     return a.tick < b.tick || (a.tick == b.tick && a.key < b.key);
 }
 
-void event_push(machine_t *m, int64_t tick, int phase, int64_t core, int64_t engine, int64_t index)
+/* Move e up from the hole at i. */
+static void sift_up(event_t *heap, int64_t i, event_t e)
 {
-    event_t e = {tick, (uint64_t)phase << 60 | (uint64_t)core << 48 | (uint64_t)engine << 40 | (uint64_t)index};
-    event_t *heap = m->heap;
-    int64_t i = m->heap_size++;
     while (i > 0) {
         int64_t parent = (i - 1) >> 1;
         if (!before(e, heap[parent]))
@@ -19,6 +17,12 @@ void event_push(machine_t *m, int64_t tick, int phase, int64_t core, int64_t eng
         i = parent;
     }
     heap[i] = e;
+}
+
+void event_push(machine_t *m, int64_t tick, int phase, int64_t slot, int64_t engine, int64_t index)
+{
+    event_t e = {tick, (uint64_t)phase << 60 | (uint64_t)slot << 48 | (uint64_t)engine << 40 | (uint64_t)index};
+    sift_up(m->heap, m->heap_size++, e);
 }
 
 event_t event_pop(machine_t *m)
@@ -39,4 +43,13 @@ event_t event_pop(machine_t *m)
     }
     heap[i] = e;
     return top;
+}
+
+void event_drop(machine_t *m, int64_t slot)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < m->heap_size; i++) /* the heap of the kept ones grows behind the reader */
+        if ((int64_t)(m->heap[i].key >> 48 & 0xfff) != slot)
+            sift_up(m->heap, kept++, m->heap[i]);
+    m->heap_size = kept;
 }

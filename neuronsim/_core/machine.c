@@ -1,15 +1,12 @@
-/* Engines, semaphores and ports, and the event loop over all cores (twin of neuronsim/units/{engine,machine}.py).
+/* Engines, semaphores and ports, and the event loop over all slots (twin of neuronsim/units/{engine,run,machine}.py).
  *
  * An engine runs ahead of the event time until it meets a semaphore value not yet posted or an exclusive port; ports
  * are granted, semaphores posted and transfers started in event order, so the result does not depend on how far
  * engines ran ahead.
  */
-#include "machine.h"
+#include <string.h>
 
-static inline int64_t max64(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
+#include "machine.h"
 
 /* ---- same-engine read after write ---------------------------------------------------------------------------- */
 
@@ -38,15 +35,6 @@ static inline int overlap(const box_t *a, const box_t *b)
            a->first < b->last && b->first < a->last;
 }
 
-static void record_writes(machine_t *m, const stream_t *s, int64_t op)
-{
-    const word_t *w = &s->words[op - s->begin];
-    m->writes[2 * op] = operand_box(m, &w->dst);
-    m->writes[2 * op + 1].space = SPACE_NONE;
-    if (m->roles[w->opcode] & ROLE_SRC1_WRITTEN)
-        m->writes[2 * op + 1] = operand_box(m, &w->src1);
-}
-
 /* Latest earlier word of this engine that writes what words[pc] reads and ends after `tick`; -1 when there is none.
  * Ends of one engine never decrease, so the search stops at the first earlier word that has ended. */
 static int64_t raw_writer(const machine_t *m, const stream_t *s, int64_t tick)
@@ -67,10 +55,15 @@ static int64_t raw_writer(const machine_t *m, const stream_t *s, int64_t tick)
         read[n++] = pointer_box(m, &w->ptr0, w->dst.partitions);
     if (w->ptr1.space & SPACE_MASK)
         read[n++] = pointer_box(m, &w->ptr1, w->dst.partitions);
-    for (int64_t op = s->pc - 1; op >= s->begin && m->finish[op] > tick; op--)
+    for (int64_t op = s->pc - 1; op >= s->begin && m->finish[op] > tick; op--) {
+        const word_t *earlier = &s->words[op - s->begin];
+        box_t dst = operand_box(m, &earlier->dst), src1 = {0};
+        if (m->roles[earlier->opcode] & ROLE_SRC1_WRITTEN)
+            src1 = operand_box(m, &earlier->src1);
         for (int k = 0; k < n; k++)
-            if (overlap(&read[k], &m->writes[2 * op]) || overlap(&read[k], &m->writes[2 * op + 1]))
+            if (overlap(&read[k], &dst) || overlap(&read[k], &src1))
                 return op;
+    }
     return -1;
 }
 
@@ -114,7 +107,7 @@ static uint8_t ports_of(const stream_t *s, const word_t *w)
 static void issue(machine_t *m, int64_t index, int kind)
 {
     stream_t *s = &m->streams[index];
-    int64_t op = s->pc, start = s->tick, free = start + m->cost[op], core = index / ENGINES, engine = index % ENGINES;
+    int64_t op = s->pc, start = s->tick, free = start + m->cost[op], slot = index / ENGINES, engine = index % ENGINES;
     const word_t *w = &s->words[op - s->begin];
     m->start[op] = start;
     m->finish[op] = free + s->latency;
@@ -130,15 +123,14 @@ static void issue(machine_t *m, int64_t index, int kind)
             s->load_op = op;
         }
     }
-    record_writes(m, s, op);
     if (kind == KIND_TRIGGER) {
         if (s->enqueue_op < 0) {
             s->enqueue_op = op;
-            event_push(m, start + m->dma_latency, PHASE_ENQUEUE, core, engine, op);
+            event_push(m, start + m->dma_latency, PHASE_ENQUEUE, slot, engine, op);
         }
     } else if (w->post_sem != SEMAPHORE_NONE && s->post_op < 0) {
         s->post_op = op;
-        event_push(m, m->retire[op] + m->post_latency, PHASE_POST, core, engine, op);
+        event_push(m, m->retire[op] + m->post_latency, PHASE_POST, slot, engine, op);
     }
     s->pc++;
     s->wait = -1;
@@ -148,8 +140,8 @@ static void issue(machine_t *m, int64_t index, int kind)
 static void run_stream(machine_t *m, int64_t index)
 {
     stream_t *s = &m->streams[index];
-    int64_t core = index / ENGINES, engine = index % ENGINES;
-    const int64_t *values = m->values + core * m->semaphores;
+    int64_t slot = index / ENGINES, engine = index % ENGINES;
+    const int64_t *values = m->values + slot * m->semaphores;
     while (s->pc < s->end) {
         const word_t *w = &s->words[s->pc - s->begin];
         int kind = kind_of(m, s, w);
@@ -158,7 +150,7 @@ static void run_stream(machine_t *m, int64_t index)
         for (; s->wait < 2; s->wait++) {
             uint16_t sem = w->wait_sem[s->wait];
             if (sem != SEMAPHORE_NONE && values[sem] < w->wait_val[s->wait]) {
-                m->waiting[core * m->semaphores + sem] |= (uint8_t)(1 << engine);
+                m->waiting[slot * m->semaphores + sem] |= (uint8_t)(1 << engine);
                 return;
             }
         }
@@ -168,79 +160,101 @@ static void run_stream(machine_t *m, int64_t index)
         if (writer >= 0)
             delay(m, s, m->finish[writer], CAUSE_RAW, writer, writer);
         if (ports_of(s, w)) {
-            event_push(m, s->tick, PHASE_PORT, core, engine, s->pc);
+            event_push(m, s->tick, PHASE_PORT, slot, engine, s->pc);
             return;
         }
         issue(m, index, kind);
     }
+    m->slots[slot].streams_left--;
+    machine_settle(m, slot);
+}
+
+static void clear_semaphores(machine_t *m, int64_t slot)
+{
+    memset(m->values + slot * m->semaphores, 0, (size_t)m->semaphores * sizeof *m->values);
+    memset(m->waiting + slot * m->semaphores, 0, (size_t)m->semaphores * sizeof *m->waiting);
+}
+
+void machine_settle(machine_t *m, int64_t slot)
+{
+    slot_t *p = &m->slots[slot];
+    if (p->streams_left || p->transfers_left)
+        return;
+    for (int64_t index = slot * ENGINES; index < (slot + 1) * ENGINES; index++)
+        p->end = max64(p->end, m->streams[index].retired);
+    p->status = ENDING;
+    event_drop(m, slot); /* posts that nobody waits for */
+    clear_semaphores(m, slot);
+    event_push(m, p->end, PHASE_DONE, slot, 0, 0);
 }
 
 /* ---- events --------------------------------------------------------------------------------------------------- */
 
 /* Add to a semaphore and resume the engines whose wait is now met. */
-static void add_to_semaphore(machine_t *m, int64_t tick, int64_t core, uint16_t sem, int64_t amount, uint8_t cause, int64_t op)
+static void add_to_semaphore(machine_t *m, int64_t tick, int64_t slot, uint16_t sem, int64_t amount, uint8_t cause, int64_t op)
 {
-    int64_t slot = core * m->semaphores + sem;
-    m->values[slot] += amount;
-    uint8_t waiting = m->waiting[slot];
+    int64_t at = slot * m->semaphores + sem;
+    m->values[at] += amount;
+    uint8_t waiting = m->waiting[at];
     for (int engine = 0; waiting >> engine; engine++) {
-        stream_t *s = &m->streams[core * ENGINES + engine];
-        if (!(waiting >> engine & 1) || m->values[slot] < s->words[s->pc - s->begin].wait_val[s->wait])
+        stream_t *s = &m->streams[slot * ENGINES + engine];
+        if (!(waiting >> engine & 1) || m->values[at] < s->words[s->pc - s->begin].wait_val[s->wait])
             continue;
-        m->waiting[slot] &= (uint8_t)~(1 << engine);
+        m->waiting[at] &= (uint8_t)~(1 << engine);
         delay(m, s, tick, cause, sem, op);
         s->wait++;
-        run_stream(m, core * ENGINES + engine);
+        run_stream(m, slot * ENGINES + engine);
     }
 }
 
-static void on_post(machine_t *m, int64_t tick, int64_t core, int64_t engine, int64_t op)
+static void on_post(machine_t *m, int64_t tick, int64_t slot, int64_t engine, int64_t op)
 {
-    stream_t *s = &m->streams[core * ENGINES + engine];
+    stream_t *s = &m->streams[slot * ENGINES + engine];
     const word_t *w = &s->words[op - s->begin];
     s->post_op = -1;
     for (int64_t next = op + 1; next < s->pc; next++) {
         const word_t *n = &s->words[next - s->begin];
         if (n->post_sem != SEMAPHORE_NONE && kind_of(m, s, n) != KIND_TRIGGER) {
             s->post_op = next;
-            event_push(m, m->retire[next] + m->post_latency, PHASE_POST, core, engine, next);
+            event_push(m, m->retire[next] + m->post_latency, PHASE_POST, slot, engine, next);
             break;
         }
     }
-    add_to_semaphore(m, tick, core, w->post_sem, w->post_inc, CAUSE_SEMAPHORE, op);
+    add_to_semaphore(m, tick, slot, w->post_sem, w->post_inc, CAUSE_SEMAPHORE, op);
 }
 
-static void on_dma_post(machine_t *m)
+static void on_dma_post(machine_t *m, int64_t slot)
 {
-    dma_post_t p = m->posts[m->posts_head++];
-    const stream_t *s = &m->streams[m->stream_of[p.transfer]];
-    int64_t op = m->trigger[p.transfer];
-    if (m->posts_head < m->posts_tail)
-        event_push(m, m->posts[m->posts_head].tick, PHASE_DMA_POST, 0, 0, 0);
-    add_to_semaphore(m, p.tick, m->stream_of[p.transfer] / ENGINES, s->words[op - s->begin].post_sem, p.count, CAUSE_DMA, op);
+    slot_t *p = &m->slots[slot];
+    dma_post_t post = p->posts[p->posts_head++];
+    const stream_t *s = &m->streams[m->stream_of[post.transfer]];
+    int64_t op = m->trigger[post.transfer];
+    if (p->posts_head < p->posts_tail)
+        event_push(m, p->posts[p->posts_head].tick, PHASE_DMA_POST, slot, 0, 0);
+    add_to_semaphore(m, post.tick, slot, s->words[op - s->begin].post_sem, post.count, CAUSE_DMA, op);
 }
 
-static void on_enqueue(machine_t *m, int64_t tick, int64_t core, int64_t engine, int64_t op)
+static void on_enqueue(machine_t *m, int64_t tick, int64_t slot, int64_t engine, int64_t op)
 {
-    stream_t *s = &m->streams[core * ENGINES + engine];
+    stream_t *s = &m->streams[slot * ENGINES + engine];
     s->enqueue_op = -1;
     for (int64_t next = op + 1; next < s->pc; next++)
         if (m->kinds[s->words[next - s->begin].opcode] == KIND_TRIGGER) {
             s->enqueue_op = next;
-            event_push(m, m->start[next] + m->dma_latency, PHASE_ENQUEUE, core, engine, next);
+            event_push(m, m->start[next] + m->dma_latency, PHASE_ENQUEUE, slot, engine, next);
             break;
         }
-    dma_enqueue(m, tick, core, s->transfer++);
+    dma_enqueue(m, tick, slot, s->transfer++);
 }
 
 /* Grant every port the word needs from the later of its request and their release, for its whole cost. */
-static void on_port(machine_t *m, int64_t core, int64_t engine)
+static void on_port(machine_t *m, int64_t slot, int64_t engine)
 {
-    int64_t index = core * ENGINES + engine;
+    int64_t index = slot * ENGINES + engine;
     stream_t *s = &m->streams[index];
     const word_t *w = &s->words[s->pc - s->begin];
     uint8_t mask = ports_of(s, w);
-    int64_t *port_free = m->port_free + core * PORTS, *port_op = m->port_op + core * PORTS;
+    int64_t *port_free = m->port_free + slot * PORTS, *port_op = m->port_op + slot * PORTS;
     for (int port = 0; mask >> port; port++)
         if (mask >> port & 1)
             delay(m, s, port_free[port], CAUSE_PORT, port_op[port], port_op[port]);
@@ -253,24 +267,70 @@ static void on_port(machine_t *m, int64_t core, int64_t engine)
     run_stream(m, index);
 }
 
-int machine_run(machine_t *m)
+static void handle(machine_t *m, event_t e)
 {
-    int64_t count = (int64_t)m->cores * ENGINES;
-    for (int64_t index = 0; index < count; index++)
-        run_stream(m, index);
-    while (m->heap_size > 0) {
-        event_t e = event_pop(m);
-        int64_t core = e.key >> 48 & 0xfff, engine = e.key >> 40 & 0xff, op = e.key & 0xffffffffff;
-        switch (e.key >> 60) {
-        case PHASE_POST: on_post(m, e.tick, core, engine, op); break;
-        case PHASE_DMA_POST: on_dma_post(m); break;
-        case PHASE_SHARE: dma_share_done(m, e.tick, core, (int)engine); break;
-        case PHASE_ENQUEUE: on_enqueue(m, e.tick, core, engine, op); break;
-        default: on_port(m, core, engine); break;
-        }
+    int64_t slot = e.key >> 48 & 0xfff, engine = e.key >> 40 & 0xff, op = e.key & 0xffffffffff;
+    switch (e.key >> 60) {
+    case PHASE_POST: on_post(m, e.tick, slot, engine, op); break;
+    case PHASE_DMA_POST: on_dma_post(m, slot); break;
+    case PHASE_SHARE: dma_share_done(m, e.tick, slot, (int)engine); break;
+    case PHASE_ENQUEUE: on_enqueue(m, e.tick, slot, engine, op); break;
+    default: on_port(m, slot, engine); break;
     }
-    for (int64_t index = 0; index < count; index++)
-        if (m->streams[index].pc < m->streams[index].end)
-            return 1;
-    return 0;
+}
+
+/* ---- runs ------------------------------------------------------------------------------------------------------- */
+
+static void stream_start(stream_t *s, int64_t tick)
+{
+    s->pc = s->begin;
+    s->ready = s->tick = tick;
+    s->unit_free[0] = s->unit_free[1] = s->load_end = s->retired = s->covered = 0;
+    s->load_op = s->post_op = s->enqueue_op = s->wait = -1;
+    s->transfer = s->first_transfer;
+}
+
+void machine_start(machine_t *m, int64_t slot, int64_t tick)
+{
+    slot_t *p = &m->slots[slot];
+    m->running++;
+    p->status = RUNNING;
+    p->streams_left = ENGINES;
+    p->transfers_left = p->transfers;
+    p->end = tick;
+    clear_semaphores(m, slot);
+    memset(m->port_free + slot * PORTS, 0, PORTS * sizeof *m->port_free);
+    memset(m->engine_busy + slot * ENGINES, 0, ENGINES * sizeof *m->engine_busy);
+    dma_start(m, slot);
+    for (int64_t index = slot * ENGINES; index < (slot + 1) * ENGINES; index++)
+        stream_start(&m->streams[index], tick);
+    for (int64_t index = slot * ENGINES; index < (slot + 1) * ENGINES; index++)
+        run_stream(m, index);
+}
+
+int64_t machine_advance(machine_t *m, int64_t until)
+{
+    while (m->heap_size > 0 && m->heap[0].tick <= until) {
+        event_t e = event_pop(m);
+        m->now = e.tick;
+        if (e.key >> 60 == PHASE_DONE) {
+            int64_t slot = e.key >> 48 & 0xfff;
+            m->slots[slot].status = IDLE;
+            m->running--;
+            return slot;
+        }
+        handle(m, e);
+    }
+    if (m->running && !m->heap_size)
+        return BLOCKED;
+    m->now = until;
+    return NOTHING;
+}
+
+void machine_reset(machine_t *m)
+{
+    m->now = m->running = m->heap_size = 0;
+    memset(m->resource_free, 0, (size_t)m->resources * sizeof *m->resource_free);
+    for (int64_t slot = 0; slot < m->slot_count; slot++)
+        m->slots[slot].status = IDLE;
 }

@@ -10,7 +10,11 @@ The rules that the files share, all times in integer ticks:
 - A transfer enters its queue one DMA start latency after its trigger started (the published figure is from semaphore to
   first byte). A DMA engine with no share in it posts as soon as the transfer is at the head of the queue. Posts of DMA
   engines are seen one semaphore latency after the share is done.
-- DRAM bandwidth is reserved by each descriptor share when it starts, in order of arrival at the chip.
-- Inside one tick: posts of words, posts of DMA engines, finished shares, new transfers, port requests; then by core,
-  engine, op id.
+- Shared bandwidth is reserved by each descriptor share when it starts, in order of arrival, all of it at once: the DRAM
+  of the chip where a tensor lies, and every link between the chips of its two sides. The share is done when the last
+  of them is through.
+- A run of a stage has ended when all its words have retired and all its transfers are done. The next one starts with
+  semaphores at zero and idle engines.
+- Inside one tick: posts of words, posts of DMA engines, finished shares, new transfers, port requests, ends of runs;
+  then by slot, engine, op id.
 """

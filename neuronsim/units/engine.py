@@ -14,9 +14,13 @@ from neuronsim.units.model import LOAD, MATMUL, NORMAL, TRIGGER, Problem, Soluti
 
 
 class Engine:
-    """State of stream number `stream`; `pc` is the op id of its next word, `tick` the candidate start of that word."""
+    """Stream number `stream` in a run that starts at `tick`.
 
-    def __init__(self, problem: Problem, solution: Solution, stream: int) -> None:
+    `pc` is the op id of the next word, `tick` the candidate start of that word, `wait` how many of its waits are met
+    (-1: the word is not opened yet).
+    """
+
+    def __init__(self, problem: Problem, solution: Solution, stream: int, tick: int) -> None:
         self._problem, self._solution = problem, solution
         self._words = problem.words[stream]
         self.begin, self.end = int(problem.begin[stream]), int(problem.begin[stream + 1])
@@ -25,12 +29,14 @@ class Engine:
         self._busy = solution.engine_busy.reshape(-1)[stream:stream + 1]
         self._tensor = stream % 5 == 0
         self.pc = self.begin
-        self.tick = 0
-        self.wait = -1  # waits of the word already met; -1: not opened yet
-        self._ready = 0  # earliest start the sequencer allows
-        self._unit_free = {LOAD: 0, MATMUL: 0}
-        self._load_op, self._load_end = -1, 0
-        self._retired = 0
+        self.tick = tick
+        self.wait = -1
+        self.unit_free = {LOAD: 0, MATMUL: 0}
+        self.load_end = 0
+        self.retired = 0
+        self._busy[:] = 0
+        self._ready = tick  # earliest start the sequencer allows
+        self._load_op = -1
         self._covered = 0  # busy time is counted up to here
         self._writes: list[list[hazards.Box]] = []
 
@@ -43,9 +49,11 @@ class Engine:
 
     def open(self) -> None:
         """Look at the next word: the engine is ready for it now, whatever it has to wait for."""
-        self.tick = max(self._ready, self._unit_free.get(self.kind(self.pc), 0))
+        self.tick = max(self._ready, self.unit_free.get(self.kind(self.pc), 0))
         self.wait = 0
-        self._solution.wait_start[self.pc] = self.tick
+        s = self._solution
+        s.wait_start[self.pc] = self.tick
+        s.cause[self.pc], s.cause_id[self.pc], s.cause_op[self.pc] = Cause.NONE, -1, -1
 
     def delay(self, until: int, cause: Cause, cause_id: int, op: int) -> None:
         """The next word cannot start before `until`, because of that."""
@@ -57,7 +65,7 @@ class Engine:
     def interlock(self) -> None:
         """Delay the next word for its stationary matrix and for results of this engine that it reads."""
         if self.kind(self.pc) == MATMUL:
-            self.delay(self._load_end, Cause.PE_SLOT, self._load_op, self._load_op)
+            self.delay(self.load_end, Cause.PE_SLOT, self._load_op, self._load_op)
         writer = self._raw_writer()
         if writer >= 0:
             self.delay(int(self._solution.end[writer]), Cause.RAW, writer, writer)
@@ -90,16 +98,16 @@ class Engine:
         free = start + int(self._problem.cost[op])
         s.start[op] = start
         s.end[op] = free + self._latency
-        self._retired = max(self._retired, free + self._latency)
-        s.retire[op] = self._retired
+        self.retired = max(self.retired, free + self._latency)
+        s.retire[op] = self.retired
         self._busy += max(0, free - max(start, self._covered))
         self._covered = max(self._covered, free)
         self._ready = free
-        if kind in self._unit_free:
+        if kind in self.unit_free:
             self._ready = start
-            self._unit_free[kind] = free
+            self.unit_free[kind] = free
         if kind == LOAD:
-            self._load_op, self._load_end = op, free
+            self._load_op, self.load_end = op, free
         self._writes.append(hazards.writes(word, int(self._problem.roles[word["opcode"]])))
         self.pc += 1
         self.wait = -1

@@ -1,5 +1,7 @@
-"""Turns one stage per core and a target into the flat arrays of an event loop: the only place where the timing model
-reads machine numbers and instruction tables.
+"""Turns placed stages and a target into the flat arrays of an event loop: the only place where the timing model reads
+machine numbers and instruction tables.
+
+Resources are numbered: the DRAM of each chip, then each link of the instance.
 """
 from __future__ import annotations
 
@@ -9,50 +11,77 @@ from functools import cache
 import numpy as np
 
 from isa import cost
-from isa.program import Stage
+from isa.program import OUTPUT, Stage
 from isa.spec import SPEC
 from isa.target import Target
+from isa.topology import Link, Topology
 from isa.word import ENGINES, PSUM, SBUF, WORD
 from neuronsim.errors import ConfigError, MemoryFault
-from neuronsim.units.model import DMA_ENGINES, DST_READ, LOAD, MATMUL, SRC1_WRITTEN, TRIGGER, Problem
+from neuronsim.units.model import DMA_ENGINES, DST_READ, LOAD, MATMUL, SRC1_WRITTEN, TRIGGER, Placed, Problem, Use
 
-MAX_CORES, MAX_QUEUES, MAX_PORTS = 4096, 64, 8  # widths of the event key, a queue mask and a port mask of the loop
+MAX_SLOTS, MAX_QUEUES, MAX_PORTS = 4096, 64, 8  # widths of the event key, a queue mask and a port mask of the loop
 
 
-def prepare(stages: Sequence[Stage], target: Target) -> Problem:
-    """Everything an event loop needs about one stage per core on that target. Raises: ConfigError, MemoryFault."""
-    _check_machine(len(stages), target)
-    for core, stage in enumerate(stages):
-        _check_stage(stage, target, core)
-    kinds, roles = _tables()
-    words = [np.ascontiguousarray(stage.stream(e), dtype=WORD) for stage in stages for e in ENGINES]
+def prepare(placed: Sequence[Placed], target: Target) -> Problem:
+    """Everything an event loop needs about stages on that target. Raises: ConfigError, MemoryFault."""
+    _check_machine(placed, target)
+    parts: dict[int, _Part] = {}
+    for p in placed:
+        if id(p.stage) not in parts:
+            parts[id(p.stage)] = _Part(p.stage, target, p.core)
+    mine = [parts[id(p.stage)] for p in placed]
+    words = [w for part in mine for w in part.words]
     begin = np.concatenate([[0], np.cumsum([len(w) for w in words])]).astype(np.int64)
+    kinds, roles = _tables()
     triggers = [np.flatnonzero(kinds[w["opcode"]] == TRIGGER) + b for w, b in zip(words, begin)]
-    costs = [cost.ticks(w, ENGINES[s % len(ENGINES)], target) for s, w in enumerate(words)]
-    shares = [_shares(stage, target) for stage in stages]
     return Problem(
-        cores=len(stages), words=words, begin=begin, cost=np.concatenate(costs).astype(np.int64, copy=False),
-        latency=np.array([_latency(e, target) for e in ENGINES] * len(stages), dtype=np.int64),
-        ports=np.concatenate([_ports(target)] * len(stages)), kinds=kinds, roles=roles,
+        slots=len(placed), words=words, begin=begin,
+        cost=np.concatenate([c for part in mine for c in part.costs]).astype(np.int64, copy=False),
+        latency=np.array([_latency(e, target) for e in ENGINES] * len(placed), dtype=np.int64),
+        ports=np.concatenate([_ports(target)] * len(placed)), kinds=kinds, roles=roles,
         post_latency=target.ns_to_ticks(target.semaphore_latency_ns),
         dma_latency=target.ns_to_ticks(target.dma.start_latency_ns),
-        semaphores=target.semaphores, queues=target.dma.queues,
-        service=[s for s, _ in shares], dram=[d for _, d in shares],
-        chip=(np.arange(len(stages)) // target.cores_per_chip).astype(np.int32),
+        semaphores=target.semaphores, queues=target.dma.queues, resources=target.chips + len(Topology(target).links()),
+        service=[part.service for part in mine],
+        uses=[_uses(part, p, target) for part, p in zip(mine, placed)],
         trigger=np.concatenate(triggers).astype(np.int64),
     )
 
 
-def _check_machine(cores: int, target: Target) -> None:
+def link_resources(target: Target) -> dict[Link, int]:
+    """Resource number of every link."""
+    return {link: target.chips + k for k, link in enumerate(Topology(target).links())}
+
+
+class _Part:
+    """What does not depend on where a stage is placed."""
+
+    def __init__(self, stage: Stage, target: Target, core: int) -> None:
+        _check_stage(stage, target, core)
+        self.words = [np.ascontiguousarray(stage.stream(e), dtype=WORD) for e in ENGINES]
+        self.costs = [cost.ticks(w, e, target) for w, e in zip(self.words, ENGINES)]
+        self.service = np.zeros((len(stage.descriptors), DMA_ENGINES), dtype=np.int64)
+        self.share = np.zeros((len(stage.descriptors), DMA_ENGINES))  # of a descriptor's bytes, by engine
+        if len(stage.descriptors):
+            engines = slice(0, target.dma.engines)
+            self.service[:, engines] = cost.dma_ticks(stage.descriptors, target)
+            _, moved = cost.dma_shares(stage.descriptors, target)
+            self.share[:, engines] = moved / np.maximum(moved.sum(axis=1, keepdims=True), 1)
+
+
+def _check_machine(placed: Sequence[Placed], target: Target) -> None:
     for what, actual, limit in (
-        ("cores of the target", cores, target.cores),
-        ("simulated cores", cores, MAX_CORES),
+        ("simulated stages", len(placed), MAX_SLOTS),
         ("DMA engines per core", target.dma.engines, DMA_ENGINES),
         ("DMA queues", target.dma.queues, MAX_QUEUES),
         ("exclusive engine pairs", len(target.exclusive_sbuf) + len(target.exclusive_psum), MAX_PORTS),
     ):
         if actual > limit:
             raise ConfigError(f"too many {what}", where=target.name, limit=limit, actual=actual)
+    for core in {c for p in placed for c in (p.core, max(p.downstream, 0))}:
+        if not 0 <= core < target.cores:
+            raise ConfigError(f"there is no core {core}", where=target.name, limit=f"0..{target.cores - 1}",
+                              actual=core)
 
 
 def _check_stage(stage: Stage, target: Target, core: int) -> None:
@@ -111,19 +140,36 @@ def _ports(target: Target) -> np.ndarray:
     return ports
 
 
-def _shares(stage: Stage, target: Target) -> tuple[np.ndarray, np.ndarray]:
-    """Ticks of service and of DRAM bandwidth for every descriptor and DMA engine, each [m, 16] int64.
+# ---- shared bandwidth
+def _uses(part: _Part, placed: Placed, target: Target) -> tuple[Use, ...]:
+    """What the descriptors take of DRAM and links. A tensor lies with the core that runs the stage; its outputs, when
+    they are handed on, with the core downstream."""
+    topology, d = Topology(target), placed.stage.descriptors
+    chip = topology.chip_of(placed.core)
+    far = chip if placed.downstream < 0 else topology.chip_of(placed.downstream)
+    sbuf = cost.sbuf_variables(placed.stage)
+    near = sbuf if far == chip else sbuf + [v.id for v in placed.stage.variables if v.kind == OUTPUT]
+    mine, all_dram = _both_ways(d, near), _both_ways(d, sbuf)
+    found: list[tuple[tuple[int, ...], np.ndarray, float]] = [((chip,), mine.sum(axis=0), target.dram_bytes_per_ns)]
+    if far != chip:
+        if topology.link_bytes_per_ns is None:
+            raise ConfigError("a stage cannot hand its outputs to another chip: there are no links", where=target.name,
+                              actual=f"from chip {chip} to chip {far}", help="place neighbouring stages on one chip")
+        handed = [v.id for v in placed.stage.variables if v.kind == OUTPUT]
+        back, forth = _both_ways(d, []) - _both_ways(d, handed)
+        number = link_resources(target)
+        found += [((far,), (all_dram - mine).sum(axis=0), target.dram_bytes_per_ns)]
+        for way, moved in (((placed.core, placed.downstream), forth), ((placed.downstream, placed.core), back)):
+            found += [(tuple(number[link] for link in topology.route(*way)), moved, topology.link_bytes_per_ns)]
+    return tuple(_use(part, *use, target) for use in found if use[1].any())
 
-    A descriptor's DRAM bytes are split over the engines as its bytes are.
-    """
-    service = np.zeros((len(stage.descriptors), DMA_ENGINES), dtype=np.int64)
-    dram = np.zeros_like(service)
-    if len(stage.descriptors):
-        engines = slice(0, target.dma.engines)
-        service[:, engines] = cost.dma_ticks(stage.descriptors, target)
-        _, moved = cost.dma_shares(stage.descriptors, target)
-        read, written, _ = cost.dma_bytes(stage.descriptors)
-        part = moved / np.maximum(moved.sum(axis=1, keepdims=True), 1)
-        ticks_per_byte = target.tick_hz / 1e9 / target.dram_bytes_per_ns
-        dram[:, engines] = np.ceil(part * ((read + written) * ticks_per_byte)[:, None] - 1e-6)
-    return service, dram
+
+def _both_ways(descriptors: np.ndarray, elsewhere: Sequence[int]) -> np.ndarray:
+    """Bytes read and written in DRAM, [2, m] int64; variables `elsewhere` do not count."""
+    return np.stack(cost.dma_bytes(descriptors, elsewhere)[:2])
+
+
+def _use(part: _Part, resources: tuple[int, ...], moved: np.ndarray, bytes_per_ns: float, target: Target) -> Use:
+    """A descriptor's bytes are split over the DMA engines as its work is."""
+    ticks = moved * (target.tick_hz / 1e9 / bytes_per_ns)
+    return Use(resources, np.ceil(part.share * ticks[:, None] - 1e-6).astype(np.int64), moved)

@@ -1,4 +1,4 @@
-"""Semaphores of one core: counters that only grow, and the engines that wait for them."""
+"""Semaphores of one run: counters that only grow, and the engines that wait for them."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -7,11 +7,16 @@ import numpy as np
 
 
 class Semaphores:
-    """`values`: [semaphores] int64 row of the solution, so that it is the final state after the run."""
+    """`values`: [semaphores] int64 row of the solution, so that what blocks a run can be read there."""
 
     def __init__(self, values: np.ndarray) -> None:
         self.values = values
         self._waiting: dict[int, dict[int, int]] = {}  # semaphore -> engine -> value needed
+        self.clear()
+
+    def clear(self) -> None:
+        """All zero, as a run finds them and leaves them."""
+        self.values[:] = 0
 
     def met(self, semaphore: int, needed: int) -> bool:
         return semaphore == 0 or bool(self.values[semaphore] >= needed)

@@ -47,7 +47,7 @@ def starts(timeline: Timeline, engine: int) -> np.ndarray:
 def test_compiled_loop_is_built_and_used(loop: None, request: pytest.FixtureRequest) -> None:
     plain = request.node.callspec.params["loop"] == "plain"
     assert timing.compiled is not None
-    assert (timing.event_loop() is timing.compiled.run) != plain
+    assert (timing.event_loop() is timing.compiled.Machine) != plain
 
 
 @pytest.mark.parametrize("n", [1, 64, 65, 512])
