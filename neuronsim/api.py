@@ -35,6 +35,7 @@ from neuronsim.execution import Machine, Run
 if TYPE_CHECKING:
     from compiler.options import CompileOptions
     from neuronsim.check import Finding
+    from neuronsim.runtime.status import NrtStatus
     from profiler.summary import Summary
 
 MODES: tuple[str, ...] = ("both", "values", "timing")
@@ -161,7 +162,7 @@ class Neff:
         self,
         batches: Sequence[Mapping[str, Any]],
         instance: str | Target | None = None,
-        cores: Sequence[int] | None = None,
+        places: Sequence[Sequence[int]] | None = None,
         iterations: int = 1,
         mode: str = "both",
         check: bool = False,
@@ -175,7 +176,7 @@ class Neff:
 
         Args:
             batches: inputs of one run each, as of `run`.
-            cores: of the instance, one for each core of the program; default: the first ones.
+            places: for each run cores of the instance, one for each core of the program; default: the first ones.
             instance, iterations, mode, check, threads, seed, callers: as of `run`.
         Raises: as `run`.
         """
@@ -185,17 +186,19 @@ class Neff:
             raise RunError("at least one iteration has to run", limit=">= 1", actual=iterations)
         if callers < 1:
             raise RunError("at least one caller has to run", limit=">= 1", actual=callers)
-        machine = self._machine(self._target(instance), cores)
+        target = self._target(instance)
+        somewhere: Sequence[Sequence[int] | None] = places or [None] * len(batches)
+        machines = [self.machine(target, place) for place in somewhere]
         complete = [self._complete(inputs, mode, seed) for inputs in batches]
-        findings = machine.check() if check else []
-        arrays = [given for given, _ in complete]
+        findings = machines[0].check() if check else []
+        runs: list[Run] = []
         for _ in range(iterations):
-            runs = machine.run(arrays, mode != "timing", threads or os.cpu_count() or 1, cores)
+            runs = _run(machines, [given for given, _ in complete], places, mode != "timing", threads)
         for text in dict.fromkeys(text for run in runs for text in run.warnings):
             warnings.warn(text, NonFiniteWarning, stacklevel=3)
         return [
             Result(run.outputs, given, machine, run, iterations, mode, missing, findings, callers)
-            for run, (given, missing) in zip(runs, complete, strict=True)
+            for run, machine, (given, missing) in zip(runs, machines, complete, strict=True)
         ]
 
     def _complete(self, inputs: Mapping[str, Any], mode: str, seed: int) -> tuple[dict[str, Any], list[str]]:
@@ -209,7 +212,7 @@ class Neff:
 
     def check(self, instance: str | Target | None = None) -> list[Finding]:
         """Findings of the static checks (docs/checks.md): races, uninitialised reads, range, PSUM groups, deadlock."""
-        return self._machine(self._target(instance)).check()
+        return self.machine(self._target(instance)).check()
 
     def _target(self, instance: str | Target | None) -> Target:
         target = targets.load(self.program.target if instance is None else instance)
@@ -223,8 +226,11 @@ class Neff:
             )
         return target
 
-    def _machine(self, target: Target, cores: Sequence[int] | None = None) -> Machine:
-        """The machine with the program on these cores; one for all places between whose cores signals go as far."""
+    def machine(self, target: Target, cores: Sequence[int] | None = None) -> Machine:
+        """The program on these cores of a machine (default: the first ones), ready to run.
+
+        One serves all places between whose cores signals go equally far: they take the same times. Raises: ConfigError.
+        """
         placed = tuple(range(self.program.cores) if cores is None else cores)
         interface.check_cores(self.program, target, placed)
         topology = Topology(target)
@@ -237,6 +243,23 @@ class Neff:
             return found
 
 
+def _run(
+    machines: Sequence[Machine],
+    inputs: Sequence[Mapping[str, Any]],
+    places: Sequence[Sequence[int]] | None,
+    values: bool,
+    threads: int | None,
+) -> list[Run]:
+    """One run on each machine; those of the same machine together."""
+    found: dict[int, Run] = {}
+    for machine in dict.fromkeys(machines):
+        mine = [k for k, m in enumerate(machines) if m is machine]
+        where = None if places is None else [places[k] for k in mine]
+        runs = machine.run([inputs[k] for k in mine], values, threads or os.cpu_count() or 1, where)
+        found.update(zip(mine, runs, strict=True))
+    return [found[k] for k in range(len(machines))]
+
+
 @dataclass
 class Result:
     """What a run gave.
@@ -244,10 +267,12 @@ class Result:
     Attributes:
         outputs: model output name -> array (a list for a sequence, None for what is absent); empty in "timing" mode.
         inputs: what it ran on, complete; empty in "timing" mode.
-        machine, last: what ran, and its last iteration.
+        machine, last: what ran, and its last iteration; the first of several runs.
         random_inputs: names of inputs that were invented.
         findings: of `check=True`.
         callers: for whom `stats` states throughput and latency.
+        runs: that the inputs were cut into; `stats` and `trace` are of one of them.
+        all_runs_seconds: simulated time until the last of them ended, the switching of models included; None: one run.
     """
 
     outputs: dict[str, Any]
@@ -259,6 +284,8 @@ class Result:
     random_inputs: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     callers: int = 1
+    runs: int = 1
+    all_runs_seconds: float | None = None
 
     @cached_property
     def trace(self) -> Trace:
@@ -278,14 +305,24 @@ class Result:
         if self.mode == "values":
             return {"host_wall_seconds": self.last.wall_seconds}
         device = self.summary.metrics if self.last.stages else {}
-        return {**device, **self.last.statistics(self.iterations, self.callers, self.machine.target)}
+        found = {**device, **self.last.statistics(self.iterations, self.callers, self.machine.target)}
+        if any(self.machine.load_seconds):
+            found["load_time"] = max(self.machine.load_seconds)  # cores load at once
+        return found
 
     @property
     def stages(self) -> list[Stage]:
-        """Stages in the order of the trace's `core` column."""
+        """Stages in the order of the trace's rows."""
         return [r.stage for r in self.last.stages]
 
     @property
     def time_ns(self) -> float:
-        """Latency of one run as the host sees it: inputs in, device, outputs out."""
-        return self.last.latency_seconds * 1e9
+        """Latency as the host sees it: inputs in, device, outputs out, of all runs where there are several."""
+        return (self.last.latency_seconds if self.all_runs_seconds is None else self.all_runs_seconds) * 1e9
+
+    @property
+    def status(self) -> NrtStatus:
+        """As Neuron's runtime answers: success, or completed with a numerical error where the device made a NaN."""
+        from neuronsim.runtime.status import NrtStatus
+
+        return NrtStatus.NRT_EXEC_COMPLETED_WITH_NUM_ERR if self.last.has_nan else NrtStatus.NRT_SUCCESS

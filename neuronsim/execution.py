@@ -94,6 +94,10 @@ class Run:
     def instructions(self) -> int:
         return sum(len(s) for r in self.stages for s in r.stage.streams.values())
 
+    def on(self, cores: Sequence[int]) -> Run:
+        """The run on these cores of the instance, one for each core of the program."""
+        return replace(self, stages=[replace(r, core=cores[r.node.core]) for r in self.stages])
+
     def trace(self, target: Target) -> Trace:
         """The traces of all stages on one clock, one after the other; `core` is the core of the instance."""
         return Trace.join(
@@ -138,7 +142,11 @@ class Machine:
         self._units = {n.name: _Unit(program.stages[n.stage], target, *self._place(n), at_once) for n in self.nodes}
 
     def run(
-        self, batches: Sequence[Mapping[str, Any]], values: bool, threads: int, cores: Sequence[int] | None = None
+        self,
+        batches: Sequence[Mapping[str, Any]],
+        values: bool,
+        threads: int,
+        places: Sequence[Sequence[int]] | None = None,
     ) -> list[Run]:
         """Run every node once for each batch. Each has the time it takes alone.
 
@@ -146,16 +154,18 @@ class Machine:
             batches: model inputs, complete where `values`.
             values: compute values, else time only; of several batches at once as far as there are threads.
             threads: host threads.
-            cores: other cores of the instance, between which signals go as far as between those of the machine.
+            places: of each batch, if not on the machine's cores: others, between which signals go as far.
         Raises: SimulationError, CpuSegmentError.
         """
         spread(lambda unit: unit.load(values), self._units.values(), threads)
-        timed = self._timed(threads, self.cores if cores is None else cores)
+        timed = self._timed(threads)
+        runs = [timed.on(place) for place in places or [self.cores] * len(batches)]
         if not values:
-            return [timed] * len(batches)
+            return runs
         load_all(self._segments.values())
         together = min(threads, len(batches))
-        return spread(lambda inputs: self._computed(timed, inputs, max(threads // together, 1)), batches, together)
+        each = max(threads // together, 1)
+        return spread(lambda k: self._computed(runs[k], batches[k], each), range(len(batches)), together)
 
     def check(self) -> list[Finding]:
         """Findings of the static checks, over all stages."""
@@ -182,8 +192,8 @@ class Machine:
         after = self.program.downstream(node)
         return self.cores[node.core], -1 if after is None else self.cores[after.core]
 
-    def _timed(self, threads: int, cores: Sequence[int]) -> Run:
-        """A run without values, on these cores."""
+    def _timed(self, threads: int) -> Run:
+        """A run without values."""
         started = time.perf_counter()
         timelines = dict(zip(
             (n.name for n in self.nodes),
@@ -194,7 +204,7 @@ class Machine:
             if node.kind == "cpu":
                 phases.append(Phase(CPU, self._segments[node.model].seconds(self.target)))
                 continue
-            done = StageRun(node, self.program.stages[node.stage], timelines[node.name], cores[node.core],
+            done = StageRun(node, self.program.stages[node.stage], timelines[node.name], self.cores[node.core],
                             _wait_ticks(node, self.target))  # fmt: skip
             stages.append(done)
             host_in = 0.0 if node.upstream else self._link_seconds(done.stage, INPUT)
@@ -202,7 +212,7 @@ class Machine:
             links[INPUT] += host_in
             links[OUTPUT] += host_out
             device = (done.wait_ticks + done.timeline.total_ticks) / self.target.tick_hz
-            phases += [Phase(LINK, host_in), Phase(f"{CORE} {done.core}", device), Phase(LINK, host_out)]
+            phases += [Phase(LINK, host_in), Phase(f"{CORE} {node.core}", device), Phase(LINK, host_out)]
         return Run(stages=stages, phases=phases, host_in_seconds=links[INPUT], host_out_seconds=links[OUTPUT],
                    wall_seconds=time.perf_counter() - started)
 

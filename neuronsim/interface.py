@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import prod
 
-from isa import target as targets
 from isa.errors import ErrorList, NeuronError
 from isa.neff.pipeline import check_pipeline
 from isa.program import INPUT, OUTPUT, WEIGHT, Program, TensorInfo
 from isa.target import Target
+from neuronsim import instances
 from neuronsim.errors import ConfigError
 from neuronsim.host_checks import element_dtype, numpy_dtype
 from neuronsim.runtime.memory import model_usage
@@ -41,7 +41,7 @@ def check_cores(program: Program, target: Target, cores: Sequence[int]) -> None:
     """Raise ConfigError (CORES) when the program needs cores that the machine does not have."""
     if program.cores <= len(cores) and max(cores) < target.cores:
         return
-    larger = larger_instances(program)
+    larger = instances.large_enough(program)
     raise ConfigError(
         f"the program needs {program.cores} cores, {target.name} has {target.cores}",
         code="CORES",
@@ -51,12 +51,6 @@ def check_cores(program: Program, target: Target, cores: Sequence[int]) -> None:
         help=f"compile for fewer: --neuroncore-pipeline-cores {target.cores}"
         + (f", or run on {larger}" if larger else ""),
     )
-
-
-def larger_instances(program: Program) -> str:
-    """Instances with the program's instruction set and as many cores as it needs: "a or b", "" for none."""
-    machines = (targets.load(name) for name in targets.names() if name not in targets.GENERATIONS)
-    return " or ".join(t.name for t in machines if t.generation == program.generation and t.cores >= program.cores)
 
 
 def check_device_memory(program: Program, target: Target, cores: Sequence[int]) -> None:

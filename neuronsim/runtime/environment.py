@@ -6,6 +6,12 @@
     NEURON_LOGICAL_NC_CONFIG  physical cores of one logical core; all other numbers count logical cores
     NEURON_PROCESS_TAG        the name tools show
 
+and those that say how models are loaded, each true or false (the default):
+
+    NEURON_RT_VALIDATE_HASH                   hash every byte of a NEFF before it is loaded
+    NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS   copies of a model on one device share its weights
+    NEURON_RT_ALLOW_LEGACY_NEFF               try NEFFs of an earlier generation
+
 Nothing set means every core of the instance and no groups.
 """
 
@@ -26,6 +32,10 @@ NUM_CORES = "NEURON_RT_NUM_CORES"
 GROUP_SIZES = "NEURONCORE_GROUP_SIZES"
 LOGICAL_NC_CONFIG = "NEURON_LOGICAL_NC_CONFIG"
 PROCESS_TAG = "NEURON_PROCESS_TAG"
+VALIDATE_HASH = "NEURON_RT_VALIDATE_HASH"
+SHARED_WEIGHTS = "NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS"
+ALLOW_LEGACY = "NEURON_RT_ALLOW_LEGACY_NEFF"
+_SWITCHES = {"": False, "0": False, "false": False, "1": True, "true": True}
 _DIGITS = 9  # more than any machine needs, and no number takes long to read
 
 
@@ -51,6 +61,7 @@ class Environment:
         count: any so many consecutive cores; None means all of them. Not looked at where `visible` is given.
         groups: sizes of the groups in core order; () without groups.
         tag: name of the process for tools, or "".
+        validate_hash, shared_weights, allow_legacy: how models are loaded.
     """
 
     lnc: int
@@ -58,6 +69,9 @@ class Environment:
     count: int | None = None
     groups: tuple[GroupSize, ...] = ()
     tag: str = ""
+    validate_hash: bool = False
+    shared_weights: bool = False
+    allow_legacy: bool = False
 
 
 def read(target: Target, environ: Mapping[str, str] | None = None) -> Environment:
@@ -80,7 +94,8 @@ def read(target: Target, environ: Mapping[str, str] | None = None) -> Environmen
     elif needed > (cores if owned is None else owned):
         raise _invalid(GROUP_SIZES, values[GROUP_SIZES], f"the groups need {needed} cores, the process has {owned}",
                        limit=owned, actual=needed, help=f"ask for more with {VISIBLE_CORES} or {NUM_CORES}")
-    return Environment(lnc, visible, count, groups, given.get(PROCESS_TAG, "").strip())
+    switches = (_switch(name, given.get(name, "").strip()) for name in (VALIDATE_HASH, SHARED_WEIGHTS, ALLOW_LEGACY))
+    return Environment(lnc, visible, count, groups, given.get(PROCESS_TAG, "").strip(), *switches)
 
 
 def logical_size(target: Target, text: str) -> int:
@@ -92,6 +107,12 @@ def logical_size(target: Target, text: str) -> int:
         raise _invalid(LOGICAL_NC_CONFIG, text, f"{target.name} has no logical cores of that size",
                        limit=" or ".join(map(str, target.lnc_sizes)), actual=text)
     return size
+
+
+def _switch(name: str, text: str) -> bool:
+    if text.lower() not in _SWITCHES:
+        raise _invalid(name, text, f"{text!r} is neither true nor false", limit="true or false", actual=text)
+    return _SWITCHES[text.lower()]
 
 
 def _visible(text: str, cores: int) -> tuple[int, ...]:

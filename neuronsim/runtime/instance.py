@@ -4,7 +4,7 @@
         model = instance.load("model.neff")
         result = model.run({"image": array})
 
-Values and times of a run are those of `Neff.run`; what several cores take from each other is not part of this.
+Values and times of a run are those of `Neff.run`; `serve` tells what several models and requests take from each other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import tempfile
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -24,15 +25,16 @@ from isa.program import Program
 from isa.target import Target
 from isa.topology import Topology
 from neuronsim.runtime import environment, placement
+from neuronsim.runtime.activity import Activity
 from neuronsim.runtime.allocation import choose_cores
 from neuronsim.runtime.loading import check_machine, open_neff
-from neuronsim.runtime.memory import CoreMemory, MemoryReport, Usage, report
-from neuronsim.runtime.model import LoadedModel
+from neuronsim.runtime.memory import CoreMemory, MemoryReport, Usage, model_cores, report
+from neuronsim.runtime.model import LoadedModel, Turn
 from neuronsim.runtime.ownership import Claim, Registry, state_folder
 from neuronsim.runtime.status import NrtError, NrtStatus
 
 if TYPE_CHECKING:
-    from neuronsim.api import Neff
+    from neuronsim.api import Neff, Result
 
 
 class Instance:
@@ -44,7 +46,8 @@ class Instance:
             first of them, as in Neuron.
         groups: NeuronCore groups, () without NEURONCORE_GROUP_SIZES.
         models: what is loaded, in load order.
-        switches: by core, how often a model started on it that took the place of another.
+        switches: by core, how often a model started on it that took the place of another; switch_ns: the time all of
+            them took, `runtime.switch_ns` of the target and the loading of pinned weights each.
     """
 
     def __init__(
@@ -70,11 +73,14 @@ class Instance:
         self._scratch = tempfile.TemporaryDirectory(prefix="neuronsim-") if private else None
         registry = Registry(state_folder(self.target.name, self._scratch.name if self._scratch else state_dir))
         self.cores: tuple[int, ...] = ()
+        self._asked = asked
         self._claim = registry.claim(lambda taken: self._choose(asked, taken), asked.tag, _version())
+        self._activity = Activity(self._claim, self.target.name, asked.lnc, self.cores)
         self._finalizer = weakref.finalize(self, Claim.release, self._claim)
         self._placer = placement.Placer(len(self.cores), placement.make_groups(asked.groups))
         self.models: list[LoadedModel] = []
         self.switches: Counter[int] = Counter()
+        self.switch_ns = 0.0
         self._holds: dict[int, LoadedModel] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
@@ -100,15 +106,29 @@ class Instance:
         Raises: NrtError (NRT_INVALID, NRT_UNSUPPORTED_NEFF_VERSION, NRT_LOAD_NOT_ENOUGH_NC, NRT_CLOSED; NRT_RESOURCE
             with the use of memory). Warns: PlacementWarning.
         """
-        opened = open_neff(neff)
-        check_machine(opened.program, self.target, self.topology.lnc)
+        return self._load(neff, lambda cores: self._placer.place(cores, start_core, group))
+
+    def data_parallel(self, neff: Neff | Program | str | Path, copies: int | None = None) -> LoadedModel:
+        """Load copies of a NEFF that share its requests: one in each free group, or one after the other on free cores.
+
+        Args:
+            neff: as of `load`.
+            copies: how many; None: as many as there is room for.
+        Raises: NrtError, as `load`.
+        """
+        return self._load(neff, lambda cores: self._placer.place_copies(cores, copies))
+
+    def _load(self, neff: Neff | Program | str | Path, place: Callable[[int], placement.Placement]) -> LoadedModel:
+        opened = open_neff(neff, self._asked.validate_hash)
+        check_machine(opened.program, self.topology, self._asked.allow_legacy)
         with self._lock:
             self._require_open()
-            where = self._placer.place(opened.program.cores, start_core, group)
+            where = place(model_cores(opened.program))
             model = LoadedModel(self, opened, next(self._numbers), where)
             self._publish([*self.models, model])
             self._placer.take(where)
             self.models.append(model)
+            self._show(force=True)
         return model
 
     def unload(self, model: LoadedModel) -> None:
@@ -119,27 +139,52 @@ class Instance:
             self._placer.take(model.placement, -1)
             self._holds = {core: held for core, held in self._holds.items() if held is not model}
             self._publish(self.models)
+            self._show(force=True)
 
-    def start(self, model: LoadedModel) -> None:
-        """Make the cores of the model's next copy hold it, and count where it takes another model's place.
+    def start(self, model: LoadedModel, runs: int = 1) -> list[Turn]:
+        """Make the cores of the model's next copies hold it, one for each run; count where it takes another's place.
 
         Raises: NrtError (NRT_CLOSED, NRT_INVALID_HANDLE).
         """
         with self._lock:
             self._require_loaded(model)
-            for core in model.next_replica():
-                if self._holds.get(core, model) is not model:
-                    self.switches[core] += 1
-                self._holds[core] = model
+            self._show(is_running=True)
+            return [self._turn(model, model.next_replica()) for _ in range(runs)]
+
+    def _turn(self, model: LoadedModel, cores: tuple[int, ...]) -> Turn:
+        """All cores of a copy switch at once, each for the time it takes alone."""
+        longest = 0.0
+        for core, load in zip(cores, model.load_seconds):
+            if self._holds.get(core, model) is not model:
+                took = self.target.switch_ns * 1e-9 + load
+                self.switches[core] += 1
+                self.switch_ns += took * 1e9
+                longest = max(longest, took)
+            self._holds[core] = model
+        return Turn(cores, longest)
+
+    def count(self, status: NrtStatus) -> None:
+        """Count a run that did not come about."""
+        self._activity.ended(status)
+
+    def ran(self, model: LoadedModel, turns: Sequence[Turn], results: Sequence[Result], all_of_it: Result) -> None:
+        """Count runs that have ended."""
+        busy_ns: Counter[int] = Counter()
+        flops: Counter[int] = Counter()
+        for turn, result in zip(turns, results, strict=True):
+            self._activity.ended(result.status)
+            flops.update(dict(zip(turn.cores, model.flops)))
+            for stage in result.last.stages:
+                busy_ns[stage.core] += stage.timeline.seconds * 1e9  # type: ignore[assignment]
+        device = [result.last.device_seconds for result in results]
+        self._activity.worked(busy_ns, flops, all_of_it.time_ns, [all_of_it.time_ns * 1e-9], device)
+        with self._lock:
+            if self._finalizer.alive:
+                self._show()
 
     def holds(self, core: int) -> LoadedModel | None:
         """The model that ran last on a core of the instance, if it is still loaded."""
         return self._holds.get(core)
-
-    @property
-    def switch_ns(self) -> float:
-        """Time all switches so far cost, by the target's `runtime.switch_ns`; cores switch independently."""
-        return self.switches.total() * self.target.switch_ns
 
     # ---- memory
     def memory(self) -> MemoryReport:
@@ -153,9 +198,14 @@ class Instance:
 
     def _memory(self, models: Sequence[LoadedModel], others: Mapping[int, int]) -> MemoryReport:
         parts: dict[int, list[tuple[str, Usage]]] = {core: [] for core in self.cores}
+        shared: set[tuple[object, int, int]] = set()
         for model in models:
             for replica in model.replicas:
-                for core, usage in zip(replica, model.usage):
+                for number, (core, usage) in enumerate(zip(replica, model.usage)):
+                    weights = model.identity, number, self.topology.chip_of(core)
+                    if self._asked.shared_weights and weights in shared:
+                        usage = replace(usage, constants=0)
+                    shared.add(weights)
                     parts[core].append((model.name, usage))
         chips: dict[int, list[CoreMemory]] = {}
         microcode = self.target.microcode_bytes * self.topology.lnc
@@ -183,6 +233,12 @@ class Instance:
             return {chip.chip: chip.own for chip in found.chips}
 
         self._claim.publish(chip_bytes)
+
+    def _show(self, is_running: bool = False, force: bool = False) -> None:
+        """Let tools see what is loaded and done."""
+        if force or self._activity.is_due:
+            memory = self._memory(self.models, {}).cores
+            self._activity.publish(self.models, self._holds, memory, is_running)
 
     # ---- life
     def close(self) -> None:

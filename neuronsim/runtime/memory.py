@@ -54,9 +54,14 @@ def on_one_core(parts: Iterable[Usage]) -> Usage:
     return Usage(**total)
 
 
+def model_cores(program: Program) -> int:
+    """Cores a program needs."""
+    return program.cores
+
+
 def model_usage(program: Program) -> tuple[Usage, ...]:
     """What a program takes on each of its cores."""
-    parts: list[list[Usage]] = [[] for _ in range(program.cores)]
+    parts: list[list[Usage]] = [[] for _ in range(model_cores(program))]
     for node in program.nodes:
         if node.kind != "cpu":
             hands_on = program.downstream(node) is not None

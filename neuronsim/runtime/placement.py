@@ -56,10 +56,15 @@ def make_groups(sizes: Sequence[GroupSize]) -> tuple[NeuronCoreGroup, ...]:
 
 @dataclass(frozen=True)
 class Placement:
-    """Cores of a model: one tuple for each replica; several replicas only in a group written `Nx1`."""
+    """Cores of a model: one tuple for each copy; several in a group written `Nx1`, or where copies were asked for."""
 
     replicas: tuple[tuple[int, ...], ...]
-    group: NeuronCoreGroup | None = None
+    groups: tuple[NeuronCoreGroup, ...] = ()
+
+    @property
+    def group(self) -> NeuronCoreGroup | None:
+        """The group of the first copy."""
+        return self.groups[0] if self.groups else None
 
     @property
     def cores(self) -> tuple[int, ...]:
@@ -97,12 +102,41 @@ class Placer:
             return self._in(self._group(group), needed)
         return self._in_least_used_group(needed) if self.groups else self._on_least_used(needed)
 
+    def place_copies(self, needed: int, copies: int | None = None) -> Placement:
+        """Choose the cores of copies of a model that needs so many each, where no other model is.
+
+        With groups, a copy goes into every free group that is large enough, N copies into one written `Nx1`; without,
+        copies lie one after the other on free cores. `copies`: how many; None: as many as there is room for.
+        Raises: NrtError (NRT_LOAD_NOT_ENOUGH_NC, NRT_INVALID).
+        """
+        if copies is not None and copies < 1:
+            raise NrtError(NrtStatus.NRT_INVALID, "a model is loaded once at least", limit=">= 1", actual=copies)
+        free = [self._in(g, needed) for g in self.groups if self._is_free(g.cores) and needed <= g.largest_model]
+        found = [(r, p.groups) for p in free for r in p.replicas]
+        if not self.groups:
+            start = 0
+            while start + needed <= len(self.uses):
+                window = tuple(range(start, start + needed))
+                is_free = self._is_free(window)
+                found += [(window, ())] * is_free
+                start += needed if is_free else 1
+        if len(found) < (copies or 1):
+            raise _not_enough(f"there is room for {len(found)} copies of {needed} core(s) each", len(found),
+                              copies or 1, "unload a model, ask for fewer copies, or for more cores with "
+                              "NEURON_RT_NUM_CORES")
+        found = found[:copies]
+        groups = dict.fromkeys(group for _, its in found for group in its)
+        return Placement(tuple(r for r, _ in found), tuple(groups))
+
+    def _is_free(self, cores: Sequence[int]) -> bool:
+        return not any(self.uses[core] for core in cores)
+
     def take(self, placement: Placement, by: int = 1) -> None:
         """Count a placed model; `by=-1` when it is unloaded."""
         for core in placement.cores:
             self.uses[core] += by
-        if placement.group is not None:
-            self._models[placement.group.index] += by
+        for group in placement.groups:
+            self._models[group.index] += by
 
     def _at(self, start: int, needed: int) -> Placement:
         last = len(self.uses) - needed
@@ -127,7 +161,7 @@ class Placer:
                               group.largest_model, needed,
                               "make the group as large as its model in NEURONCORE_GROUP_SIZES")
         starts = range(group.cores[0], group.cores[0] + group.replicas * group.largest_model, group.largest_model)
-        return Placement(tuple(tuple(range(s, s + needed)) for s in starts), group)
+        return Placement(tuple(tuple(range(s, s + needed)) for s in starts), (group,))
 
     def _in_least_used_group(self, needed: int) -> Placement:
         fitting = [g for g in self.groups if needed <= g.largest_model]
@@ -138,7 +172,7 @@ class Placer:
             f"the model needs {needed} cores, more than any NeuronCore group has room for: it is placed across group "
             f"boundaries on {span(placement.cores)}",
             PlacementWarning,
-            stacklevel=4,
+            stacklevel=6,  # of who called Instance.load
         )
         return placement
 

@@ -8,38 +8,49 @@ from functools import cache
 from compiler.backend import build
 from isa.dtypes import dtype
 from isa.lang import TileProgram
-from isa.program import IN_DRAM, Node, Program, Stage, TensorInfo, Variable
+from isa.program import (
+    HANDOVER_ALIGNMENT,
+    HANDOVER_BUFFERS,
+    IN_DRAM,
+    IN_SBUF,
+    Node,
+    Program,
+    Stage,
+    TensorInfo,
+    Variable,
+)
 
 ROWS, COLUMNS = 8, 16
+HANDED = HANDOVER_BUFFERS * HANDOVER_ALIGNMENT  # bytes of a partition for a tensor of 4 bytes in each
 GENERATION = {"inf1": "v1", "trn1": "v2", "trn2": "v3"}
 
 
 @cache
-def relu_stage(target: str, source: str, result: str) -> Stage:
+def relu_stage(
+    target: str, source: str, result: str, source_space: str = IN_DRAM, result_space: str = IN_DRAM
+) -> Stage:
     """result = relu(source), [ROWS, COLUMNS] fp32."""
     p = TileProgram(target)
-    x, y = p.input(source, (ROWS, COLUMNS), "fp32"), p.output(result, (ROWS, COLUMNS), "fp32")
+    x = p.input(source, (ROWS, COLUMNS), "fp32", source_space)
+    y = p.output(result, (ROWS, COLUMNS), "fp32", result_space)
     with p.layer("relu", "Relu", "relu"):
         loaded, made = p.sbuf((ROWS, COLUMNS), "fp32"), p.sbuf((ROWS, COLUMNS), "fp32")
         p.dma(loaded, x)
         p.activation(made, loaded, "relu")
         p.dma(y, made)
-    return build(p)
+    return build(p, handover_bytes=HANDED if source_space == IN_SBUF else 0)
 
 
 def pipeline(cores: int, target: str = "inf1.6xlarge", name: str = "m", space: str = IN_DRAM) -> Program:
     """A chain of relus, t0 -> t1 -> ..., one stage on each of `cores` cores, handed on by way of `space`."""
-    stages = [relu_stage(target, f"t{k}", f"t{k + 1}") for k in range(cores)]
-    handed = {f"t{k}" for k in range(1, cores)}
-    placed = [
-        replace(s, variables=[replace(v, space=space) if v.name in handed else v for v in s.variables]) for s in stages
-    ]
+    spaces = [IN_DRAM, *[space] * (cores - 1), IN_DRAM]
+    stages = [relu_stage(target, f"t{k}", f"t{k + 1}", *spaces[k : k + 2]) for k in range(cores)]
     nodes = [
         Node(f"n{k}", "neuron_core", (f"t{k}",), (f"t{k + 1}",), k, core=k, upstream=f"n{k - 1}" if k else "")
         for k in range(cores)
     ]
     inputs, outputs = ([TensorInfo(n, (ROWS, COLUMNS), "float32")] for n in ("t0", f"t{cores}"))
-    return Program(name, target, GENERATION[target[:4]], inputs, outputs, nodes, placed)
+    return Program(name, target, GENERATION[target[:4]], inputs, outputs, nodes, stages)
 
 
 def on_one_core(program: Program) -> Program:

@@ -205,7 +205,13 @@ def test_more_pipeline_cores_than_the_instance_has() -> None:
     with Instance("inf1.xlarge", {}, private=True) as instance, pytest.raises(NrtError) as caught:
         instance.load(pipeline(5))
     assert (caught.value.status, caught.value.limit, caught.value.actual) == (9, 4, 5)
-    assert "neuronsim ls" in caught.value.help
+    assert caught.value.help == (
+        "compile for fewer: --neuroncore-pipeline-cores 4, or take inf1.6xlarge or inf1.24xlarge"
+    )
+    with Instance("inf1.6xlarge", {NUM_CORES: "3"}, private=True) as instance, pytest.raises(NrtError) as caught:
+        instance.load(pipeline(5))
+    assert (caught.value.status, caught.value.limit, caught.value.actual) == (9, 3, 5)
+    assert NUM_CORES in caught.value.help
 
 
 def test_files_that_are_no_neff(instance: Instance, tmp_path: Path) -> None:
@@ -230,10 +236,10 @@ def newer(raw: bytes) -> bytes:
 def test_inputs_that_do_not_fit(instance: Instance) -> None:
     model = instance.load(pipeline(1))
     with pytest.raises(NrtError) as caught:
-        model.run({"t0": DATA[:4]})
+        model.run({"t0": DATA[:, :4]})
     assert (caught.value.status, caught.value.code) == (1002, "NRT_EXEC_BAD_INPUT")
     with pytest.raises(ErrorList) as many:
-        model.run({"t0": DATA[:4], "t7": DATA})
+        model.run({"t0": DATA[:, :4], "t7": DATA})
     assert [e.code for e in many.value.errors] == ["NRT_EXEC_BAD_INPUT"] * 2
     with pytest.raises(neuronsim.api.RunError):
         model.run(mode="guess")

@@ -1,0 +1,183 @@
+"""What a runtime has done so far, counted for its telemetry: runs, latencies, and how busy its cores were."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neuronsim.runtime.status import NrtStatus
+from neuronsim.runtime.telemetry import ERRORS, EXECUTIONS, PERCENTILES, VERSION, write_snapshot
+
+if TYPE_CHECKING:
+    from neuronsim.runtime.memory import Usage
+    from neuronsim.runtime.model import LoadedModel
+    from neuronsim.runtime.ownership import Claim
+
+SECONDS_BETWEEN = 0.25  # of wall time, between two snapshots
+_LATENCIES_KEPT = 4096
+_EXECUTION = {
+    NrtStatus.NRT_SUCCESS: "completed",
+    NrtStatus.NRT_EXEC_COMPLETED_WITH_NUM_ERR: "completed_with_num_err",
+    NrtStatus.NRT_TIMEOUT: "timed_out",
+    NrtStatus.NRT_EXEC_BAD_INPUT: "incorrect_input",
+}
+_ERROR = {NrtStatus.NRT_EXEC_COMPLETED_WITH_NUM_ERR: "numerical", NrtStatus.NRT_EXEC_BAD_INPUT: "generic"}
+
+
+class Activity:
+    """Counters of one runtime, and the file that shows them. May be used from several threads."""
+
+    def __init__(self, claim: Claim, instance: str, lnc: int, cores: Sequence[int]) -> None:
+        self.claim, self.instance, self.lnc, self.cores = claim, instance, lnc, tuple(cores)
+        self.started = time.time()
+        self.simulated_ns = 0.0
+        self._executions: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
+        self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
+        self._device: deque[float] = deque(maxlen=_LATENCIES_KEPT)
+        self._busy_ns: Counter[int] = Counter()  # since the last snapshot, as the next two
+        self._flops: Counter[int] = Counter()
+        self._since_ns = 0.0
+        self._shown: dict[str, dict[str, Any]] = {}
+        self._written = 0.0
+        self._lock = threading.Lock()
+
+    def ended(self, status: NrtStatus, count: int = 1) -> None:
+        """Count runs by how they ended."""
+        with self._lock:
+            self._executions[_EXECUTION.get(status, "completed_with_err")] += count
+            if status != NrtStatus.NRT_SUCCESS:
+                self._errors[_ERROR.get(status, "runtime")] += count
+
+    def worked(
+        self, busy_ns: Mapping[int, float], flops: Mapping[int, int], simulated_ns: float,
+        latencies: Sequence[float] = (), device: Sequence[float] = (),
+    ) -> None:
+        """Count simulated work.
+
+        Args:
+            busy_ns: how long each core worked; flops: what each did.
+            simulated_ns: time that passed on the simulated instance.
+            latencies, device: of the runs that ended, as the host sees them and on the device alone. Unit: seconds.
+        """
+        with self._lock:
+            for core, time_ns in busy_ns.items():
+                self._busy_ns[core] += time_ns  # type: ignore[assignment]
+            self._flops.update(flops)
+            self.simulated_ns += simulated_ns
+            self._latencies.extend(latencies)
+            self._device.extend(device)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last snapshot is old enough for another."""
+        return time.monotonic() - self._written >= SECONDS_BETWEEN
+
+    def publish(
+        self, models: Sequence[LoadedModel], held: Mapping[int, LoadedModel], memory: Mapping[int, Usage],
+        is_running: bool,
+    ) -> None:
+        """Write a snapshot.
+
+        Args:
+            models: what is loaded.
+            held: by core, which of them ran there last.
+            memory: use of device memory by core.
+            is_running: whether a simulation is under way.
+        """
+        with self._lock:
+            self._count_cores(held)
+            write_snapshot(self.claim, {
+                "version": VERSION,
+                "pid": os.getpid(),
+                "neuron_runtime_tag": self.claim.owner.tag or str(os.getpid()),
+                "instance_type": self.instance,
+                "logical_neuroncore_config": self.lnc,
+                "started": self.started,
+                "updated": time.time(),
+                "is_running": is_running,
+                "simulated_ns": self.simulated_ns,
+                "neuroncores_in_use": self._shown,
+                "execution_stats": self._execution_stats(),
+                "memory_used": _memory_used(models, held, memory),
+            })
+            self._written = time.monotonic()
+
+    def _count_cores(self, held: Mapping[int, LoadedModel]) -> None:
+        """Utilisation since the last snapshot; the last one again where no simulated time has passed."""
+        passed = self.simulated_ns - self._since_ns
+        for core in self.cores:
+            last = self._shown.get(str(core), {"neuroncore_utilization": 0.0, "flops": 0.0})
+            if passed > 0:
+                share = 100.0 * self._busy_ns[core] / passed
+                last = {"neuroncore_utilization": min(share, 100.0), "flops": self._flops[core] / passed * 1e9}
+            self._shown[str(core)] = {**last, "model": held[core].name if core in held else ""}
+        self._since_ns = self.simulated_ns
+        self._busy_ns.clear()
+        self._flops.clear()
+
+    def _execution_stats(self) -> dict[str, Any]:
+        return {
+            "error_summary": {name: self._errors[name] for name in ERRORS},
+            "execution_summary": {name: self._executions[name] for name in EXECUTIONS},
+            "latency_stats": {
+                "total_latency": _percentiles(self._latencies),
+                "device_latency": _percentiles(self._device),
+            },
+        }
+
+
+def _percentiles(seconds: Sequence[float]) -> dict[str, float] | None:
+    if not seconds:
+        return None
+    found = np.percentile(np.array(seconds), PERCENTILES, method="inverted_cdf")
+    return {f"p{p}": float(value) for p, value in zip(PERCENTILES, found, strict=True)}
+
+
+def _memory_used(
+    models: Sequence[LoadedModel], held: Mapping[int, LoadedModel], memory: Mapping[int, Usage]
+) -> dict[str, Any]:
+    running = {id(model) for model in held.values()}
+    listed = [_copy(model, cores, id(model) in running) for model in models for cores in model.replicas]
+    tensors = sum(model["subgraphs"][sg]["memory_used_bytes"]["host"] for model in listed for sg in model["subgraphs"])
+    return {
+        "neuron_runtime_used_bytes": {
+            "host": tensors,
+            "neuron_device": sum(usage.total for usage in memory.values()),
+            "usage_breakdown": {
+                "host": _host(tensors),
+                "neuroncore_memory_usage": {str(core): usage.as_dict() for core, usage in memory.items()},
+            },
+        },
+        "loaded_models": listed,
+    }
+
+
+def _copy(model: LoadedModel, cores: Sequence[int], is_running: bool) -> dict[str, Any]:
+    """One copy of a model; its host memory is that of the inputs and outputs that pass the host."""
+    subgraphs = {}
+    for number, (core, usage) in enumerate(zip(cores, model.usage, strict=True)):
+        device = {k: v for k, v in usage.as_dict().items() if k != "model_shared_scratchpad"}
+        subgraphs[f"sg_{number:02d}"] = {
+            "neuroncore_index": core,
+            "neuron_device_index": model.instance.topology.chip_of(core),
+            "memory_used_bytes": {
+                "host": usage.tensors,
+                "neuron_device": sum(device.values()),
+                "usage_breakdown": {"host": _host(usage.tensors), "neuron_device": device},
+            },
+        }
+    return {
+        "name": model.name, "uuid": model.uuid, "model_id": model.id, "is_running": is_running,
+        "subgraphs": subgraphs,
+    }  # fmt: skip
+
+
+def _host(tensors: int) -> dict[str, int]:
+    return {"application_memory": 0, "constants": 0, "dma_buffers": 0, "tensors": tensors}
