@@ -35,7 +35,7 @@ class Bench:
 
     def alone(self, placed: Placed) -> Alone:
         """Raises: as `neuronsim.timing.Cores`."""
-        from neuronsim.timing import Cores
+        from neuronsim.timing import LAST_TICK, Cores
 
         chip_of = self._topology.chip_of
         there = placed.core if placed.downstream < 0 else placed.downstream
@@ -44,7 +44,7 @@ class Bench:
         if key not in self._known:
             cores = Cores([placed], self._target)
             cores.start(0, 0)
-            ended = cores.advance(1 << 62)
+            ended = cores.advance(LAST_TICK)
             assert ended is not None
             here, away = int(cores.dram_bytes[chip_of(placed.core)]), int(cores.dram_bytes[chip_of(there)])
             sent = max((int(n) for n in cores.link_bytes.values()), default=0)
