@@ -6,7 +6,7 @@ import numpy as np
 from isa.program import Stage
 from isa.target import Target
 from neuronsim._core.check_order import Clocks
-from neuronsim.check import bounds, deadlock, initialised, races, regions
+from neuronsim.check import bounds, deadlock, initialised, pinned, races, regions
 from neuronsim.check.flat import Flat, flatten
 from neuronsim.check.happens_before import Execution, execute, happens_before
 from neuronsim.check.report import Finding, Reporter
@@ -15,7 +15,7 @@ LIMIT = 100  # findings of one analysis
 
 
 def check(stage: Stage, target: Target, *, limit: int = LIMIT) -> list[Finding]:
-    """Return every fault found in one core's program; an empty list means none.
+    """Return every fault found in one core's program, what it does at load included; an empty list means none.
 
     A program that deadlocks is judged as far as it runs. At most `limit` findings per analysis are returned.
     """
@@ -23,11 +23,16 @@ def check(stage: Stage, target: Target, *, limit: int = LIMIT) -> list[Finding]:
 
 
 class Checker:
-    """A prepared check. Attributes: flat, execution, accesses (those in range), clocks of the program as it is."""
+    """A prepared check. Attributes: flat, execution, accesses (those in range), clocks of the program as it is.
 
-    def __init__(self, stage: Stage, target: Target) -> None:
+    `loading` is the same for what runs once when the stage is loaded, or None; its engines are called `init.sync` ...
+    """
+
+    def __init__(self, stage: Stage, target: Target, prefix: str = "") -> None:
         self.stage, self.target = stage, target
-        self.flat: Flat = flatten(stage, target.dma.engines)
+        loads = any(len(stream) for stream in stage.init.values())
+        self.loading = Checker(stage.loading, target, "init.") if loads else None
+        self.flat: Flat = flatten(stage, target.dma.engines, prefix)
         self.reporter = Reporter(stage, self.flat)
         self.execution: Execution = execute(self.flat)
         self.memory_bytes = bounds.memory_bytes(stage, target)
@@ -37,15 +42,19 @@ class Checker:
         self.clocks: Clocks = happens_before(self.flat, self.execution)
 
     def findings(self, limit: int = LIMIT) -> list[Finding]:
-        """All findings: deadlock, range, races, then unwritten reads and PSUM groups."""
+        """All findings: of loading, deadlock, range, races, unwritten reads and PSUM groups, writes to what stays."""
         order = self.execution.order
-        states = initialised.find(self.stage, self.accesses, self.memory_bytes, order, self.reporter, limit)
+        loaded = self.loading.accesses.written_sbuf() if self.loading else None
+        states = initialised.find(self.stage, self.accesses, self.memory_bytes, order, self.reporter, limit, loaded)
         early = {(self.flat.op(f.engine, f.index), f.memory) for f in states if f.kind == "uninitialised"}
         return [
+            *(self.loading.findings(limit) if self.loading else []),
             *deadlock.find(self.flat, self.execution, self.reporter),
             *self.range_findings[:limit],
             *races.find(self.flat, self.board, order, self.clocks, self.reporter, limit, early),
             *states,
+            *(pinned.find(self.accesses, loaded, self.reporter, self.loading.reporter, limit)
+              if self.loading and loaded else []),
         ]
 
     def waits(self) -> list[tuple[int, int]]:

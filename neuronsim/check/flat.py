@@ -23,6 +23,7 @@ class Flat:
         transfers: how many transfers there are.
         wait_sem, wait_val: int32[n, 2] and int64[n, 2]; semaphore 0 means no wait.
         post_sem, post_inc: int32[n] and int64[n]; a transfer posts one per DMA engine.
+        prefix: of engine names, "init." for what runs when a stage is loaded.
     """
 
     words: np.ndarray
@@ -34,14 +35,15 @@ class Flat:
     wait_val: np.ndarray
     post_sem: np.ndarray
     post_inc: np.ndarray
+    prefix: str = ""
 
     def place(self, op: int) -> tuple[str, int]:
         """Engine name and index in its stream of an op."""
         e = int(self.engine[op])
-        return ENGINES[e], int(op - self.offsets[e])
+        return self.prefix + ENGINES[e], int(op - self.offsets[e])
 
     def op(self, engine: str, index: int) -> int:
-        return int(self.offsets[ENGINES.index(engine)]) + index
+        return int(self.offsets[ENGINES.index(engine.removeprefix(self.prefix))]) + index
 
     def without_wait(self, op: int, slot: int) -> Flat:
         """The same program with one wait removed."""
@@ -50,7 +52,7 @@ class Flat:
         return replace(self, wait_sem=wait_sem, wait_val=wait_val)
 
 
-def flatten(stage: Stage, dma_engines: int) -> Flat:
+def flatten(stage: Stage, dma_engines: int, prefix: str = "") -> Flat:
     """Return the flat form of a stage; `dma_engines` is how many posts a transfer makes."""
     streams = [np.asarray(stage.stream(e)) for e in ENGINES]
     words = np.concatenate(streams) if any(len(s) for s in streams) else np.zeros(0, dtype=WORD)
@@ -70,4 +72,5 @@ def flatten(stage: Stage, dma_engines: int) -> Flat:
         wait_val=words["wait_val"].astype(np.int64),
         post_sem=posts,
         post_inc=np.where(is_transfer, dma_engines, words["post_inc"]).astype(np.int64) * (posts != 0),
+        prefix=prefix,
     )

@@ -18,9 +18,8 @@ from neuronsim.check.report import Finding, Reporter
 _GROUP_ROWS = 32  # matmul destinations start at multiples of 32 partitions; source: nki.isa.nc_matmul tile rules
 
 
-def granules(accesses: Accesses, memories: int) -> np.ndarray:
+def granules(records: np.ndarray, memories: int) -> np.ndarray:
     """Largest byte count that divides every address, run and step used in each memory; 0 where there is none. int64."""
-    records = accesses.records
     size = np.zeros(memories, dtype=np.int64)
     for m in np.unique(records["mem"]).tolist():
         mine = records[records["mem"] == m]
@@ -29,18 +28,29 @@ def granules(accesses: Accesses, memories: int) -> np.ndarray:
 
 
 def find(stage: Stage, accesses: Accesses, memory_bytes: np.ndarray, order: np.ndarray, reporter: Reporter,
-         limit: int) -> list[Finding]:
-    """Findings of kind "uninitialised" and "psum", at most `limit`."""
-    granule = granules(accesses, len(memory_bytes))
+         limit: int, loaded: Accesses | None = None) -> list[Finding]:
+    """Findings of kind "uninitialised" and "psum", at most `limit`; `loaded` are writes to SBUF before the program."""
+    before = accesses.records[:0] if loaded is None else loaded.records
+    granule = granules(np.concatenate([accesses.records, before]), len(memory_bytes))
     granule[2:] *= _tracked(stage, accesses)
     count = np.where(granule > 0, -(-memory_bytes // np.maximum(granule, 1)), 0)
     sbuf, written, pe = (np.zeros((n, PARTITIONS // 64), dtype=np.uint64) for n in (count[0], count[1], count[1]))
     groups = np.zeros((count[1], PARTITIONS // _GROUP_ROWS), dtype=np.int32)
+    if loaded is not None:
+        _mark(sbuf, granule, loaded)
     dram = [np.zeros(n, dtype=np.uint8) if n else None for n in count[2:].tolist()]
     faults = check_shadow.scan(
         accesses.raw, accesses.of_op, order, granule, sbuf, written, pe, groups,
         np.zeros(len(accesses.of_op) + 1, dtype=np.uint8), dram, limit)
     return [_finding(accesses, fault, reporter) for fault in faults]
+
+
+def _mark(sbuf: np.ndarray, granule: np.ndarray, loaded: Accesses) -> None:
+    """Enter in the shadow of SBUF what has been written there, in whatever order."""
+    ops = np.arange(len(loaded.of_op) - 1, dtype=np.int32)
+    psum, groups = np.zeros((0, 2), dtype=np.uint64), np.zeros((0, 4), dtype=np.int32)
+    check_shadow.scan(loaded.raw, loaded.of_op, ops, granule, sbuf, psum, psum, groups, np.zeros(0, dtype=np.uint8), [],
+                      1)
 
 
 def _tracked(stage: Stage, accesses: Accesses) -> np.ndarray:

@@ -32,6 +32,7 @@ ACCESS = np.dtype(
 )
 assert check_access.record_bytes() == ACCESS.itemsize
 
+SBUF_MEMORY = 0  # code of SBUF in `mem`
 WRITE, PARTIAL, MATMUL, START, STOP = 1, 2, 4, 8, 16
 MATMUL_OPCODE = SPEC.by_name["matmul"].opcode
 
@@ -51,6 +52,11 @@ class Accesses:
     @property
     def raw(self) -> np.ndarray:
         return self.records.view(np.uint8).reshape(-1)
+
+    def written_sbuf(self) -> Accesses:
+        """The writes to SBUF alone."""
+        kept = self.records[(self.records["mem"] == SBUF_MEMORY) & (self.records["flags"] & WRITE != 0)]
+        return Accesses(kept, np.searchsorted(kept["op"], np.arange(len(self.of_op))).astype(np.int64))
 
     def overlap(self, i: int, j: int) -> bool:
         """Do two accesses touch a common byte?"""

@@ -14,10 +14,11 @@ class Finding:
     """One fault of a program.
 
     Attributes:
-        kind: "race", "uninitialised", "range", "psum" or "deadlock".
+        kind: "race", "uninitialised", "range", "psum", "deadlock" or "pinned".
         code: stable upper-case identifier, e.g. ``RACE_WRITE_READ``.
         message: one sentence.
-        engine, index: the word (position in its engine's stream); a transfer is named by its `dma_trigger`.
+        engine, index: the word (position in its engine's stream); a transfer is named by its `dma_trigger`. Engines of
+            what runs when a stage is loaded are `init.tensor`, `init.sync` ...
         other_engine, other_index: the second word of a pair, or "" and -1.
         layer, other_layer: layer names of the debug table, or "".
         memory: "sbuf", "psum", the DRAM variable's name, or "".
