@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Prices:
         descriptors: np.ndarray,
         engines: np.ndarray,
         target: Target,
-        handed: Collection[int] = (),
+        handed: Sequence[int] = (),
     ) -> None:
         """`handed`: ids of the variables in SBUF, which take no device memory's time."""
         n = len(words)
@@ -50,14 +50,14 @@ class Prices:
         self.load: list[bool] = (words["opcode"] == _LOAD).tolist()
         self.dma_engines = target.dma.engines
         if len(descriptors):
-            self._transfers(words, descriptors, target, sorted(handed))
+            self._transfers(words, descriptors, target, handed)
 
-    def _transfers(self, words: np.ndarray, descriptors: np.ndarray, target: Target, handed: list[int]) -> None:
+    def _transfers(
+        self, words: np.ndarray, descriptors: np.ndarray, target: Target, handed: Sequence[int]
+    ) -> None:
         each = cost.dma_ticks(descriptors, target)
         service = np.vstack([np.zeros_like(each[:1]), each]).cumsum(axis=0)
-        read, written, _ = cost.dma_bytes(descriptors)
-        read = np.where(np.isin(descriptors["src_var"], handed), 0, read)
-        written = np.where(np.isin(descriptors["dst_var"], handed), 0, written)
+        read, written, _ = cost.dma_bytes(descriptors, handed)
         moved = np.append(0, (read + written).cumsum())
         ticks_per_byte = target.tick_hz / 1e9 / target.dram_bytes_per_ns
         for at in np.flatnonzero(words["opcode"] == TRIGGER).tolist():

@@ -12,6 +12,7 @@ from compiler.backend.allocate import Allocation, allocate
 from compiler.backend.encode import Encoded, encode
 from compiler.backend.estimate import TRIGGER, Prices
 from compiler.backend.fit import Code
+from compiler.backend.replay import Replay, Transfers
 from compiler.backend.schedule import Budget, ListScheduler, footprint, hoist_loads, lives, tiles_used
 from compiler.backend.synchronise import Synchroniser, Waits
 from compiler.options import CompileOptions
@@ -46,13 +47,17 @@ class Scheduled:
     plan: Plan
 
 
-def schedule(code: Code, target: Target, options: CompileOptions) -> Scheduled:
-    """Order, addresses and waits of a program whose own order fits the target."""
+def schedule(code: Code, target: Target, options: CompileOptions, exact: bool = False) -> Scheduled:
+    """Order, addresses and waits of a program whose own order fits the target.
+
+    exact: judge orders with every DMA engine on its own, as stages of a pipeline have to be known to a few percent.
+    """
     after = {} if options.double_buffer else _single_buffered(code)
     encoded, engines = encoded_for(code.instrs, target)
     handed = [t.id for t in code.tensors if t.space == IN_SBUF]
     prices = Prices(encoded.words, encoded.descriptors, np.array(engines, dtype=np.int64), target, handed)
-    return Scheduled(code, encoded, engines, Planner(code, engines, prices, target, options, after).best())
+    transfers = Transfers(encoded, target, handed) if exact else None
+    return Scheduled(code, encoded, engines, Planner(code, engines, prices, target, options, after, transfers).best())
 
 
 def encoded_for(instrs: Sequence[Instr], target: Target) -> tuple[Encoded, list[int]]:
@@ -89,9 +94,11 @@ class Planner:
         target: Target,
         options: CompileOptions,
         after: Mapping[int, int],
+        transfers: Transfers | None = None,
     ) -> None:
+        """`transfers`: to estimate by; None: by whole transfers."""
         self.code, self.engines, self.prices, self.target = code, engines, prices, target
-        self.options, self.after = options, after
+        self.options, self.after, self.transfers = options, after, transfers
         bank = target.psum_bank_bytes
         self.sizes = [footprint(t, bank) for t in code.tiles]
         # whole banks, so that an order within the budget cannot fail for banks in pieces
@@ -149,8 +156,13 @@ class Planner:
             code.instrs, code.accesses, self.engines, allocation.offsets, self.target.semaphores
         )
         sync = synchroniser.run(order, self.after)
+        return Plan(order, self._ticks(order, sync), allocation, sync)
+
+    def _ticks(self, order: list[int], sync: Waits) -> int:
+        """How long the order takes, reuse of addresses included."""
+        if self.transfers is not None:
+            return Replay(order, self.engines, sync.follows, self.prices, self.transfers).run()
         before: list[list[int]] = [[] for _ in order]
         for at, follows in enumerate(sync.follows):
             before[order[at]] = [order[p] for p in follows]
-        ticks = self._scheduler(order, before, Budget(0, 0), 0).run()[1]
-        return Plan(order, ticks, allocation, sync)
+        return self._scheduler(order, before, Budget(0, 0), 0).run()[1]

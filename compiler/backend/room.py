@@ -86,7 +86,7 @@ class Pinner:
         return (split, rest, spilled) if spilled <= self.allowed else None
 
     def _scheduled(self, split: Split, rest: Code, spilled: int) -> Pinned:
-        return Pinned(split, schedule(rest, above(self.room, split.size), self.options), spilled)
+        return Pinned(split, schedule(rest, above(self.room, split.size), self.options, exact=True), spilled)
 
     def _error(self) -> PinError:
         """What does not fit: the weights left out of the largest choice, by layer."""
