@@ -153,7 +153,7 @@ class Neff:
             threads: host threads for values; default all. Results do not depend on it.
             seed: of missing inputs.
             callers: threads that run the model one time after the other, for throughput and latency in `stats`
-                (`neuronsim/concurrency.py`); values are computed once.
+                (`neuronsim/serving/steady.py`); values are computed once.
         Raises: RunError, ErrorList of InputError, SimulationError.
         """
         return self.run_batches([inputs or {}], instance, None, iterations, mode, check, threads, seed, callers)[0]

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,16 +22,25 @@ from isa.program import INPUT, OUTPUT, Node, Program, Stage, TensorInfo, Variabl
 from isa.target import Target
 from isa.trace import Trace
 from neuronsim import host, nonfinite
-from neuronsim.concurrency import CORE, CPU, LINK, Phase, steady_state
 from neuronsim.errors import SimulationError
 from neuronsim.host_checks import numpy_dtype
 from neuronsim.host_cpu import CpuSegment, load_all
 from neuronsim.parallel import spread
-from neuronsim.timing import Loaded, Timeline, simulate
+from neuronsim.serving.model import CORE, CPU, LINK
+from neuronsim.serving.steady import serve_steps
+from neuronsim.stage_unit import Unit, load_ends
+from neuronsim.timing import Placed, Timeline, simulate
 
 if TYPE_CHECKING:
     from neuronsim.check import Finding
-    from neuronsim.values import Core
+
+
+class Phase(NamedTuple):
+    """A part of a run: what it occupies ("cpu", "link" or "core" number `where` of the program), and for how long."""
+
+    kind: str
+    seconds: float
+    where: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class Run:
 
     @property
     def cpu_seconds(self) -> float:
-        return sum(p.seconds for p in self.phases if p.resource == CPU)
+        return sum(p.seconds for p in self.phases if p.kind == CPU)
 
     @property
     def device_seconds(self) -> float:
@@ -111,7 +118,7 @@ class Run:
 
         Every run starts from a reset machine: with one caller all latencies are equal.
         """
-        steady = steady_state(self.phases, target.host_vcpus, callers)
+        steady = serve_steps(self.phases, target.host_vcpus, callers)
         return {
             "latency_ms": {n: steady.percentile(p) * 1e3 for n, p in (("p50", 50), ("p99", 99), ("max", 100))},
             "throughput_per_s": steady.throughput_per_s,
@@ -139,7 +146,7 @@ class Machine:
         self.nodes = [node for node in program.nodes if node.kind != "cpu"]
         self._segments = {name: CpuSegment(name, model) for name, model in program.cpu_models.items()}
         at_once = math.ceil((os.cpu_count() or 1) / max(len(self.nodes), 1))
-        self._units = {n.name: _Unit(program.stages[n.stage], target, *self._place(n), at_once) for n in self.nodes}
+        self._units = {n.name: Unit(self._placed(n), target, at_once) for n in self.nodes}
 
     def run(
         self,
@@ -175,22 +182,23 @@ class Machine:
 
     def device_seconds(self, target: Target) -> float:
         """Time of all device stages on another machine of the same generation; nothing else is simulated."""
-        ticks = spread(lambda n: _ticks(self.program.stages[n.stage], target, *self._place(n)),
-                       self.nodes, os.cpu_count() or 1)  # fmt: skip
-        return (sum(ticks) + sum(_wait_ticks(n, target) for n in self.nodes)) / target.tick_hz
+        def ticks(node: Node) -> int:
+            placed = self._placed(node)
+            return _wait_ticks(node, target) + simulate(placed.stage, target, placed.core, placed.downstream).total_ticks
+
+        return sum(spread(ticks, self.nodes, os.cpu_count() or 1)) / target.tick_hz
 
     @cached_property
     def load_seconds(self) -> tuple[float, ...]:
-        """By core of the program: time to bring its pinned weights into SBUF, once, when it is loaded."""
-        ticks = [0] * len(self.cores)
-        for node in self.nodes:
-            ticks[node.core] += load_ticks(self.program.stages[node.stage], self.target)
-        return tuple(t / self.target.tick_hz for t in ticks)
+        """By core of the program: when its pinned weights are in SBUF, where all cores start to load them at once."""
+        ends = load_ends([self._placed(n) for n in self.nodes], self.target)
+        return tuple(ends[core] / self.target.tick_hz for core in self.cores)
 
-    def _place(self, node: Node) -> tuple[int, int]:
-        """Core of a stage, and the one that its outputs go to (-1: the host takes them)."""
+    def _placed(self, node: Node) -> Placed:
+        """A stage on its core, and the core that its outputs go to (-1: the host takes them)."""
         after = self.program.downstream(node)
-        return self.cores[node.core], -1 if after is None else self.cores[after.core]
+        to = -1 if after is None else self.cores[after.core]
+        return Placed(self.program.stages[node.stage], self.cores[node.core], to)
 
     def _timed(self, threads: int) -> Run:
         """A run without values."""
@@ -212,7 +220,7 @@ class Machine:
             links[INPUT] += host_in
             links[OUTPUT] += host_out
             device = (done.wait_ticks + done.timeline.total_ticks) / self.target.tick_hz
-            phases += [Phase(LINK, host_in), Phase(f"{CORE} {node.core}", device), Phase(LINK, host_out)]
+            phases += [Phase(LINK, host_in), Phase(CORE, device, node.core), Phase(LINK, host_out)]
         return Run(stages=stages, phases=phases, host_in_seconds=links[INPUT], host_out_seconds=links[OUTPUT],
                    wall_seconds=time.perf_counter() - started)
 
@@ -244,63 +252,6 @@ class Machine:
         outputs = {o.name: _as_output(o, tensors[o.name]) for o in self.program.outputs}
         return replace(timed, outputs=outputs, warnings=warnings, has_nan=found_nan,
                        wall_seconds=timed.wall_seconds + time.perf_counter() - started)
-
-
-class _Unit:
-    """A stage on its core: priced when first timed, given memories when first computed; a time-only run has none.
-
-    `at_once`: cores that may compute values of different runs at the same time, on different host threads.
-    """
-
-    def __init__(self, stage: Stage, target: Target, core: int, downstream: int, at_once: int) -> None:
-        self.stage, self.target, self.place = stage, target, (core, downstream)
-        self._lock = threading.Lock()
-        self._loaded: Loaded | None = None
-        self._room = threading.BoundedSemaphore(at_once)
-        self._idle: list[Core] = []
-        self._has_core = False
-
-    def load(self, values: bool) -> None:
-        """Price the words; and make the first core where `values`."""
-        with self._lock:
-            if self._loaded is None:
-                self._loaded = Loaded([self.stage], self.target)
-            if values and not self._has_core:
-                self._idle.append(self._new_core())
-                self._has_core = True
-
-    def time(self) -> Timeline:
-        """Simulate one run."""
-        with self._lock:
-            assert self._loaded is not None
-            return self._loaded.run()[0]
-
-    @contextmanager
-    def core(self) -> Iterator[Core]:
-        """A core nobody else is using."""
-        with self._room:
-            try:
-                core = self._idle.pop()
-            except IndexError:
-                core = self._new_core()
-            try:
-                yield core
-            finally:
-                self._idle.append(core)
-
-    def _new_core(self) -> Core:
-        from neuronsim.values import Core
-
-        return Core(self.stage, self.target)
-
-
-def load_ticks(stage: Stage, target: Target) -> int:
-    """Time to bring a stage's pinned weights into SBUF; 0 where it has none. Unit: ticks."""
-    return simulate(stage.loading, target).total_ticks if stage.init else 0
-
-
-def _ticks(stage: Stage, target: Target, core: int, downstream: int) -> int:
-    return simulate(stage, target).total_ticks
 
 
 def _wait_ticks(node: Node, target: Target) -> int:

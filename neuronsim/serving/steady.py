@@ -29,13 +29,14 @@ class Steady:
         return ordered[max(ceil(percent / 100 * len(ordered)) - 1, 0)]
 
 
-def serve_steps(steps: Sequence[tuple[str, float]], vcpus: int, callers: int) -> Steady:
-    """The steady state of `callers` closed loops over steps of (kind, seconds) on one core and its host.
+def serve_steps(steps: Sequence[tuple[str, float, int]], vcpus: int, callers: int) -> Steady:
+    """The steady state of `callers` closed loops over steps of (kind, seconds, where) on the cores of one chip.
 
-    A kind is "cpu", "link" or "core"; steps that take no time are left out. Credits between cores are not charged: one
-    core hands nothing on.
+    A kind is "cpu", "link" or "core", of which only cores have a number; steps that take no time are left out. A core
+    hands on to the next one where steps on two follow each other; their signals are part of the times.
     """
-    timed = [(KINDS.index(kind), ticks) for kind, seconds in steps if (ticks := round(seconds * _PER_SECOND))]
+    kinds = [(KINDS.index(kind), where, round(seconds * _PER_SECOND)) for kind, seconds, where in steps]
+    timed = [step for step in kinds if step[2]]
     if not timed:
         return Steady(None, (0.0,))
     loop = _loop(timed, vcpus, callers)
@@ -52,13 +53,14 @@ def serve_steps(steps: Sequence[tuple[str, float]], vcpus: int, callers: int) ->
     return _since(loop, *half)
 
 
-def _loop(timed: Sequence[tuple[int, int]], vcpus: int, callers: int) -> Loop:
+def _loop(timed: Sequence[tuple[int, int, int]], vcpus: int, callers: int) -> Loop:
     requests = _RUNS_AT_MOST + callers
-    stations = [(kind, 0, 0, i + 1 == len(timed), -1, ticks, 0) for i, (kind, ticks) in enumerate(timed)]
+    stations = [(kind, where, 0, i + 1 == len(timed), -1, ticks, 0, -1) for i, (kind, where, ticks) in enumerate(timed)]
+    cores = 1 + max(where for _, where, _ in timed)
     return Loop(
         np.array(stations, dtype=np.int64), np.array([[1, 0, 0, callers, 0, requests, 0]], dtype=np.int64),
         np.zeros(1, dtype=np.int32), np.ones(requests, dtype=np.int32), np.zeros(requests, dtype=np.int64),
-        cores=1, chips=1, cores_per_chip=1, vcpus=vcpus, credit=0,
+        cores=cores, chips=1, cores_per_chip=cores, vcpus=vcpus, credit=0,
     )
 
 

@@ -11,32 +11,33 @@ from hypothesis import strategies as st
 
 from isa import target as targets
 from neuronsim.api import Neff, RunError
-from neuronsim.concurrency import CORE, CPU, LINK, Phase, steady_state
-from neuronsim.execution import Run
+from neuronsim.execution import Phase, Run
+from neuronsim.serving.model import CORE, CPU, LINK
+from neuronsim.serving.steady import serve_steps
 from tests.neuronsim.host_models import COLUMNS, ROWS, sandwich, sandwich_answer
 
 EXAMPLE = [Phase(CPU, 1e-3), Phase(CORE, 20e-3), Phase(CPU, 2e-3)]
 
 
 def test_the_documented_example() -> None:
-    one = steady_state(EXAMPLE, 8, 1)
+    one = serve_steps(EXAMPLE, 8, 1)
     assert one.throughput_per_s == pytest.approx(1000 / 23)
     assert one.latencies == (23e-3,)
     for callers in (2, 3, 8):
-        several = steady_state(EXAMPLE, 8, callers)
+        several = serve_steps(EXAMPLE, 8, callers)
         assert several.throughput_per_s == pytest.approx(50)
         assert several.percentile(99) == pytest.approx(callers * 20e-3)
 
 
 def test_the_host_can_be_the_bottleneck() -> None:
     phases = [Phase(CPU, 3e-3), Phase(CORE, 1e-3)]
-    assert steady_state(phases, 1, 4).throughput_per_s == pytest.approx(1000 / 3)
-    assert steady_state(phases, 2, 4).throughput_per_s == pytest.approx(2000 / 3)
-    assert steady_state(phases, 8, 16).throughput_per_s == pytest.approx(1000)
+    assert serve_steps(phases, 1, 4).throughput_per_s == pytest.approx(1000 / 3)
+    assert serve_steps(phases, 2, 4).throughput_per_s == pytest.approx(2000 / 3)
+    assert serve_steps(phases, 8, 16).throughput_per_s == pytest.approx(1000)
 
 
 def test_runs_without_time_have_no_rate() -> None:
-    assert steady_state([Phase(CPU, 0.0)], 1, 3).throughput_per_s is None
+    assert serve_steps([Phase(CPU, 0.0)], 1, 3).throughput_per_s is None
 
 
 @settings(max_examples=60, deadline=None)
@@ -47,7 +48,7 @@ def test_runs_without_time_have_no_rate() -> None:
 )
 def test_bounds(phases: list[tuple[str, int]], vcpus: int, callers: int) -> None:
     """No resource does more than it can, nobody is faster than alone, and Little's law holds."""
-    found = steady_state([Phase(r, t * 1e-6) for r, t in phases], vcpus, callers)
+    found = serve_steps([Phase(r, t * 1e-6) for r, t in phases], vcpus, callers)
     assert found.throughput_per_s is not None
     total = sum(t for _, t in phases) * 1e-6
     busy = {r: sum(t for s, t in phases if s == r) * 1e-6 for r in (CPU, LINK, CORE)}
