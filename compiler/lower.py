@@ -15,6 +15,7 @@ from compiler.lowering.context import Context, itemsize, node_label
 from compiler.lowering.conv_plan import conv_phases, pads_needed, transposed_phases
 from compiler.lowering.dma import dma_tensor
 from compiler.lowering.dram import store_output
+from compiler.lowering.handover import joint_values
 from compiler.lowering.homes import Homes, plan_homes
 from compiler.nonfinite import nonfinite
 from compiler.options import CompileOptions
@@ -32,7 +33,7 @@ SELECTS_NONNEGATIVE = ("MaxPool", "Concat", "Reshape", "AveragePool")
 def lower_graph(
     graph: Graph, target: Target, precision: Precision, options: CompileOptions, outputs: list[str],
     known_nonfinite: frozenset[str] | None = None, known_ranges: Mapping[str, Range] | None = None,
-    spaces: Mapping[str, str] | None = None,
+    spaces: Mapping[str, str] | None = None, known_wishes: Mapping[str, int | None] | None = None,
 ) -> tuple[lang.TileProgram, int]:
     """The tile program of a whole graph on one core, and the bytes of values that live in DRAM for want of room.
 
@@ -40,6 +41,7 @@ def lower_graph(
         precision: of the graph, or of one it was cut from.
         known_nonfinite: the graph's values that may hold infinities by design, where it was cut from a larger one.
         known_ranges: bounds of its integers that were proven on the larger one.
+        known_wishes: axes that readers in other parts of it want on partitions (`lowering.wish.wishes`).
         spaces: memory ("sbuf") of what comes from the stage before or goes to the next; other faces are in DRAM.
     Raises: ErrorList of UnsupportedOp naming every node without a lowering.
     """
@@ -54,6 +56,8 @@ def lower_graph(
     homes = Homes(tiler.in_place(), positions)
     ctx = Context(program, graph, target, precision, packing=options.packing, pads=pads, fills=fills, homes=homes)
     ctx.images = tiler.images
+    ctx.joint = joint_values(graph)
+    ctx.wishes = known_wishes or {}
     ctx.nonfinite = nonfinite(graph) if known_nonfinite is None else known_nonfinite
     if known_ranges is not None:
         ctx.cache["ranges"] = known_ranges

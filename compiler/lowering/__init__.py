@@ -18,6 +18,7 @@ from compiler.lowering.gather import (
     lower_gather,
     lower_gather_elements,
 )
+from compiler.lowering.handover import lower_pack_rows, lower_unpack_rows
 from compiler.lowering.integer import integer_condition, lower_conv_integer, lower_matmul_integer
 from compiler.lowering.lrn import lower_lrn, lrn_condition
 from compiler.lowering.matmul import lower_matmul
@@ -126,6 +127,7 @@ LOWERINGS: dict[str, Lowering] = {
     "Not": lower_unary,
     "Or": lower_binary,
     "PRelu": lower_binary,
+    "PackRows": lower_pack_rows,
     "Pad": lower_pad,
     "Pow": lower_binary,
     "QuantizeLinear": lower_quantize,
@@ -165,6 +167,7 @@ LOWERINGS: dict[str, Lowering] = {
     "ThresholdedRelu": lower_unary,
     "TopK": lower_top_k,
     "Transpose": lower_transpose,
+    "UnpackRows": lower_unpack_rows,
     "Unsqueeze": lower_reshape,
     "Where": lower_where,
     "Xor": lower_binary,

@@ -11,6 +11,7 @@ import numpy as np
 from compiler.ir import Graph, Node
 from compiler.layout import Atom, F, P, Tensor, align_dims, blocks
 from compiler.lowering.homes import Homes
+from compiler.lowering.wish import wish
 from compiler.precision import Precision
 from isa import lang
 from isa.dtypes import dtype as dtype_of
@@ -54,6 +55,8 @@ class Context:
         windows: per value, index ranges (axis -> (lo, hi)) of the part the current chunk computes.
         nonfinite: values that may hold infinities or NaN by design.
         by_dma: whether the present layer has such operands, which no product with the identity may move.
+        joint: values whose tiles lie side by side.
+        wishes: axis that the readers of a value want on partitions, where they are not in this graph.
     """
 
     program: lang.TileProgram
@@ -76,6 +79,8 @@ class Context:
     names: dict[str, int] = field(default_factory=dict)
     nonfinite: frozenset[str] = frozenset()
     by_dma: bool = False
+    joint: frozenset[str] = frozenset()
+    wishes: Mapping[str, int | None] = field(default_factory=dict)
 
     def attend(self, names: Sequence[str]) -> None:
         """Begin a layer that reads and writes these values."""
@@ -94,18 +99,20 @@ class Context:
         fill: float = 0.0,
         origin: Mapping[int, int] | None = None,
         name: str = "",
+        joint: bool = False,
     ) -> Tensor:
-        """A new tensor with `p_axes` on partitions and the other axes row-major along F, pads filled."""
+        """A new tensor with `p_axes` on partitions and the other axes row-major along F, pads filled.
+
+        Args:
+            joint: tiles of 128 partitions lie side by side, so that one transfer moves them as long runs.
+        """
         p_axes = [a for a in p_axes if shape[a] > 1]
         if pmap is None:
             pmap = default_positions([shape[a] for a in p_axes])
         pads = {a: b for a, b in (pads or {}).items() if b != (0, 0) and a not in p_axes}
         strides, extent, offset = self._free_strides(shape, p_axes, pads)
         top = int(pmap.max()) + 1 if pmap.size else 1
-        tiles = []
-        for k in range(-(-top // PARTITIONS)):
-            rows = min(PARTITIONS, top - k * PARTITIONS)
-            tiles.append(self.program.sbuf((rows, extent), dtype, name=f"{name}.{k}" if top > PARTITIONS else name))
+        tiles = self._tiles(top, extent, dtype, name, joint)
         axes = tuple((Atom(size, P),) if i in p_axes else (Atom(size, F, strides[i]),) for i, size in enumerate(shape))
         # pmap keeps one dimension per P atom in logical order
         order = np.argsort(np.argsort(p_axes)) if len(p_axes) > 1 else None
@@ -117,6 +124,17 @@ class Context:
         if pads:
             self._fill_pads(tensor, strides, extent, fill)
         return tensor
+
+    def _tiles(self, top: int, extent: int, dtype: str, name: str, joint: bool) -> list[View]:
+        """Tiles of `extent` elements for positions below `top`."""
+        count = -(-top // PARTITIONS)
+        if joint and count > 1 and count * extent * itemsize(dtype) <= self.target.sbuf_partition_bytes // 4:
+            full = top // PARTITIONS
+            block = self.program.sbuf((PARTITIONS, full * extent), dtype, name=name)
+            tiles = [block[:, k * extent : (k + 1) * extent] for k in range(full)]
+            return tiles if full == count else [*tiles, self._tiles(top % PARTITIONS, extent, dtype, name, False)[0]]
+        return [self.program.sbuf((min(PARTITIONS, top - k * PARTITIONS), extent), dtype,
+                                  name=f"{name}.{k}" if count > 1 else name) for k in range(count)]
 
     @staticmethod
     def _free_strides(
@@ -195,6 +213,7 @@ class Context:
             fill=self.fills.get(name, 0.0),
             origin=origin,
             name=name,
+            joint=name in self.joint,
         )
 
     def home(self, name: str) -> Tensor:
@@ -301,6 +320,10 @@ class Context:
 
     def storage(self, name: str) -> str:
         return self.precision.storage(name)
+
+    def wish(self, name: str) -> int | None:
+        """Axis of a value that its readers want on partitions."""
+        return self.wishes[name] if name in self.wishes else wish(self.graph, name)
 
 
 def window(t: Tensor, box: Mapping[int, tuple[int, int]]) -> Tensor:

@@ -21,7 +21,6 @@ from compiler.lowering.move import addressable, cast, copy, psum_view
 from compiler.lowering.operand import operand_like
 from compiler.lowering.stationary import Block, Stationary
 from compiler.lowering.transpose import relayout
-from compiler.lowering.wish import wish
 from isa.lang import View
 from isa.word import PARTITIONS
 
@@ -63,7 +62,7 @@ def _dense(ctx: Context, node: Node, weight: np.ndarray) -> None:
     name = node.output
     x = _contraction_on_partitions(ctx, ctx.tensor(node.inputs[0]))
     rank = len(x.shape)
-    wanted = wish(ctx.graph, name)
+    wanted = ctx.wish(name)
     tokens = prod(x.shape[:-1])
     if wanted is not None and wanted < rank - 1 and name not in ctx.homes:
         _token_major(ctx, node, x, weight)
@@ -257,7 +256,7 @@ def _batched(ctx: Context, node: Node) -> None:
     rank = len(shape)
     a = _operand(ctx, node.inputs[0], rank, -1)
     b = _operand(ctx, node.inputs[1], rank, -2)
-    swap = wish(ctx.graph, name) == rank - 1
+    swap = ctx.wish(name) == rank - 1
     p_axis = rank - 1 if swap else rank - 2
     out = ctx.output(name, (p_axis,), pmap=default_positions([shape[p_axis]]) if shape[p_axis] > 1 else None)
     residuals = {i: operand_like(ctx, node.inputs[i], out) for i in residual_inputs(node)}

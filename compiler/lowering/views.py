@@ -16,7 +16,6 @@ from compiler.lowering.move import copy
 from compiler.lowering.operand import reference, result
 from compiler.lowering.select import cut_axis, pick
 from compiler.lowering.transpose import relayout
-from compiler.lowering.wish import wish
 from isa.target import Target
 from isa.word import PARTITIONS
 
@@ -122,7 +121,7 @@ def _axes_beside(ctx: Context, name: str, axis: int) -> list[int]:
     wide = [a for a in range(len(shape)) if a != axis and shape[a] > 1]
     if axis not in natural or not wide:
         return [a for a in natural if a != axis]
-    wanted = wish(ctx.graph, name)
+    wanted = ctx.wish(name)
     return [wanted if wanted in wide else max(wide, key=lambda a: shape[a])]
 
 

@@ -25,6 +25,11 @@ def wish(graph: Graph, name: str, depth: int = 0) -> int | None:
     return None
 
 
+def wishes(graph: Graph) -> dict[str, int | None]:
+    """`wish` of every result that a lowering asks for: what holds on a graph holds on parts cut from it."""
+    return {n.output: wish(graph, n.output) for n in graph.nodes if n.op in ("MatMul", "Concat")}
+
+
 def _wish_at(graph: Graph, node: Node, name: str, depth: int) -> int | None:
     rank = len(graph.shape(name))
     place = node.inputs.index(name)

@@ -3,7 +3,7 @@
 Only neighbours talk: what one stage makes and a later one reads, or what leaves the segment, is handed on by every
 stage between, which copies it from a variable it reads to one it writes. A value keeps its name where it is made; the
 copy of `v` that stage k hands on is called `v@k`. So a stage's inputs are its upstream's outputs, name by name, and
-never bear the names of its own outputs.
+never bear the names of its own outputs. How a value is arranged when it crosses: `arrange`.
 """
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from compiler.ir import Graph, Node
+from compiler.sharding.arrange import Arrangement, arrangement
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,9 @@ class Cut:
 
     Attributes:
         stages: graphs in pipeline order; the inputs of each are the outputs of the one before.
-        copies: value that only the stages have -> the value of the segment's graph that it holds. What was found out
-            about that value on the whole graph (its type, whether it holds infinities) is true of the copy.
+        copies: value that only the stages have -> the value of the segment's graph that it holds, perhaps in another
+            arrangement. What was found out about that value on the whole graph (its type, bounds, whether it holds
+            infinities) is true of the copy.
     """
 
     stages: list[Graph]
@@ -42,7 +44,7 @@ def cut(graph: Graph, groups: Sequence[Sequence[str]]) -> Cut:
 
 
 class _Cutter:
-    """Which stages each value is alive in, and the names under which it crosses."""
+    """Which stages each value is alive in, and the names and arrangements in which it crosses."""
 
     def __init__(self, graph: Graph, groups: Sequence[Sequence[str]]) -> None:
         self.graph = graph
@@ -60,6 +62,7 @@ class _Cutter:
                      **{o: self.stage_of[n.name] for n in graph.nodes for o in n.outputs if o}}
         self.until = {v: max([k, *(self.stage_of[n.name] for n in graph.consumers(v))]) for v, k in self.born.items()}
         self.until |= {o: self.last for o in self.results if o in self.born}
+        self.arranged = self._arranged()
 
     def _check(self) -> None:
         listed = [name for group in self.groups for name in group]
@@ -72,6 +75,11 @@ class _Cutter:
                 if producer is not None and place[producer.name] > place[node.name]:
                     raise ValueError(f"{node.name!r} reads {name!r}, which comes after it")
 
+    def _arranged(self) -> dict[str, Arrangement]:
+        """Values that cross in another order than row-major; what the host gives or takes is row-major."""
+        crossing = [v for v, k in self.born.items() if k < self.until[v] and v not in self.results]
+        return {v: how for v in crossing if (how := arrangement(self.graph, v)) is not None}
+
     def run(self) -> Cut:
         return Cut([self._stage(k) for k in range(len(self.groups))], self.copies)
 
@@ -80,19 +88,21 @@ class _Cutter:
         stage.opsets = dict(self.graph.opsets)
         inward = {v: self._name(v, k - 1) for v in self._crossing(k - 1)}
         outward = {v: self._name(v, k) for v in self._crossing(k)}
-        local = {v: outward.get(v, v) for name in self.groups[k] for v in self.nodes[name].outputs}
-        local |= inward
+        mine = [v for name in self.groups[k] for v in self.nodes[name].outputs if v]
+        local = {v: outward[v] for v in mine if v in outward} | inward
+        for v in self.arranged:
+            local.pop(v, None)
         for name in self.groups[k]:
             _add_copy(stage, self.nodes[name], local)
-        ahead = 0
-        for v, name in outward.items():
-            here = local.get(v, v)
-            if here != name:
-                # ahead of all else: nothing has been brought on chip yet, so that the copy is one transfer
-                stage.add_node("Identity", [here], [name], name=f"hand on {v}", at=ahead)
-                ahead += 1
         stage.inputs = list(inward.values()) if k else list(self.graph.inputs)
         stage.outputs = list(outward.values()) if k < self.last else list(self.results)
+        self._hand_on(stage, inward, outward, mine)
+        read = {i for name in self.groups[k] for i in self.nodes[name].inputs}
+        for v, how in self.arranged.items():
+            if v in outward and v in mine:
+                stage.add_node("PackRows", [v], [outward[v]], how.attributes, name=f"pack {v}")
+            if v in inward and v in read:
+                stage.add_node("UnpackRows", [inward[v]], [v], how.attributes, name=f"unpack {v}", at=0)
         self._add_values(stage)
         return stage
 
@@ -105,7 +115,7 @@ class _Cutter:
     def _name(self, v: str, k: int) -> str:
         """Name under which stage k hands on a value."""
         mine = k == self.last if v in self.results else self.born[v] == k and v not in self.graph.inputs
-        if mine:
+        if mine and v not in self.arranged:
             return v
         if (v, k) not in self.names:
             stem = name = f"{v}@{k}"
@@ -118,12 +128,22 @@ class _Cutter:
             self.copies[name] = v
         return self.names[v, k]
 
+    @staticmethod
+    def _hand_on(stage: Graph, inward: Mapping[str, str], outward: Mapping[str, str], mine: Sequence[str]) -> None:
+        """Copies of what was made earlier, ahead of all else: nothing is on chip yet, so that each is one transfer."""
+        passing = [v for v in outward if v not in mine]
+        for at, v in enumerate(passing):
+            stage.add_node("Identity", [inward.get(v, v)], [outward[v]], name=f"hand on {v}", at=at)
+
     def _add_values(self, stage: Graph) -> None:
         """The values that the stage names, constants included."""
         named = [*stage.inputs, *(v for n in stage.nodes for v in (*n.inputs, *n.outputs)), *stage.outputs]
         for name in dict.fromkeys(filter(None, named)):
-            model = self.graph.value(self.copies.get(name, name))
-            stage.add_value(name, model.shape, model.dtype, model.const)
+            if name not in stage.values:
+                v = self.copies.get(name, name)
+                model = self.graph.value(v)
+                shape = (model.size,) if name != v and v in self.arranged else model.shape
+                stage.add_value(name, shape, model.dtype, model.const)
 
 
 def _add_copy(stage: Graph, node: Node, local: Mapping[str, str]) -> None:

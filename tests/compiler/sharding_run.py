@@ -9,6 +9,7 @@ import numpy as np
 from compiler.backend.build import build
 from compiler.ir import Graph
 from compiler.lower import lower_graph
+from compiler.lowering.wish import wishes
 from compiler.nonfinite import nonfinite
 from compiler.options import CompileOptions, from_keywords
 from compiler.precision import Precision
@@ -31,19 +32,21 @@ class Ran:
     stages: list[Stage]
 
 
-def compile_stages(whole: Graph, parts: Cut, target: str = TARGET, auto_cast: str = "none") -> list[Stage]:
+def compile_stages(whole: Graph, parts: Cut, target: str = TARGET, auto_cast: str = "none",
+                   pin: bool = False) -> list[Stage]:
     """Lower and build every stage with what is known of the whole graph."""
     options: CompileOptions = from_keywords({"target": target})
     machine = load(target)
     precision = Precision(whole, machine, auto_cast)
     precision.adopt(parts.copies)
-    spoilt = nonfinite(whole)
+    spoilt, wanted = nonfinite(whole), wishes(whole)
+    wanted |= {name: wanted[value] for name, value in parts.copies.items() if value in wanted}
     stages = []
     for part in parts.stages:
         verify(part)
         known = frozenset(v for v in part.values if parts.copies.get(v, v) in spoilt)
-        program, _ = lower_graph(part, machine, precision, options, part.outputs, known)
-        stages.append(build(program, options))
+        program, _ = lower_graph(part, machine, precision, options, part.outputs, known, known_wishes=wanted)
+        stages.append(build(program, options, pin))
     return stages
 
 
