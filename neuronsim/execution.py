@@ -183,8 +183,8 @@ class Machine:
     def device_seconds(self, target: Target) -> float:
         """Time of all device stages on another machine of the same generation; nothing else is simulated."""
         def ticks(node: Node) -> int:
-            placed = self._placed(node)
-            return _wait_ticks(node, target) + simulate(placed.stage, target, placed.core, placed.downstream).total_ticks
+            p = self._placed(node)
+            return _wait_ticks(node, target) + simulate(p.stage, target, p.core, p.downstream).total_ticks
 
         return sum(spread(ticks, self.nodes, os.cpu_count() or 1)) / target.tick_hz
 

@@ -15,9 +15,11 @@ from neuronsim.runtime.status import NrtStatus
 from neuronsim.runtime.telemetry import ERRORS, EXECUTIONS, PERCENTILES, VERSION, write_snapshot
 
 if TYPE_CHECKING:
+    from neuronsim.api import Result
     from neuronsim.runtime.memory import Usage
     from neuronsim.runtime.model import LoadedModel
     from neuronsim.runtime.ownership import Claim
+    from neuronsim.runtime.residents import Turn
 
 SECONDS_BETWEEN = 0.25  # of wall time, between two snapshots
 _LATENCIES_KEPT = 4096
@@ -55,6 +57,17 @@ class Activity:
             if status != NrtStatus.NRT_SUCCESS:
                 self._errors[_ERROR.get(status, "runtime")] += count
 
+    def ran(self, model: LoadedModel, turns: Sequence[Turn], results: Sequence[Result], elapsed_ns: float) -> None:
+        """Count the runs that one call became."""
+        busy_ns: Counter[int] = Counter()
+        flops: Counter[int] = Counter()
+        for turn, result in zip(turns, results, strict=True):
+            self.ended(result.status)
+            flops.update(dict(zip(turn.cores, model.flops)))
+            for stage in result.last.stages:
+                busy_ns[stage.core] += stage.timeline.seconds * 1e9  # type: ignore[assignment]
+        self.worked(busy_ns, flops, elapsed_ns, [elapsed_ns * 1e-9], [r.last.device_seconds for r in results])
+
     def worked(
         self, busy_ns: Mapping[int, float], flops: Mapping[int, int], simulated_ns: float,
         latencies: Sequence[float] = (), device: Sequence[float] = (),
@@ -73,6 +86,13 @@ class Activity:
             self.simulated_ns += simulated_ns
             self._latencies.extend(latencies)
             self._device.extend(device)
+
+    def at_work(self, shares: Mapping[int, float]) -> None:
+        """Show cores as busy for these shares of the time, while a simulation is under way."""
+        with self._lock:
+            for core, share in shares.items():
+                shown = self._shown.setdefault(str(core), {"flops": 0.0, "model": ""})
+                shown["neuroncore_utilization"] = min(100.0 * share, 100.0)
 
     @property
     def is_due(self) -> bool:

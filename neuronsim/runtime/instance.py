@@ -16,6 +16,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -29,12 +30,15 @@ from neuronsim.runtime.activity import Activity
 from neuronsim.runtime.allocation import choose_cores
 from neuronsim.runtime.loading import check_machine, open_neff
 from neuronsim.runtime.memory import CoreMemory, MemoryReport, Usage, model_cores, report
-from neuronsim.runtime.model import LoadedModel, Turn
+from neuronsim.runtime.model import LoadedModel
 from neuronsim.runtime.ownership import Claim, Registry, state_folder
+from neuronsim.runtime.residents import Residents, Turn
 from neuronsim.runtime.status import NrtError, NrtStatus
 
 if TYPE_CHECKING:
     from neuronsim.api import Neff, Result
+    from neuronsim.runtime.requests import Server
+    from neuronsim.serving import Load, Served
 
 
 class Instance:
@@ -46,8 +50,6 @@ class Instance:
             first of them, as in Neuron.
         groups: NeuronCore groups, () without NEURONCORE_GROUP_SIZES.
         models: what is loaded, in load order.
-        switches: by core, how often a model started on it that took the place of another; switch_ns: the time all of
-            them took, `runtime.switch_ns` of the target and the loading of pinned weights each.
     """
 
     def __init__(
@@ -79,9 +81,7 @@ class Instance:
         self._finalizer = weakref.finalize(self, Claim.release, self._claim)
         self._placer = placement.Placer(len(self.cores), placement.make_groups(asked.groups))
         self.models: list[LoadedModel] = []
-        self.switches: Counter[int] = Counter()
-        self.switch_ns = 0.0
-        self._holds: dict[int, LoadedModel] = {}
+        self._residents = Residents()
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
         try:
@@ -137,7 +137,7 @@ class Instance:
             self._require_loaded(model)
             self.models.remove(model)
             self._placer.take(model.placement, -1)
-            self._holds = {core: held for core, held in self._holds.items() if held is not model}
+            self._residents.forget(model)
             self._publish(self.models)
             self._show(force=True)
 
@@ -149,42 +149,72 @@ class Instance:
         with self._lock:
             self._require_loaded(model)
             self._show(is_running=True)
-            return [self._turn(model, model.next_replica()) for _ in range(runs)]
+            return [self._residents.bring(model, model.next_replica()) for _ in range(runs)]
 
-    def _turn(self, model: LoadedModel, cores: tuple[int, ...]) -> Turn:
-        """All cores of a copy switch at once, each for the time it takes alone."""
-        longest = 0.0
-        for core, load in zip(cores, model.load_seconds):
-            if self._holds.get(core, model) is not model:
-                took = self.target.switch_ns * 1e-9 + load
-                self.switches[core] += 1
-                self.switch_ns += took * 1e9
-                longest = max(longest, took)
-            self._holds[core] = model
-        return Turn(cores, longest)
+    def serve(
+        self,
+        loads: Sequence[tuple[LoadedModel | Sequence[LoadedModel], Load]],
+        method: str = "auto",
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Served:
+        """Put loads of requests on loaded models, all at once, until every request has ended. No values are computed.
+
+        Args:
+            loads: (model, its requests); several loads of one NEFF share requests as the copies of one model do.
+            method: of `neuronsim.serving.serve`.
+            on_progress: called a few times a second with the requests done, and all.
+        Returns: see `neuronsim.serving.Served`; `neuronsim.runtime.contention` tells what models took from each other.
+        Raises: NrtError (NRT_CLOSED, NRT_INVALID_HANDLE, NRT_INVALID); ServingError.
+        """
+        models = [[m] if isinstance(m, LoadedModel) else list(m) for m, _ in loads]
+        with self._lock:
+            for model in (m for group in models for m in group):
+                self._require_loaded(model)
+            self._residents.serving([m for group in models for m in group])
+            self._show(is_running=True, force=True)
+        try:
+            served = self._server.serve(models, [load for _, load in loads], method, on_progress, self._show_running)
+        finally:
+            with self._lock:
+                if self._finalizer.alive:
+                    self._show(force=True)
+        self._residents.served(served)
+        return served
+
+    @cached_property
+    def _server(self) -> Server:
+        from neuronsim.runtime.requests import Server
+
+        return Server(self, self._activity)
+
+    def _show_running(self) -> None:
+        with self._lock:
+            self._show(is_running=True)
 
     def count(self, status: NrtStatus) -> None:
         """Count a run that did not come about."""
         self._activity.ended(status)
 
-    def ran(self, model: LoadedModel, turns: Sequence[Turn], results: Sequence[Result], all_of_it: Result) -> None:
+    def ran(self, model: LoadedModel, turns: Sequence[Turn], results: Sequence[Result], elapsed_ns: float) -> None:
         """Count runs that have ended."""
-        busy_ns: Counter[int] = Counter()
-        flops: Counter[int] = Counter()
-        for turn, result in zip(turns, results, strict=True):
-            self._activity.ended(result.status)
-            flops.update(dict(zip(turn.cores, model.flops)))
-            for stage in result.last.stages:
-                busy_ns[stage.core] += stage.timeline.seconds * 1e9  # type: ignore[assignment]
-        device = [result.last.device_seconds for result in results]
-        self._activity.worked(busy_ns, flops, all_of_it.time_ns, [all_of_it.time_ns * 1e-9], device)
+        self._activity.ran(model, turns, results, elapsed_ns)
         with self._lock:
             if self._finalizer.alive:
                 self._show()
 
     def holds(self, core: int) -> LoadedModel | None:
-        """The model that ran last on a core of the instance, if it is still loaded."""
-        return self._holds.get(core)
+        """The model that ran last on a core of the instance, if it is known and still loaded."""
+        return self._residents.by_core.get(core)
+
+    @property
+    def switches(self) -> Counter[int]:
+        """By core, how often a model started on it that took the place of another."""
+        return self._residents.switches
+
+    @property
+    def switch_ns(self) -> float:
+        """The time all switches so far took on their cores, the loading of pinned weights included."""
+        return self._residents.switch_ns
 
     # ---- memory
     def memory(self) -> MemoryReport:
@@ -238,14 +268,14 @@ class Instance:
         """Let tools see what is loaded and done."""
         if force or self._activity.is_due:
             memory = self._memory(self.models, {}).cores
-            self._activity.publish(self.models, self._holds, memory, is_running)
+            self._activity.publish(self.models, self._residents.by_core, memory, is_running)
 
     # ---- life
     def close(self) -> None:
         """Unload everything and give the cores back. Closing twice is harmless."""
         with self._lock:
             self.models.clear()
-            self._holds.clear()
+            self._residents.forget()
             self._finalizer()
             if self._scratch is not None:
                 self._scratch.cleanup()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +19,7 @@ from neuronsim.runtime.status import NrtStatus
 if TYPE_CHECKING:
     from neuronsim.api import Neff, Result
     from neuronsim.runtime.instance import Instance
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One run's place: cores of the instance, and seconds to bring the model onto them in place of another."""
-
-    cores: tuple[int, ...]
-    switch_seconds: float = 0.0
+    from neuronsim.runtime.residents import Turn
 
 
 class LoadedModel:
@@ -111,7 +104,7 @@ class LoadedModel:
             self.instance.count(NrtStatus.NRT_EXEC_BAD_INPUT)
             raise (errors[0] if len(errors) == 1 else ErrorList(errors)) from error
         result = _joined(pieces, turns, results)
-        self.instance.ran(self, turns, results, result)
+        self.instance.ran(self, turns, results, result.time_ns)
         return result
 
     def unload(self) -> None:

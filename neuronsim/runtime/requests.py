@@ -1,0 +1,71 @@
+"""Requests through the models of an instance: what is loaded where becomes what `neuronsim.serving` simulates."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neuronsim.runtime.status import NrtError, NrtStatus
+from neuronsim.serving import Load, ModelPlan, Served, serve
+from neuronsim.serving.alone import Bench
+from neuronsim.serving.planning import plan
+
+if TYPE_CHECKING:
+    from neuronsim.runtime.activity import Activity
+    from neuronsim.runtime.instance import Instance
+    from neuronsim.runtime.model import LoadedModel
+
+Progress = Callable[[int, int], None]
+
+
+class Server:
+    """Serves loads on one instance; times each stage alone once."""
+
+    def __init__(self, instance: Instance, activity: Activity) -> None:
+        self._instance, self._activity = instance, activity
+        self._bench = Bench(instance.target)
+
+    def serve(
+        self, models: Sequence[Sequence[LoadedModel]], loads: Sequence[Load], method: str, on_progress: Progress | None,
+        show: Callable[[], None],
+    ) -> Served:
+        """Put each load on its models. Args: show: called a few times a second, when the activity has been updated."""
+        done_before = 0
+
+        def progress(done: int, total: int, utilization: np.ndarray) -> None:
+            nonlocal done_before
+            self._activity.ended(NrtStatus.NRT_SUCCESS, done - done_before)
+            self._activity.at_work({core: float(utilization[core]) for core in self._instance.cores})
+            done_before = done
+            show()
+            if on_progress is not None:
+                on_progress(done, total)
+
+        plans = [self._plan(group) for group in models]
+        served = serve(plans, loads, self._instance.target, method, progress)
+        self._activity.ended(NrtStatus.NRT_SUCCESS, sum(len(r.end) for r in served.loads) - done_before)
+        self._count(models, served)
+        return served
+
+    def _plan(self, models: Sequence[LoadedModel]) -> ModelPlan:
+        """All copies of loads of one NEFF."""
+        first = models[0]
+        if any(m.identity != first.identity for m in models):
+            raise NrtError(NrtStatus.NRT_INVALID, "requests go to one model, or to several loads of the same NEFF",
+                           where=", ".join(m.name for m in models), help="give each model its own load")
+        replicas = [cores for m in models for cores in m.replicas]
+        return plan(first.neff.program, self._instance.target, replicas, name=first.name, bench=self._bench)
+
+    def _count(self, models: Sequence[Sequence[LoadedModel]], served: Served) -> None:
+        flops: Counter[int] = Counter()
+        for group, requests in zip(models, served.loads, strict=True):
+            replicas = [cores for m in group for cores in m.replicas]
+            for cores in replicas:
+                each = requests.pieces // len(replicas)
+                flops.update({core: n * each for core, n in zip(cores, group[0].flops)})
+        latencies = np.concatenate([r.latency_s for r in served.loads]).tolist()
+        busy_ns = {core.index: core.busy_ns for core in served.cores}
+        self._activity.worked(busy_ns, flops, served.seconds * 1e9, latencies)
