@@ -19,6 +19,7 @@ from isa.target import Target
 
 STEPS = 64  # how finely the room for weights is searched
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)  # of the most that fits, tried for the rest's sake
+PATIENCE = 2  # shares in a row that gain nothing end the search
 TRADE = 0.02  # of its time that a run has to gain for more traffic: other cores share the DRAM
 
 
@@ -53,12 +54,17 @@ class Pinner:
             raise self._error()
         most = self._most()
         best: Pinned | None = None
+        worse = 0
         for share in SHARES:
             tried = self._tried(pin.choose(self.weights, int(most * share)))
             assert tried is not None or share < 1, "the largest share has been seen to fit"
             found = None if tried is None else self._scheduled(*tried)
             if found is not None and (best is None or found.rest.plan.ticks * (1 + TRADE) < best.rest.plan.ticks):
-                best = found
+                best, worse = found, 0
+            else:
+                worse += 1
+            if worse == PATIENCE:
+                break
         assert best is not None
         return best
 
