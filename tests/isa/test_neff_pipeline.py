@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
 
 from isa import neff
 from isa.dtypes import dtype
 from isa.errors import ContainerError
 from isa.neff import container, encode
-from isa.program import Node, Program, Variable
+from isa.neff.pipeline import check_pipeline
+from isa.program import Node, Program, Stage, Variable
 from tests.isa.neff_files import make_pipeline, make_program
 from tests.isa.test_assembler import make_program as make_two_segments
 from tests.isa.test_neff_rules import seal
@@ -200,3 +203,53 @@ def test_debug_rows_of_what_is_loaded(tmp_path: Path) -> None:
     program.stages[0].init = {"warp": np.zeros(1, program.stages[0].init["sync"].dtype)}
     with pytest.raises(ContainerError, match="warp"):
         neff.write(program, tmp_path / "bad.neff")
+
+
+SPACES = st.sampled_from(["sbuf", "dram"])
+FACES = st.lists(st.tuples(st.sampled_from("xy"), SPACES), max_size=2)
+
+
+@st.composite
+def nearly_pipelines(draw: st.DrawFn) -> tuple[list[Node], list[Stage]]:
+    """Up to four nodes in a chain, with a slip here and there."""
+    count = draw(st.integers(1, 4))
+    faces = [draw(FACES) for _ in range(count + 1)]
+    stages, nodes = [], []
+    slips = draw(st.lists(st.integers(0, 6 * count), max_size=2))
+    for k in range(count):
+        taken = draw(FACES) if 6 * k in slips else faces[k] if k else [(n, "dram") for n, _ in faces[0]]
+        made = draw(FACES) if 6 * k + 1 in slips else faces[k + 1] if k + 1 < count else []
+        pairs = [(v, kind) for kind, face in (("input", taken), ("output", made)) for v in face]
+        stages.append(Stage(variables=[Variable(i, name, kind, dtype("fp32"), (1,), space=space)
+                                       for i, ((name, space), kind) in enumerate(pairs, 1)]))
+        nodes.append(Node(
+            draw(st.sampled_from("abcd")) if 6 * k + 2 in slips else "abcd"[k],
+            "cpu" if 6 * k + 3 in slips else "neuron_core", (), (),
+            draw(st.integers(0, k)) if 6 * k + 4 in slips else k,
+            core=draw(st.integers(-1, 3)) if 6 * k + 5 in slips else k,
+            upstream=draw(st.sampled_from(["", "a", "b", "c"])) if 6 * k + 6 in slips else "abcd"[k - 1] if k else ""))
+    return nodes, stages
+
+
+@settings(max_examples=500, deadline=None)
+@given(nearly_pipelines())
+def test_what_passes_is_a_set_of_chains(case: tuple[list[Node], list[Stage]]) -> None:
+    nodes, stages = case
+    try:
+        check_pipeline(nodes, stages)
+    except ContainerError:
+        return
+    event(f"passes with {sum(bool(n.upstream) for n in nodes)} handovers")
+    handing = [n.upstream for n in nodes if n.upstream]
+    assert len(handing) == len(set(handing))
+    for at, node in enumerate(nodes):
+        if node.upstream:
+            (before,) = (n for n in nodes[:at] if n.name == node.upstream)
+            assert before.kind == node.kind == "neuron_core" and before.core != node.core
+            given = {(v.name, v.space) for v in stages[before.stage].variables if v.kind == "output"}
+            assert given == {(v.name, v.space) for v in stages[node.stage].variables if v.kind == "input"}
+    for index, stage in enumerate(stages):
+        users = [n for n in nodes if n.stage == index]
+        for v in stage.variables:
+            ends = [n.upstream != "" if v.kind == "input" else n.name in handing for n in users]
+            assert v.space == "dram" or (ends and all(ends))
