@@ -1,113 +1,38 @@
 """Where to cut a line of work so that the slowest stage is as fast as can be.
 
-A stage takes the time of its pieces, plus a fixed part, plus the time to fetch and hand on what crosses its cuts; where
-its weights do not fit SBUF it takes at least the time to stream the rest from DRAM, and where its results go to another
-chip at least the time they take on the link. Dynamic programming over (stages so far, pieces so far) finds the smallest
-maximum exactly; among the cuts that reach it, those that hand on least are taken.
+A stage takes the time of its pieces, a fixed part, what its two cuts cost it, and the time to fetch and to hand on what
+crosses them. Where its weights do not fit SBUF it takes at least the time to stream the rest from DRAM. Where its
+results go to another chip they cross the link: what it only hands on at once, what it makes itself at the end. Dynamic
+programming over (stages so far, atoms so far) finds the smallest maximum exactly; among the cuts that reach it, those
+that hand on least are taken.
 """
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
+from compiler.sharding.line import Line
+from compiler.sharding.rates import Rates
 from isa.program import HANDOVER_BUFFERS
-from isa.target import Target
-from isa.topology import Topology
 
 SLACK = 0.005  # of the slowest stage that handing on less is worth
 
 
-class Piece(NamedTuple):
-    """Channel blocks `first` .. `end`-1 of the `blocks` of one node; (0, 1) of 1 is the whole node."""
-
-    node: str
-    first: int
-    end: int
-    blocks: int
-
-
-@dataclass(frozen=True)
-class Line:
-    """Work in the order in which it may be cut.
-
-    Attributes:
-        atoms: [n] pieces that stay together.
-        ns: [n] time of each. weights: [n] SBUF bytes per partition of its pinned weights. scratch: [n] of its other
-            tiles at most.
-        crossing: [n + 1] bytes handed on by a cut in front of each atom; 0 at both ends, which are the host's.
-    """
-
-    atoms: Sequence[tuple[Piece, ...]]
-    ns: np.ndarray
-    weights: np.ndarray
-    scratch: np.ndarray
-    crossing: np.ndarray
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What a stage has beside its engines.
-
-    Attributes:
-        fixed_ns: of every stage: starting its first and its last transfer.
-        fetch_bytes_per_ns: handed values between the buffers and the working tiles.
-        link_bytes_per_ns: to the next chip, infinite where there is none.
-        stream_bytes_per_ns: a core's part of its chip's DRAM bandwidth.
-        room: SBUF bytes of each of `partitions`.
-        chip: cores of a chip. stages: of the pipeline. first_core: the one of the first stage.
-    """
-
-    fixed_ns: float
-    fetch_bytes_per_ns: float
-    link_bytes_per_ns: float
-    stream_bytes_per_ns: float
-    room: int
-    partitions: int
-    chip: int
-    stages: int
-    first_core: int = 0
-
-    def crosses(self, stage: int) -> bool:
-        """Whether what a stage hands on goes to another chip."""
-        return (self.first_core + stage + 1) % self.chip == 0
-
-    def neighbours(self, stage: int) -> int:
-        """Stages on the chip of a stage, itself included."""
-        first = (self.first_core + stage) // self.chip * self.chip - self.first_core
-        return min(first + self.chip, self.stages) - max(first, 0)
-
-
-def rates(target: Target, stages: int, first_core: int = 0) -> Rates:
-    """Rates of a pipeline of so many stages on the cores from `first_core` on."""
-    topology = Topology(target)
-    chip = topology.cores_per_chip
-    dma = target.dma
-    return Rates(
-        fixed_ns=2 * (dma.start_latency_ns + dma.t0_ns + target.semaphore_latency_ns),
-        fetch_bytes_per_ns=dma.engines * dma.bytes_per_ns,
-        link_bytes_per_ns=topology.link_bytes_per_ns or float("inf"),
-        stream_bytes_per_ns=target.dram_bytes_per_ns / min(chip, stages),
-        room=target.sbuf_partition_bytes,
-        partitions=target.partitions,
-        chip=chip,
-        stages=stages,
-        first_core=first_core,
-    )
-
-
-def balance(line: Line, stages: int, rates: Rates) -> list[int]:
-    """Ends of the stages as numbers of atoms, ascending, the last one n; as many as `stages`, or as there are atoms."""
-    band = _Band(line, min(stages, len(line.atoms)), rates)
+def balance(line: Line, rates: Rates) -> list[int]:
+    """Ends of the stages as numbers of atoms, ascending, the last one n; `rates.stages` of them."""
+    band = _Band(line, rates.stages, rates)
     return band.least_handed(band.slowest() * (1 + SLACK))
 
 
-def stage_ns(line: Line, low: int, end: int, k: int, rates: Rates) -> float:
-    """Time of the stage of atoms `low` .. `end` - 1 as number k."""
-    times = _times(line, rates, np.array([[a] for a in range(low, end)])[::-1], np.array([end]))[-1, 0]
-    return float(times + (_over_link(line, rates)[end - 1] if rates.crosses(k) else 0.0))
+def stage_ns(line: Line, low: int, end: int, rates: Rates) -> float:
+    """Time of the stage of atoms `low` .. `end` - 1, without links."""
+    return float(_times(line, rates, np.arange(low, end)[::-1, None], np.array([end]))[-1, 0])
+
+
+def linked_ns(time: float, own: float, relayed: float, rates: Rates) -> float:
+    """Time of a stage that takes `time` on its core and sends `own` and `relayed` bytes over a link."""
+    return max(time, rates.start_ns + relayed / rates.link_bytes_per_ns) + own / rates.link_bytes_per_ns
 
 
 def _times(line: Line, rates: Rates, start: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -119,12 +44,8 @@ def _times(line: Line, rates: Rates, start: np.ndarray, end: np.ndarray) -> np.n
     scratch = np.maximum.accumulate(line.scratch[start], axis=0)
     buffers = HANDOVER_BUFFERS * np.ceil(fetched / rates.partitions)
     streamed = np.clip(weights + scratch + buffers - rates.room, 0, weights) * rates.partitions
-    return rates.fixed_ns + np.maximum(work, streamed / rates.stream_bytes_per_ns)
-
-
-def _over_link(line: Line, rates: Rates) -> np.ndarray:
-    """[n] time that the results of a stage that ends with each atom take to the next chip."""
-    return line.crossing[1:] / rates.link_bytes_per_ns
+    times = 2 * rates.start_ns + line.enter[start] + line.leave[end] + work
+    return np.maximum(times, streamed / rates.stream_bytes_per_ns)
 
 
 class _Band:
@@ -140,19 +61,33 @@ class _Band:
         start = np.arange(n) - np.arange(width)[:, None]
         self.valid = start >= 0
         self.start = np.maximum(start, 0)
-        self.times = np.where(self.valid, _times(line, rates, self.start, np.arange(1, n + 1)), np.inf)
-        self.linked = self.times + _over_link(line, rates)
+        times = _times(line, rates, self.start, np.arange(1, n + 1))
+        for (low, end), ns in line.known.items():
+            if end - low <= width:
+                times[end - low - 1, end - 1] = ns
+        self.times = np.where(self.valid, times, np.inf)
+        self.linked = self._linked()
+
+    def _linked(self) -> np.ndarray:
+        """[d, j] `linked_ns` of the stages."""
+        passing = np.zeros_like(self.times)  # bytes of a stage's results that it has not made itself
+        for born, until, size in self.line.values:
+            for end in range(born + 2, until + 1):  # it crosses the cuts from born + 1 to until
+                passing[: end - born - 1, end - 1] += size
+        link = self.rates.link_bytes_per_ns
+        own = self.line.crossing[1:] - passing
+        return np.maximum(self.times, self.rates.start_ns + passing / link) + own / link
 
     def slowest(self) -> float:
         """The smallest possible time of the slowest stage."""
-        found = self._first(0)
+        found = self._first()
         for k in range(1, self.stages):
             found = np.maximum(self._before(found), self._stage(k)).min(axis=0)
         return float(found[-1])
 
     def least_handed(self, limit: float) -> list[int]:
         """Ends of stages of at most `limit` that hand on the fewest bytes in sum; a shorter stage on a tie."""
-        handed = np.where(self._first(0) <= limit, 0.0, np.inf)
+        handed = np.where(self._first() <= limit, 0.0, np.inf)
         chosen: list[np.ndarray] = []
         for k in range(1, self.stages):
             cost = np.where(self._stage(k) <= limit, self._before(handed) + self.line.crossing[self.start], np.inf)
@@ -167,10 +102,15 @@ class _Band:
         """[d, j] times as stage k: what all but the last hand on crosses a link at the end of a chip."""
         return self.linked if self.rates.crosses(k) and k < self.stages - 1 else self.times
 
-    def _first(self, k: int) -> np.ndarray:
-        """[n] time of stage k when it begins with the first atom, by the atom it ends with."""
-        return np.where(self.valid & (self.start == 0), self._stage(k), np.inf).min(axis=0)
+    def _first(self) -> np.ndarray:
+        """[n] time of the first stage, by the atom it ends with."""
+        return np.where(self.valid & (self.start == 0), self._stage(0), np.inf).min(axis=0)
 
     def _before(self, values: np.ndarray) -> np.ndarray:
         """[d, j] the value of the stages before, where they end where this stage starts."""
         return np.where(self.valid & (self.start > 0), values[self.start - 1], np.inf)
+
+
+def spans(ends: Sequence[int]) -> list[tuple[int, int]]:
+    """(first atom, end) of every stage."""
+    return list(zip([0, *ends[:-1]], ends, strict=True))

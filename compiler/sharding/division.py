@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from compiler.ir import Graph
-from compiler.sharding.balance import Line, Piece
+from compiler.sharding.balance import spans
 from compiler.sharding.cut import Cut, cut
+from compiler.sharding.line import Line, Piece
 from compiler.sharding.split import split, split_of
 
 
@@ -27,17 +28,17 @@ class Division:
 
 def divide(graph: Graph, line: Line, ends: Sequence[int]) -> Division:
     """The stages that end after so many atoms of the line. `graph` is not changed."""
-    shares = [_share(line, lo, hi) for lo, hi in zip([0, *ends[:-1]], ends, strict=True)]
+    found = [_share(line, lo, hi) for lo, hi in spans(ends)]
     holders: dict[str, list[tuple[int, Piece]]] = {}
-    for k, share in enumerate(shares):
+    for k, share in enumerate(found):
         for piece in share:
             holders.setdefault(piece.node, []).append((k, piece))
     work = graph.copy()
-    groups: list[list[str]] = [[] for _ in shares]
+    groups: list[list[str]] = [[] for _ in found]
     for name, held in holders.items():
         for k, part in [(held[0][0], name)] if len(held) == 1 else _split(work, name, held):
             groups[k].append(part)
-    return Division(work, cut(work, groups), shares)
+    return Division(work, cut(work, groups), found)
 
 
 def _share(line: Line, lo: int, hi: int) -> tuple[Piece, ...]:

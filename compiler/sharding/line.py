@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -9,13 +10,51 @@ import numpy as np
 
 from compiler.ir import Graph, Node
 from compiler.precision import Precision
-from compiler.sharding.balance import Line, Piece
 from compiler.sharding.costs import Cost
+from compiler.sharding.order import crossing_bytes
 from compiler.sharding.split import split_limits
 from isa.dtypes import dtype as dtype_of
 
 GRAIN = 24  # pieces of a stage's time into which nodes are split; finer ones would not balance better than the estimate
 NOTHING_NS = 1e-3  # nodes of less time are views: they go with the work before them
+
+
+class Piece(NamedTuple):
+    """Channel blocks `first` .. `end`-1 of the `blocks` of one node; (0, 1) of 1 is the whole node."""
+
+    node: str
+    first: int
+    end: int
+    blocks: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """Work in the order in which it may be cut.
+
+    Attributes:
+        atoms: [n] pieces that stay together.
+        kinds: [n] number of each atom's kind: atoms of one kind are the same pieces of nodes that look alike.
+        looks: [n, 2] numbers of the looks (operator, shapes) of each atom's first and last node.
+        ns: [n] time of each. weights: [n] SBUF bytes per partition of its pinned weights. scratch: [n] of its other
+            tiles at most.
+        crossing: [n + 1] bytes handed on by a cut in front of each atom; 0 at both ends, which are the host's.
+        values: (atom that makes it or -1, last atom that reads it or n, bytes) of each value that can cross a cut.
+        enter, leave: [n + 1] ns that a cut in front of each atom costs the stage behind it and the one before.
+        known: (first atom, end) -> ns of stages whose time is no longer a guess.
+    """
+
+    atoms: Sequence[tuple[Piece, ...]]
+    kinds: np.ndarray
+    looks: np.ndarray
+    ns: np.ndarray
+    weights: np.ndarray
+    scratch: np.ndarray
+    crossing: np.ndarray
+    values: Sequence[tuple[int, int, float]]
+    enter: np.ndarray
+    leave: np.ndarray
+    known: Mapping[tuple[int, int], float] = field(default_factory=dict)
 
 
 class _Unit(NamedTuple):
@@ -38,42 +77,54 @@ def line_of(
         costs: by node name. precision: tells in which type values are handed on.
     """
     nodes = {n.name: n for n in graph.nodes}
-    crossing = crossing_bytes(graph, names, precision)
+    crossing = [0, *crossing_bytes(graph, names, precision.storage)]
     grain = sum(c.ns for c in costs.values()) / stages / GRAIN
     units: list[_Unit] = []
     for at, name in enumerate(names):
         made = sum(size_bytes(graph, o, precision) for o in nodes[name].outputs if o)
         units += _units(graph, nodes[name], costs[name], grain, crossing[at], made)
     starts = _starts(units)
-    ends = [*starts[1:], len(units)]
-    runs = [units[lo:hi] for lo, hi in zip(starts, ends, strict=True)]
+    runs = [units[lo:hi] for lo, hi in pairwise([*starts, len(units)])]
+    atoms = [tuple(u.piece for u in run) for run in runs]
     return Line(
-        [tuple(u.piece for u in run) for run in runs],
+        atoms,
+        *_kinds(graph, nodes, atoms),
         np.array([sum(u.ns for u in run) for run in runs]),
         np.array([sum(u.weights for u in run) for run in runs]),
         np.array([max(u.scratch for u in run) for run in runs]),
         np.array([0.0, *(units[s].crossing for s in starts[1:]), 0.0]),
+        _values(graph, atoms, precision),
+        np.zeros(len(runs) + 1),
+        np.zeros(len(runs) + 1),
     )
-
-
-def crossing_bytes(graph: Graph, names: Sequence[str], precision: Precision) -> np.ndarray:
-    """[n] bytes alive between each node and the one before it: read there or later, or a result of the segment."""
-    place = {name: at for at, name in enumerate(names)}
-    change = np.zeros(len(names) + 2)
-    born = dict.fromkeys(graph.inputs, -1) | {o: place[n.name] for n in graph.nodes for o in n.outputs if o}
-    for value, at in born.items():
-        last = max((place[n.name] for n in graph.consumers(value)), default=at)
-        if value in graph.outputs and value not in graph.inputs:
-            last = len(names)
-        size = size_bytes(graph, value, precision)
-        change[at + 1] += size
-        change[last + 1] -= size
-    return change.cumsum()[: len(names)]
 
 
 def size_bytes(graph: Graph, name: str, precision: Precision) -> int:
     """Bytes of a value in the type in which it is kept on chip."""
     return graph.value(name).size * dtype_of(precision.storage(name)).size
+
+
+def _lives(graph: Graph, place: Mapping[str, tuple[int, int]], n: int) -> dict[str, tuple[int, int]]:
+    """(place that finishes it, -1 for inputs; last place that reads it, n for results) of each value.
+
+    Args:
+        place: first and last place of each node.
+    """
+    born = dict.fromkeys(graph.inputs, -1) | {o: place[v.name][1] for v in graph.nodes for o in v.outputs if o}
+    found = {}
+    for value, at in born.items():
+        result = value in graph.outputs and value not in graph.inputs
+        found[value] = at, n if result else max((place[v.name][1] for v in graph.consumers(value)), default=at)
+    return found
+
+
+def _values(graph: Graph, atoms: Sequence[tuple[Piece, ...]], precision: Precision) -> list[tuple[int, int, float]]:
+    place: dict[str, tuple[int, int]] = {}
+    for at, atom in enumerate(atoms):
+        for piece in atom:
+            place[piece.node] = place.get(piece.node, (at, at))[0], at
+    lives = _lives(graph, place, len(atoms))
+    return [(born, until, size_bytes(graph, v, precision)) for v, (born, until) in lives.items() if until > born]
 
 
 def _units(graph: Graph, node: Node, cost: Cost, grain: float, crossing: float, made: int) -> list[_Unit]:
@@ -92,3 +143,16 @@ def _starts(units: Sequence[_Unit]) -> list[int]:
     working = [k for k, u in enumerate(units) if u.ns > NOTHING_NS]
     between = (min(range(a + 1, b + 1), key=lambda k: (units[k].crossing, k)) for a, b in pairwise(working))
     return [0, *between]
+
+
+def _kinds(
+    graph: Graph, nodes: Mapping[str, Node], atoms: Sequence[tuple[Piece, ...]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """`Line.kinds` and `Line.looks`."""
+    numbers: dict[object, int] = {}
+    looks: dict[str, int] = {}
+    for name, node in nodes.items():
+        faces = tuple((graph.shape(v), graph.dtype(v), graph.is_const(v)) for v in (*node.inputs, *node.outputs) if v)
+        looks[name] = numbers.setdefault((node.op, faces, repr(sorted(node.attrs.items()))), len(numbers))
+    kinds = [numbers.setdefault(tuple((looks[p.node], p[1:]) for p in a), len(numbers)) for a in atoms]
+    return np.array(kinds), np.array([(looks[a[0].node], looks[a[-1].node]) for a in atoms])

@@ -1,33 +1,36 @@
 """A device segment as a pipeline: cut by the costs, built, cut again with costs corrected by the stages' estimates."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
-
-import numpy as np
 
 from compiler.backend.build import build
 from compiler.errors import AllocationError
 from compiler.interval_rules import Range
 from compiler.ir import Graph
 from compiler.lower import lower_graph
+from compiler.lowering.wish import wishes
 from compiler.nonfinite import nonfinite
 from compiler.options import CompileOptions
 from compiler.precision import Precision
 from compiler.ranges import ranges
-from compiler.sharding.balance import Line, Rates, balance, rates, stage_ns
+from compiler.sharding.balance import balance, linked_ns
+from compiler.sharding.calibrate import Calibration
 from compiler.sharding.costs import node_costs
 from compiler.sharding.division import Division, divide
 from compiler.sharding.handover import buffer_bytes, spaces
-from compiler.sharding.line import line_of, size_bytes
+from compiler.sharding.line import Line, Piece, line_of, size_bytes
+from compiler.sharding.look import look
+from compiler.sharding.order import order
+from compiler.sharding.rates import rates
 from isa.program import IN_SBUF, Stage
 from isa.target import Target
 
 BALANCED = 1.03  # slowest stage over the mean that needs no further round
-PATIENCE = 3  # rounds without a faster slowest stage
-ROUNDS = 10
-MOST_CORRECTION = 2.0  # factor by which one round may change a cost, up or down
+PATIENCE = 6  # rounds without a faster slowest stage
+ROUNDS = 30
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,13 @@ class Built:
 
     Attributes:
         inputs, outputs: names of the values it reads and makes; of a pipeline, as handed over.
-        layers: names of the nodes, in order.
-        ns: its estimated time, with what its results take on the link to the next chip.
+        layers: names of the segment's nodes that it computes, or parts of, in order.
     """
 
     stage: Stage
     inputs: Sequence[str]
     outputs: Sequence[str]
     layers: tuple[str, ...] = ()
-    ns: float = 0.0
 
     @property
     def streamed_bytes(self) -> int:
@@ -61,19 +62,9 @@ class Pipelined:
     built: tuple[Built, ...]
 
     @property
-    def slowest(self) -> float:
-        """ns of the slowest stage."""
-        return max(b.ns for b in self.built)
-
-    @property
     def streamed_bytes(self) -> int:
         """Weights that the runs of all stages fetch from DRAM."""
         return sum(b.streamed_bytes for b in self.built)
-
-    @property
-    def balanced(self) -> bool:
-        """Whether no further round is worth its time."""
-        return self.slowest * len(self.built) <= BALANCED * sum(b.ns for b in self.built)
 
 
 @dataclass(frozen=True)
@@ -83,6 +74,33 @@ class _Whole:
     precision: Precision
     nonfinite: frozenset[str]
     ranges: Mapping[str, Range]
+    wishes: Mapping[str, int | None]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one stage is to be.
+
+    Attributes:
+        spaces: memory of what it is handed and hands on, by name.
+        sharing: stages on its chip. own, relayed: bytes that it makes, and only hands on, for another chip.
+    """
+
+    number: int
+    graph: Graph
+    pieces: tuple[Piece, ...]
+    spaces: Mapping[str, str]
+    sharing: int
+    own: int = 0
+    relayed: int = 0
+
+
+@dataclass(frozen=True)
+class _Time:
+    """Estimated ns of a stage on its core, and the weight bytes that found no room there."""
+
+    ns: float
+    streamed_bytes: int
 
 
 class Sharder:
@@ -103,7 +121,9 @@ class Sharder:
         self.precision = precision_of(graph)
         program, _ = lower_graph(graph, target, self.precision, options, list(graph.outputs))
         self.costs = node_costs(program, graph)
-        self._built: dict[tuple[object, ...], Built] = {}
+        self.names = order(graph)
+        self._stages: dict[Hashable, Stage] = {}
+        self._times: dict[Hashable, _Time] = {}
 
     def pipeline(self, stages: int, pinned: bool = False) -> Pipelined:
         """At most so many stages, as balanced as the rounds make them.
@@ -112,83 +132,110 @@ class Sharder:
             pinned: weights that fit all are worth more than balance.
         Raises: AllocationError, UnsupportedOp: a stage cannot be built.
         """
-        line = line_of(self.graph, [n.name for n in self.graph.nodes], self.costs, self.precision, stages)
-        limits = rates(self.target, stages, self.first_core)
-        best: Pipelined | None = None
-        stale, seen = 0, set()
+        line = line_of(self.graph, self.names, self.costs, self.precision, stages)
+        limits = rates(self.target, min(stages, len(line.atoms)), self.first_core)
+        calibration = Calibration(line, limits)
+        best: list[int] = []
+        least, stale, seen = (math.inf, math.inf), 0, set()
         for _ in range(ROUNDS):
-            ends = balance(line, stages, limits)
+            ends = balance(calibration.line, limits)
             if tuple(ends) in seen:
                 break
             seen.add(tuple(ends))
-            made = Pipelined(line, ends, tuple(self.build(line, ends)))
-            if best is None or _rank(made, pinned) < _rank(best, pinned):
-                best, stale = made, 0
-            else:
-                stale += 1
-            if stale == PATIENCE or (made.balanced and not (pinned and made.streamed_bytes)):
+            parts, whole = self._parts(line, ends)
+            times = [self._time(part, whole) for part in parts]
+            linked = [linked_ns(t.ns, p.own, p.relayed, limits) for t, p in zip(times, parts, strict=True)]
+            streamed = sum(t.streamed_bytes for t in times) if pinned else 0
+            stale += 1
+            if not best or (streamed, max(linked)) < least:
+                best, least, stale = ends, (streamed, max(linked)), 0
+            if stale == PATIENCE or (not streamed and max(linked) * len(linked) <= BALANCED * sum(linked)):
                 break
-            line = _corrected(made, limits)
-        assert best is not None
-        return best
+            calibration.learn(ends, [t.ns for t in times], [t.streamed_bytes for t in times])
+        return Pipelined(line, best, tuple(self.build(line, best)))
 
     def may_hold(self, stages: int) -> bool:
         """Whether so many cores could hold all weights, by the costs alone."""
         return sum(c.weight_bytes for c in self.costs.values()) <= stages * self.target.sbuf_partition_bytes
 
     def build(self, line: Line, ends: Sequence[int], require_pinned: bool = False) -> list[Built]:
-        """The stages that end after so many atoms; those built before are not built again.
+        """The stages that end after so many atoms.
 
         Raises: PinError with `require_pinned`; else as `pipeline`.
         """
+        parts, whole = self._parts(line, ends)
+        found = []
+        for part in parts:
+            stage = self._stage(part, whole, require_pinned)
+            layers = tuple(piece.node for piece in part.pieces)
+            found.append(Built(stage, tuple(part.graph.inputs), tuple(part.graph.outputs), layers))
+        return found
+
+    def _parts(self, line: Line, ends: Sequence[int]) -> tuple[list[_Part], _Whole]:
         limits = rates(self.target, len(ends), self.first_core)
         division = divide(self.graph, line, ends)
         whole = self._whole(division)
-        found: list[Built] = []
+        parts: list[_Part] = []
         handed: dict[str, str] = {}
         for k, graph in enumerate(division.cut.stages):
-            mine, last = handed, k == len(ends) - 1
-            sizes = {o: size_bytes(graph, o, whole.precision) for o in graph.outputs}
-            handed = {} if last else spaces(sizes, self.target)
-            over = sum(sizes.values()) if limits.crosses(k) and not last else 0
-            key = (require_pinned, division.shares[k], over, limits.neighbours(k),
-                   *((n, graph.shape(n), s) for n, s in (*mine.items(), *handed.items())))
-            if key not in self._built:
-                stage = self._stage(k, graph, whole, {**mine, **handed}, limits.neighbours(k), require_pinned)
-                self._built[key] = Built(
-                    stage, tuple(graph.inputs), tuple(graph.outputs), tuple(n.name for n in graph.nodes),
-                    cast(float, stage.info["estimated_ns"]) + over / limits.link_bytes_per_ns,
-                )
-            found.append(self._built[key])
-        return found
+            sizes = {} if k == len(ends) - 1 else {o: size_bytes(graph, o, whole.precision) for o in graph.outputs}
+            mine, handed = handed, spaces(sizes, self.target)
+            over = sizes if limits.crosses(k) else {}
+            relayed = sum(over.get(o, 0) for n in graph.nodes if n.op == "Identity" for o in n.outputs)
+            parts.append(_Part(k, graph, division.shares[k], {**mine, **handed}, limits.neighbours(k),
+                               sum(over.values()) - relayed, relayed))
+        return parts, whole
 
     def _whole(self, division: Division) -> _Whole:
         graph, copies = division.graph, division.cut.copies
         precision = self.precision_of(graph)
         precision.adopt(copies)
-        infinite, known = nonfinite(graph), ranges(graph)
+        infinite, known, wanted = nonfinite(graph), ranges(graph), wishes(graph)
         return _Whole(
             precision,
             infinite | {name for name, value in copies.items() if value in infinite},
             known | {name: known[value] for name, value in copies.items() if value in known},
+            wanted | {name: wanted[value] for name, value in copies.items() if value in wanted},
         )
 
-    def _stage(
-        self, k: int, graph: Graph, whole: _Whole, handed: Mapping[str, str], sharing: int, require_pinned: bool
-    ) -> Stage:
-        """Stage k, built for its part of the DRAM bandwidth of a chip that `sharing` stages share."""
-        target = self.target.with_params({"dram.bytes_per_ns": self.target.dram_bytes_per_ns / sharing})
+    def _time(self, part: _Part, whole: _Whole) -> _Time:
+        """Time of a stage; that of one that looks alike where there is one. Infinite where it cannot be built."""
+        key = look(part.graph, part.spaces), part.sharing
+        if key not in self._times:
+            try:
+                info = self._stage(part, whole).info
+                self._times[key] = _Time(cast(float, info["estimated_ns"]), cast(int, info["streamed_bytes"]))
+            except AllocationError:
+                self._times[key] = _Time(math.inf, 0)
+        return self._times[key]
+
+    def _stage(self, part: _Part, whole: _Whole, require_pinned: bool = False) -> Stage:
+        """The stage, built. Where it fetches weights, for its share of the DRAM bandwidth of its chip."""
+        graph = part.graph
+        shapes = tuple((name, graph.shape(name), space) for name, space in part.spaces.items())
+        key = part.pieces, shapes, part.sharing, require_pinned
+        if key not in self._stages:
+            stage = self._built(part, whole, self.target, require_pinned)
+            if stage.info["streamed_bytes"] and part.sharing > 1:
+                share = self.target.with_params({"dram.bytes_per_ns": self.target.dram_bytes_per_ns / part.sharing})
+                stage = self._built(part, whole, share, require_pinned)
+            self._stages[key] = stage
+        return self._stages[key]
+
+    def _built(self, part: _Part, whole: _Whole, target: Target, require_pinned: bool) -> Stage:
+        graph = part.graph
         options = replace(self.options, require_pinned=require_pinned)
-        sizes = (size_bytes(graph, i, whole.precision) for i in graph.inputs if handed.get(i) == IN_SBUF)
+        sizes = (size_bytes(graph, i, whole.precision) for i in graph.inputs if part.spaces.get(i) == IN_SBUF)
         try:
             program, streamed = lower_graph(
-                graph, target, whole.precision, options, list(graph.outputs), whole.nonfinite, whole.ranges, handed
+                graph, target, whole.precision, options, list(graph.outputs), whole.nonfinite, whole.ranges,
+                part.spaces, whole.wishes,
             )
             stage = build(program, options, pin=True, handover_bytes=buffer_bytes(sizes, target))
         except AllocationError as error:
             layer = error.layer.removeprefix("output ")
             nodes = [s for n in graph.nodes if layer in n.outputs for s in n.sources or [n.name]]
-            raise error.within(place(k, [n.name for n in graph.nodes]), nodes) from None
+            raise error.within(place(part.number, [p.node for p in part.pieces]), nodes) from None
         stage.info["spill_bytes"] = cast(int, stage.info["spill_bytes"]) + streamed
         return stage
 
@@ -198,21 +245,3 @@ def place(k: int, layers: Sequence[str]) -> str:
     if len(layers) < 2:
         return f"stage {k} (layer {layers[0]})" if layers else f"stage {k} (hands on only)"
     return f"stage {k} (layers {layers[0]} .. {layers[-1]})"
-
-
-def _rank(made: Pipelined, pinned: bool) -> tuple[int, float]:
-    return made.streamed_bytes if pinned else 0, made.slowest
-
-
-def _corrected(made: Pipelined, limits: Rates) -> Line:
-    """The line with costs that would have foretold the stages' times, and the room that their weights did not have."""
-    line, low = made.line, 0
-    ns, scratch = line.ns.copy(), line.scratch.copy()
-    for k, (end, built) in enumerate(zip(made.ends, made.built, strict=True)):
-        work = float(line.ns[low:end].sum())
-        rest = stage_ns(line, low, end, k, limits) - work
-        if work > 0:
-            ns[low:end] *= np.clip((built.ns - rest) / work, 1 / MOST_CORRECTION, MOST_CORRECTION)
-        scratch[low:end] += -(-built.streamed_bytes // limits.partitions)
-        low = end
-    return replace(line, ns=ns, scratch=scratch)

@@ -1,0 +1,85 @@
+"""What building stages teaches about the line: their times, what cuts cost, and where weights find no room.
+
+A cut costs more or less than its bytes: values are turned for the next core, overlap between nodes is lost. What the
+stages on both sides take beyond their pieces is spread over the kinds of their cuts, and so foretells cuts of the same
+kind elsewhere (networks repeat their layers). The same kinds of atoms between the same kinds of cuts take the same
+time.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from compiler.sharding.balance import spans, stage_ns
+from compiler.sharding.line import Line
+from compiler.sharding.rates import Rates
+
+SWEEPS = 20  # over all that has been seen, to spread what remains
+STEP = 0.5  # of a remainder that one visit moves to each of a stage's two cuts: all of it
+
+Cut = tuple[int, int, bool]  # looks of the nodes before and behind, and whether they are one
+Stage = tuple[Cut, tuple[int, ...], Cut]
+
+
+@dataclass
+class Calibration:
+    """What is known so far about a line."""
+
+    line: Line
+    rates: Rates
+    seen: dict[Stage, tuple[int, int, float]] = field(default_factory=dict)  # where it was seen, and its ns
+
+    def learn(self, ends: Sequence[int], times: Sequence[float], streamed: Sequence[int]) -> Line:
+        """The line as it looks after stages have been built.
+
+        Args:
+            times: ns of each, without links. streamed: weight bytes of each that found no room.
+        """
+        scratch = self.line.scratch.copy()
+        for (low, end), time, missing in zip(spans(ends), times, streamed, strict=True):
+            self.seen[self._stage(low, end)] = low, end, time
+            scratch[low:end] += -(-missing // self.rates.partitions)
+        self.line = replace(self.line, scratch=scratch)
+        self._spread()
+        self.line = replace(self.line, known=self._known())
+        return self.line
+
+    def _spread(self) -> None:
+        """Fit the costs of the kinds of cuts to all times seen."""
+        enter: dict[Cut, float] = {}
+        leave: dict[Cut, float] = {}
+        plain = replace(self.line, enter=np.zeros_like(self.line.enter), leave=np.zeros_like(self.line.leave))
+        rest = [(s, time - stage_ns(plain, low, end, self.rates)) for s, (low, end, time) in self.seen.items()]
+        for _ in range(SWEEPS):
+            for (first, _, last), missing in rest:
+                error = missing - enter.get(first, 0.0) - leave.get(last, 0.0)
+                enter[first] = enter.get(first, 0.0) + STEP * error
+                leave[last] = leave.get(last, 0.0) + STEP * error
+        cuts = [self._cut(at) for at in range(len(self.line.atoms) + 1)]
+        self.line = replace(
+            self.line,
+            enter=np.array([enter.get(c, 0.0) for c in cuts]),
+            leave=np.array([leave.get(c, 0.0) for c in cuts]),
+        )
+
+    def _known(self) -> dict[tuple[int, int], float]:
+        """Times of all stages that look like one that was seen."""
+        n = len(self.line.atoms)
+        found = {}
+        for stage, (low, end, time) in self.seen.items():
+            for start in np.flatnonzero(self.line.kinds[: n - (end - low) + 1] == self.line.kinds[low]).tolist():
+                if self._stage(start, start + end - low) == stage:
+                    found[start, start + end - low] = time
+        return found
+
+    def _stage(self, low: int, end: int) -> Stage:
+        return self._cut(low), tuple(self.line.kinds[low:end].tolist()), self._cut(end)
+
+    def _cut(self, at: int) -> Cut:
+        line = self.line
+        if at in (0, len(line.atoms)):
+            return -1, int(at > 0), False
+        inside = line.atoms[at - 1][-1].node == line.atoms[at][0].node
+        return int(line.looks[at - 1, 1]), int(line.looks[at, 0]), inside

@@ -1,0 +1,57 @@
+"""What the stages of a pipeline share the machine by: starts of transfers, links between chips, DRAM of a chip."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isa.target import Target
+from isa.topology import Topology
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a stage has beside its engines.
+
+    Attributes:
+        start_ns: from the trigger of a transfer to its first byte, and until it is seen to have ended.
+        fetch_bytes_per_ns: handed values between the buffers and the working tiles.
+        link_bytes_per_ns: to the next chip, infinite where there is none.
+        stream_bytes_per_ns: a core's part of its chip's DRAM bandwidth.
+        room: SBUF bytes of each of `partitions`.
+        chip: cores of a chip. stages: of the pipeline. first_core: the one of the first stage.
+    """
+
+    start_ns: float
+    fetch_bytes_per_ns: float
+    link_bytes_per_ns: float
+    stream_bytes_per_ns: float
+    room: int
+    partitions: int
+    chip: int
+    stages: int
+    first_core: int = 0
+
+    def crosses(self, stage: int) -> bool:
+        """Whether what a stage hands on goes to another chip."""
+        return (self.first_core + stage + 1) % self.chip == 0
+
+    def neighbours(self, stage: int) -> int:
+        """Stages on the chip of a stage, itself included."""
+        first = (self.first_core + stage) // self.chip * self.chip - self.first_core
+        return min(first + self.chip, self.stages) - max(first, 0)
+
+
+def rates(target: Target, stages: int, first_core: int = 0) -> Rates:
+    """Rates of a pipeline of so many stages on the cores from `first_core` on."""
+    topology = Topology(target)
+    dma = target.dma
+    return Rates(
+        start_ns=dma.start_latency_ns + dma.t0_ns + target.semaphore_latency_ns,
+        fetch_bytes_per_ns=dma.engines * dma.bytes_per_ns,
+        link_bytes_per_ns=topology.link_bytes_per_ns or float("inf"),
+        stream_bytes_per_ns=target.dram_bytes_per_ns / min(topology.cores_per_chip, stages),
+        room=target.sbuf_partition_bytes,
+        partitions=target.partitions,
+        chip=topology.cores_per_chip,
+        stages=stages,
+        first_core=first_core,
+    )
