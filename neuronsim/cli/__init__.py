@@ -19,6 +19,7 @@ from isa.errors import NeuronError
 COMMANDS: Mapping[str, str] = {
     "analyze": "what of a model would run on the device, and why the rest would not",
     "asm": "turn a listing into a NEFF, or a directory with its members",
+    "bench": "throughput, latency and cost of a NEFF on an instance, under a load",
     "compile": "compile a model to a NEFF",
     "demo": "compile ResNet-50, run it with values and time, compare it with ONNX Runtime",
     "disasm": "show the instructions of a NEFF",
@@ -30,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "top": "show the cores, memory and models of running simulations",
     "unpack": "write the members of a NEFF into a directory",
 }
+JSON_TO_FILE = ("bench",)  # commands whose --json names a file
 EXIT_BAD_INPUT, EXIT_USAGE, EXIT_INTERNAL, EXIT_INTERRUPTED = 1, 2, 70, 130
 
 
@@ -48,12 +50,13 @@ def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         description="Compile networks for NeuronCore-like accelerators; run them with values and time.",
     )
     root.add_argument("--version", action="version", version=_version())
-    common = _Parser(add_help=False)
-    common.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+    common, as_json = _Parser(add_help=False), _Parser(add_help=False)
+    as_json.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     common.add_argument("--verbose", action="store_true", help="everything: each operator on the CPU, tracebacks")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, what in COMMANDS.items():
-        sub = commands.add_parser(name, help=what, description=what, parents=[common])
+        parents = [common] if name in JSON_TO_FILE else [common, as_json]
+        sub = commands.add_parser(name, help=what, description=what, parents=parents)
         if name in argv[:1]:
             _command(name).add_arguments(sub)
     return root
