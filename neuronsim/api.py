@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -52,7 +52,8 @@ class NonFiniteWarning(RuntimeWarning):
 
 
 def compile(
-    model: str | Path | bytes, output: str | Path | None = None, target: str = "inf1.xlarge", **options: Any
+    model: str | Path | bytes, output: str | Path | None = None, target: str = "inf1.xlarge", *,
+    progress: Callable[[int, int], None] | None = None, **options: Any,
 ) -> Neff:
     """Compile a model file (or its bytes) for `target`.
 
@@ -60,6 +61,7 @@ def compile(
         model: path of an ONNX model, or the serialised model.
         output: where to write the NEFF; None keeps the program in memory.
         target: instance name or path of a target description.
+        progress: told how many compilations of a search for the number of cores are done, and of how many.
         options: fields of `compiler.options.CompileOptions`.
     Raises: NeuronError (CompileError, OptionError, TargetError ...); CpuSegmentError when this host has no kernel for
         operators that the device cannot run.
@@ -68,7 +70,7 @@ def compile(
     from neuronsim.host_cpu import CpuSegment, load_all
 
     started = time.perf_counter()
-    program = _compile(model, from_keywords({"target": str(target), **options}))
+    program = _compile(model, from_keywords({"target": str(target), **options}), progress)
     load_all(CpuSegment(name, segment) for name, segment in program.cpu_models.items())
     seconds = time.perf_counter() - started
     if output is None:
@@ -79,15 +81,17 @@ def compile(
     return loaded
 
 
-def _compile(model: str | Path | bytes, options: CompileOptions) -> Program:
+def _compile(
+    model: str | Path | bytes, options: CompileOptions, progress: Callable[[int, int], None] | None
+) -> Program:
     from compiler import compile_model
 
     if not isinstance(model, bytes):
-        return compile_model(model, options)
+        return compile_model(model, options, progress=progress)
     with tempfile.NamedTemporaryFile(prefix="neuronsim-", suffix=".onnx") as file:
         file.write(model)
         file.flush()
-        return compile_model(file.name, options)
+        return compile_model(file.name, options, progress=progress)
 
 
 def load(path: str | Path, verify: bool = False) -> Neff:

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from neuronsim.cli import progress
 from neuronsim.cli.arguments import check_output
 from neuronsim.cli.output import note, print_json, write_json
+from profiler.table import Table, show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,8 +82,13 @@ def add_partition_options(parser: argparse.ArgumentParser) -> None:
 def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
     """How many cores share the work, and what has to stay on chip."""
     parser.add_argument(
-        "--neuroncore-pipeline-cores", type=_cores, metavar="N",
-        help="cut device segments into up to N stages, each on its own core, with weights pinned on chip",
+        "--neuroncore-pipeline-cores", type=_cores, metavar="N|auto",
+        help="cut device segments into up to N stages, each on its own core, with weights pinned on chip; "
+        "auto tries numbers and takes the best",
+    )  # fmt: skip
+    parser.add_argument(
+        "--optimize-for", default="throughput", choices=("throughput", "latency", "cost"),
+        help="what auto looks for (default: throughput)",
     )  # fmt: skip
     parser.add_argument(
         "--require-pinned", action="store_true", help="a weight that does not fit on chip is an error"
@@ -97,7 +104,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 PARTITION = ("cpu_ops", "device_ops", "minimum_segment_size", "fallback", "transfer_cost", "strict_rounding")
-PIPELINE = ("neuroncore_pipeline_cores", "require_pinned")
+PIPELINE = ("neuroncore_pipeline_cores", "optimize_for", "require_pinned")
 _SWITCHES = {
     "fusion": "fused epilogues",
     "double_buffer": "prefetch of the next tile",
@@ -121,7 +128,8 @@ def run(args: argparse.Namespace) -> int:
     output = Path(args.output or Path(args.model).with_suffix(".neff").name)
     check_output(output, args.model)
     check_output(args.report, args.model, output)
-    neff = neuronsim.compile(args.model, output, **option_values(args))
+    with progress.bar("compiling for numbers of cores") as tell:
+        neff = neuronsim.compile(args.model, output, progress=tell, **option_values(args))
     for text in neff.report.get("notes", []):
         note(text)
     if args.report:
@@ -129,8 +137,32 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"output": str(output), **neff.report})
     else:
+        if "auto" in neff.report:
+            show([trial_table(neff.report["auto"])], sys.stdout)
         sys.stdout.write(summary_text(neff.report, output, args.verbose))
     return 0
+
+
+def trial_table(auto: dict[str, Any]) -> Table:
+    """What a search for the number of cores tried, and why it chose."""
+    table = Table(
+        f"pipeline cores tried, optimising for {auto['objective']}",
+        ["", ">cores", "instance", ">copies", ">inferences/s", ">latency ms", ">USD per million", ">slowest / mean",
+         ">pinned MB", ">fetched MB"],
+    )  # fmt: skip
+    for trial in auto["trials"]:
+        mark = "*" if trial["cores"] == auto["cores"] else ""
+        if trial["error"]:
+            table.rows.append([mark, str(trial["cores"]), trial["error"], *[""] * 7])
+            continue
+        price = trial["usd_per_million"]
+        table.rows.append([
+            mark, str(trial["cores"]), trial["instance"], str(trial["copies"]), f"{trial['throughput_per_s']:.0f}",
+            f"{trial['latency_ms']:.3f}", "-" if price is None else f"{price:.3f}", f"{trial['imbalance']:.2f}",
+            f"{trial['pinned_bytes'] / 1e6:.1f}", f"{trial['streamed_bytes'] / 1e6:.1f}",
+        ])  # fmt: skip
+    table.notes += [auto["why"], "figures are the schedule's estimates for an instance full of copies"]
+    return table
 
 
 def summary_text(report: dict[str, Any], output: Path, verbose: bool = False) -> str:
