@@ -7,16 +7,17 @@ time.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from compiler.sharding.balance import spans, stage_ns
+from compiler.sharding.balance import balance, spans, stage_ns
 from compiler.sharding.line import Line
 from compiler.sharding.rates import Rates
 
 SWEEPS = 20  # over all that has been seen, to spread what remains
+TRUST = (1.0, 0.7, 0.4, 0.0)  # part of the costs of cuts that is believed
 STEP = 0.5  # of a remainder that one visit moves to each of a stage's two cuts: all of it
 
 Cut = tuple[int, int, bool]  # looks of the nodes before and behind, and whether they are one
@@ -30,6 +31,18 @@ class Calibration:
     line: Line
     rates: Rates
     seen: dict[Stage, tuple[int, int, float]] = field(default_factory=dict)  # where it was seen, and its ns
+
+    def balance(self, seen: Collection[tuple[int, ...]]) -> list[int]:
+        """The best cut that was not yet seen, by what is known; [] when nothing new promises to be best.
+
+        What cuts cost is learned from the few that were made. So where that points to nothing new, it is believed less.
+        """
+        for trust in TRUST:
+            line = replace(self.line, enter=self.line.enter * trust, leave=self.line.leave * trust)
+            ends = balance(line, self.rates)
+            if tuple(ends) not in seen:
+                return ends
+        return []
 
     def learn(self, ends: Sequence[int], times: Sequence[float], streamed: Sequence[int]) -> Line:
         """The line as it looks after stages have been built.

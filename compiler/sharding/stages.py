@@ -16,7 +16,7 @@ from compiler.nonfinite import nonfinite
 from compiler.options import CompileOptions
 from compiler.precision import Precision
 from compiler.ranges import ranges
-from compiler.sharding.balance import balance, linked_ns
+from compiler.sharding.balance import linked_ns
 from compiler.sharding.calibrate import Calibration
 from compiler.sharding.costs import node_costs
 from compiler.sharding.division import Division, divide
@@ -136,10 +136,11 @@ class Sharder:
         limits = rates(self.target, min(stages, len(line.atoms)), self.first_core)
         calibration = Calibration(line, limits)
         best: list[int] = []
-        least, stale, seen = (math.inf, math.inf), 0, set()
+        least, stale = (math.inf, math.inf), 0
+        seen: set[tuple[int, ...]] = set()
         for _ in range(ROUNDS):
-            ends = balance(calibration.line, limits)
-            if tuple(ends) in seen:
+            ends = calibration.balance(seen)
+            if not ends:
                 break
             seen.add(tuple(ends))
             parts, whole = self._parts(line, ends)
