@@ -49,7 +49,7 @@ class StageRun:
 
     Attributes:
         core: of the instance, where it ran.
-        wait_ticks: before it, for the signal from the core that hands it its inputs.
+        wait_ticks: before it, in a pipeline: for the signal that its inputs have come.
     """
 
     node: Node
@@ -184,7 +184,7 @@ class Machine:
         """Time of all device stages on another machine of the same generation; nothing else is simulated."""
         def ticks(node: Node) -> int:
             p = self._placed(node)
-            return _wait_ticks(node, target) + simulate(p.stage, target, p.core, p.downstream).total_ticks
+            return self._wait_ticks(node, target) + simulate(p.stage, target, p.core, p.downstream).total_ticks
 
         return sum(spread(ticks, self.nodes, os.cpu_count() or 1)) / target.tick_hz
 
@@ -200,6 +200,11 @@ class Machine:
         to = -1 if after is None else self.cores[after.core]
         return Placed(self.program.stages[node.stage], self.cores[node.core], to)
 
+    def _wait_ticks(self, node: Node, target: Target) -> int:
+        """A stage of a pipeline starts one semaphore latency after its inputs have come."""
+        in_pipeline = bool(node.upstream) or self.program.downstream(node) is not None
+        return target.ns_to_ticks(target.semaphore_latency_ns) if in_pipeline else 0
+
     def _timed(self, threads: int) -> Run:
         """A run without values."""
         started = time.perf_counter()
@@ -213,7 +218,7 @@ class Machine:
                 phases.append(Phase(CPU, self._segments[node.model].seconds(self.target)))
                 continue
             done = StageRun(node, self.program.stages[node.stage], timelines[node.name], self.cores[node.core],
-                            _wait_ticks(node, self.target))  # fmt: skip
+                            self._wait_ticks(node, self.target))  # fmt: skip
             stages.append(done)
             host_in = 0.0 if node.upstream else self._link_seconds(done.stage, INPUT)
             host_out = self._link_seconds(done.stage, OUTPUT) if self.program.downstream(node) is None else 0.0
@@ -252,11 +257,6 @@ class Machine:
         outputs = {o.name: _as_output(o, tensors[o.name]) for o in self.program.outputs}
         return replace(timed, outputs=outputs, warnings=warnings, has_nan=found_nan,
                        wall_seconds=timed.wall_seconds + time.perf_counter() - started)
-
-
-def _wait_ticks(node: Node, target: Target) -> int:
-    """A stage that is handed its inputs starts one semaphore latency after the stage before has ended."""
-    return target.ns_to_ticks(target.semaphore_latency_ns) if node.upstream else 0
 
 
 def _as_variable(variable: Variable, array: np.ndarray) -> np.ndarray:

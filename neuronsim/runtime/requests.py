@@ -61,11 +61,13 @@ class Server:
 
     def _count(self, models: Sequence[Sequence[LoadedModel]], served: Served) -> None:
         flops: Counter[int] = Counter()
-        for group, requests in zip(models, served.loads, strict=True):
-            replicas = [cores for m in group for cores in m.replicas]
-            for cores in replicas:
-                each = requests.pieces // len(replicas)
-                flops.update({core: n * each for core, n in zip(cores, group[0].flops)})
+        of_core = [
+            {core: count for m in group for cores in m.replicas for core, count in zip(cores, m.flops)}
+            for group in models
+        ]
+        runs = {(step.model, step.where): step.runs for step in served.stages}
+        for (number, core), count in runs.items():
+            flops[core] += count * of_core[number][core]
         latencies = np.concatenate([r.latency_s for r in served.loads]).tolist()
         busy_ns = {core.index: core.busy_ns for core in served.cores}
         self._activity.worked(busy_ns, flops, served.seconds * 1e9, latencies)

@@ -19,6 +19,8 @@ from isa.program import (
     TensorInfo,
     Variable,
 )
+from tests.neuronsim.pinned_programs import COLUMNS as PINNED_COLUMNS
+from tests.neuronsim.pinned_programs import product
 
 ROWS, COLUMNS = 8, 16
 HANDED = HANDOVER_BUFFERS * HANDOVER_ALIGNMENT  # bytes of a partition for a tensor of 4 bytes in each
@@ -67,3 +69,10 @@ def heavy(weights: int, scratch: int = 0, target: str = "inf1.6xlarge", name: st
     inputs, outputs = ([TensorInfo(n, (ROWS, COLUMNS), "float32")] for n in ("t0", "t1"))
     nodes = [Node("n", "neuron_core", ("t0",), ("t1",), 0)]
     return Program(name, target, GENERATION[target[:4]], inputs, outputs, nodes, [stage])
+
+
+def pinned(name: str = "pinned", is_pinned: bool = True) -> Program:
+    """y = relu(w @ x) on one core of a trn1.2xlarge, its weight loaded once, or by every run."""
+    inputs, outputs = ([TensorInfo(n, (128, PINNED_COLUMNS), "float32")] for n in ("x", "y"))
+    nodes = [Node("n", "neuron_core", ("x",), ("y",), 0)]
+    return Program(name, "trn1.2xlarge", "v2", inputs, outputs, nodes, [product(is_pinned)])

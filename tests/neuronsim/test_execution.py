@@ -39,7 +39,7 @@ def test_latency_is_the_stages_with_their_signals_and_the_host_link_once() -> No
     run = result.last
     assert [r.core for r in run.stages] == list(range(6))
     stages = sum(r.timeline.seconds for r in run.stages)
-    signals = 5 * TARGET.semaphore_latency_ns * 1e-9
+    signals = 6 * TARGET.semaphore_latency_ns * 1e-9
     link = host.link_seconds([SIZE], TARGET)
     assert run.device_seconds == pytest.approx(stages + signals)
     assert (run.host_in_seconds, run.host_out_seconds) == (link, link)
