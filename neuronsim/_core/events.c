@@ -1,9 +1,10 @@
 /* Binary heap of events ordered by (tick, phase, slot, engine, index). Every source has at most one event in it. */
 #include "machine.h"
 
+/* Without a branch: which of two events comes first is as good as random. */
 static inline int before(event_t a, event_t b)
 {
-    return a.tick < b.tick || (a.tick == b.tick && a.key < b.key);
+    return (a.tick < b.tick) | ((a.tick == b.tick) & (a.key < b.key));
 }
 
 /* Move e up from the hole at i. */
@@ -27,21 +28,18 @@ void event_push(machine_t *m, int64_t tick, int phase, int64_t slot, int64_t eng
 
 event_t event_pop(machine_t *m)
 {
-    event_t *heap = m->heap;
-    event_t top = heap[0], e = heap[--m->heap_size];
-    int64_t size = m->heap_size, i = 0;
-    for (;;) {
-        int64_t child = 2 * i + 1;
-        if (child >= size)
-            break;
-        if (child + 1 < size && before(heap[child + 1], heap[child]))
-            child++;
-        if (!before(heap[child], e))
-            break;
+    event_t *heap = m->heap, top = heap[0];
+    int64_t size = --m->heap_size, i = 0, child = 1;
+    for (; child + 1 < size; child = 2 * i + 1) { /* the hole sinks to a leaf: the last event belongs near one */
+        child += before(heap[child + 1], heap[child]);
         heap[i] = heap[child];
         i = child;
     }
-    heap[i] = e;
+    if (child < size) {
+        heap[i] = heap[child];
+        i = child;
+    }
+    sift_up(heap, i, heap[size]);
     return top;
 }
 
