@@ -6,6 +6,7 @@ simulated. An inference is one row of a batch, as there.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 
 from isa.errors import NeuronError
 from neuronsim.runtime.contention import contention
-from neuronsim.runtime.environment import GROUP_SIZES, LOGICAL_NC_CONFIG
+from neuronsim.runtime.environment import GROUP_SIZES, LOGICAL_NC_CONFIG, NUM_CORES, VISIBLE_CORES
 from neuronsim.runtime.instance import Instance
 from neuronsim.runtime.memory import Usage
 from neuronsim.serving import Load, Requests, Served, StepUse, closed, parse
@@ -30,6 +31,7 @@ PRINTED = ("throughput_avg", "latency_ms_p50", "latency_ms_p99", "n_models", "pi
            "batch_size", "model_filename")  # fmt: skip
 PERCENTILES = (0, 50, 90, 95, 99, 100)
 RUNS_PER_CORE = 2  # in flight by default: one that runs, one that is handed over meanwhile
+REQUESTS = 1000  # by default
 _WINDOWS = 10  # of equal length, the busiest of which is `throughput_peak`
 
 
@@ -49,7 +51,7 @@ class Question:
     Attributes:
         n_models: copies; None: as many as the instance has cores for.
         in_flight: requests in flight for each copy, when `arrivals` is None; None: `RUNS_PER_CORE` for each core.
-        requests: how many in all; with recorded arrivals at most.
+        requests: how many in all; None: `REQUESTS`, or all that a file of arrivals has.
         arrivals: "poisson:RATE", "constant:RATE" or a file of seconds; None: a closed loop.
         rows: of each request; 0: a whole batch.
         usd_per_hour: price; None: the target file's.
@@ -57,7 +59,7 @@ class Question:
 
     n_models: int | None = None
     in_flight: int | None = None
-    requests: int = 1000
+    requests: int | None = None
     arrivals: str | None = None
     seed: int = 0
     policy: str = "round_robin"
@@ -81,12 +83,17 @@ def run(
     size = neff.program.cores
     copies = _copies(question, size, target)
     load = _load(question, copies * _workers(question, size))
-    environ = {GROUP_SIZES: ",".join([str(size)] * copies), LOGICAL_NC_CONFIG: "1"}
-    with Instance(target, environ, state_dir, private=state_dir is None) as instance:
+    with Instance(target, _environ(size, copies), state_dir, private=state_dir is None) as instance:
         model = instance.data_parallel(neff, copies)
         served = instance.serve([(model, load)], question.method, on_progress)
         usage = instance.memory().cores
     return {**_perf(neff, target, question, copies, size, served), **_details(served, usage, target)}
+
+
+def _environ(size: int, copies: int) -> dict[str, str]:
+    """The variables of this process, but its cores are groups of one copy each. Programs are for physical cores."""
+    others = {name: value for name, value in os.environ.items() if name not in (VISIBLE_CORES, NUM_CORES)}
+    return {**others, GROUP_SIZES: ",".join([str(size)] * copies), LOGICAL_NC_CONFIG: "1"}
 
 
 def _copies(question: Question, size: int, target: Target) -> int:
@@ -107,12 +114,13 @@ def _workers(question: Question, size: int) -> int:
 
 
 def _load(question: Question, in_flight: int) -> Load:
-    options = {"rows": question.rows, "policy": question.policy}
+    options: dict[str, Any] = {"rows": question.rows, "policy": question.policy}
     if question.arrivals is None:
-        return closed(question.requests, in_flight, **options)
+        return closed(question.requests or REQUESTS, in_flight, **options)
     if question.in_flight is not None:
         raise BenchError("--in-flight is for a closed loop, --arrivals for an open one", help="leave one of them out")
-    return parse(question.arrivals, question.requests, question.seed, **options)
+    is_file = not question.arrivals.startswith(("poisson:", "constant:"))
+    return parse(question.arrivals, question.requests or (0 if is_file else REQUESTS), question.seed, **options)
 
 
 # ---- NeuronPerf's keys

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from isa import target as targets
 from neuronsim.api import load
-from neuronsim.benchmark import PRINTED, Progress, Question
+from neuronsim.benchmark import PRINTED, Question
 from neuronsim.benchmark import run as benchmark
 from neuronsim.cli.arguments import check_output, natural, positive
 from neuronsim.cli.output import print_json, write_json
+from neuronsim.cli.progress import bar
 from neuronsim.runtime.ownership import STATE_DIR
 from neuronsim.serving.methods import METHODS
 from neuronsim.serving.model import POLICIES
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("neff", metavar="NEFF")
     parser.add_argument("--instance", metavar="T", help="machine to run on (default: what it was compiled for)")
     parser.add_argument("--n-models", type=positive, metavar="M", help="copies (default: as many as the cores hold)")
-    parser.add_argument("--requests", type=positive, default=1000, metavar="N", help="in all (default: 1000)")
+    parser.add_argument("--requests", type=positive, metavar="N", help="in all (default: 1000, or all of a file)")
     parser.add_argument(
         "--in-flight", type=positive, metavar="K", help="requests in flight for each copy (default: two for each core)"
     )
@@ -60,25 +60,27 @@ def run(args: argparse.Namespace) -> int:
         args.n_models, args.in_flight, args.requests, args.arrivals, args.seed, args.policy, args.rows or 0,
         args.method, args.price,
     )  # fmt: skip
-    with _progress(args.requests) as tell:
+    with bar("requests") as tell:
         report = benchmark(neff, target, question, args.state_dir, tell)
     if to_file:
         write_json(to_file, report)
     if args.json == STDOUT:
         print_json(report)
     else:
-        show([perf_table([report]), *details(report, args.verbose)], sys.stdout)
+        show([figures(report), *details(report, args.verbose)], sys.stdout)
     return 0
 
 
-def perf_table(reports: Sequence[dict[str, Any]]) -> Table:
-    """NeuronPerf's columns and the cost, a row for each report."""
+def figures(report: dict[str, Any]) -> Table:
+    """NeuronPerf's columns and the cost; as rows on a terminal that is too narrow for them."""
+    cost = report["cost_per_1m_inf"]
+    texts = {"cost_per_1m_inf": "N/A" if cost is None else f"${cost:.4g}"}
     columns = [*PRINTED[:-1], "cost_per_1m_inf", PRINTED[-1]]
-    table = Table("", [c if c == PRINTED[-1] else f">{c}" for c in columns])
-    for report in reports:
-        cost = report["cost_per_1m_inf"]
-        texts = {"cost_per_1m_inf": "N/A" if cost is None else f"${cost:.4g}"}
-        table.rows.append([texts.get(c, _number(report[c])) for c in columns])
+    cells = [texts.get(c, _number(report[c])) for c in columns]
+    table = Table("", [*(f">{c}" for c in columns[:-1]), columns[-1]], [cells])
+    width = max(map(len, table.plain().splitlines())) + len(columns)  # and the lines between them
+    if sys.stdout.isatty() and width > shutil.get_terminal_size().columns:
+        return Table("", ["figure", ">value"], [list(row) for row in zip(columns, cells)])
     return table
 
 
@@ -91,7 +93,7 @@ def details(report: dict[str, Any], everything: bool = False) -> list[Table]:
             str(core["index"]), _percent(core["utilization"]), bytes_text(core["weights_bytes"]),
             bytes_text(core["dram_bytes"]), str(core["switches"]),
         ])  # fmt: skip
-    stages = Table("", [">stage on core", ">copy", ">runs", ">alone", ">together", ">contention", ">bubbles", ">queue"])
+    stages = Table("stages", [">core", ">copy", ">runs", ">alone", ">together", ">contention", ">bubbles", ">queue"])
     for stage in report["stages"][:last]:
         stages.rows.append([
             str(stage["core"]), str(stage["copy"]), str(stage["runs"]), seconds_text(stage["alone_ns"] / 1e9),
@@ -131,28 +133,6 @@ def _headline(report: dict[str, Any]) -> str:
         f"alone {seconds_text(model['device_alone'])}\n"
         f"method {report['method']} ({sure}): {report['reason']}"
     )
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Progress | None]:
-    """A bar on a terminal while requests are served; it leaves no trace."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich import progress
-    from rich.console import Console
-
-    columns = (
-        progress.TextColumn("requests"), progress.BarColumn(), progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-    )  # fmt: skip
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-
-        def tell(done: int, of: int) -> None:
-            bar.update(task, completed=done, total=of)
-
-        yield tell
 
 
 def _number(value: Any) -> str:

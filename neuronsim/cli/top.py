@@ -67,10 +67,8 @@ def run(args: argparse.Namespace) -> int:
 def headline(s: Snapshot) -> str:
     """Process, instance and simulated time."""
     state = "running" if s["is_running"] else "idle"
-    return (
-        f"{s['neuron_runtime_tag']} (pid {s['pid']}) on {s['instance_type']}: {state}, "
-        f"{seconds_text(s['simulated_ns'] / 1e9)} simulated"
-    )
+    time_text = f", {seconds_text(s['simulated_ns'] / 1e9)} simulated" if s["simulated_ns"] else ""
+    return f"{s['neuron_runtime_tag']} (pid {s['pid']}) on {s['instance_type']}: {state}{time_text}"
 
 
 def tables(s: Snapshot, tflops: bool = False) -> list[Table]:

@@ -19,6 +19,7 @@ from isa.program import IN_SBUF
 from neuronsim import cli
 from neuronsim.api import Neff
 from neuronsim.benchmark import PRINTED, BenchError, Question, peak, run
+from neuronsim.cli.bench import figures
 from neuronsim.runtime.telemetry import read_snapshots
 from neuronsim.serving import Requests
 from neuronsim.timing import simulate
@@ -106,6 +107,7 @@ def test_recorded_arrivals(tmp_path: Path) -> None:
     found = bench(n_models=1, requests=3, arrivals=str(times))
     assert found["requests"] == 3
     assert found["total_s"] == pytest.approx(0.002, rel=1e-2)
+    assert bench(n_models=1, requests=None, arrivals=str(times))["requests"] == 4
 
 
 def test_rows_are_cut_into_runs() -> None:
@@ -128,11 +130,13 @@ def test_no_published_price_and_physical_cores() -> None:
     assert (found["n_models"], found["cost_per_hour"], found["cost_per_1m_inf"]) == (128, None, None)
 
 
-def test_a_shared_instance_is_seen(tmp_path: Path) -> None:
+def test_a_shared_instance_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEURON_PROCESS_TAG", "mine")
+    monkeypatch.setenv("NEURON_RT_VISIBLE_CORES", "7")  # of the process that runs models, not of the benchmark
     seen: list[Any] = []
     run(Neff(pipeline(1)), TARGET, Question(requests=100, n_models=2), tmp_path,
         lambda done, of: seen.extend(read_snapshots(tmp_path)))  # fmt: skip
-    assert seen and seen[0]["instance_type"] == "inf1.6xlarge"
+    assert seen and (seen[0]["instance_type"], seen[0]["neuron_runtime_tag"]) == ("inf1.6xlarge", "mine")
     assert set(seen[0]["neuroncores_in_use"]) == {"0", "1"}
     assert read_snapshots(tmp_path) == []
 
@@ -177,6 +181,14 @@ def test_long_tables_are_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "and 48 more: --verbose shows all" in short
     assert cli.main([*argv, "--verbose"]) == 0
     assert "more: --verbose" not in (full := capsys.readouterr().out) and len(full) > len(short)
+
+
+def test_narrow_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = run(Neff(pipeline(1)), TARGET, Question(requests=20))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for columns, rows in ((80, len(PRINTED) + 1), (200, 1)):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert len(figures(report).rows) == rows
 
 
 def test_json(neff: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
