@@ -1,9 +1,9 @@
 """What pipeline stages hand over, in the order in which it lies on chip, so that a partition is one run of memory.
 
 A DMA pays for every run that is contiguous on both sides. Row-major, a value with its last axis on partitions would
-cross element by element, an image row by row. `PackRows` writes it block by block instead, a block being the rows of up
-to 128 partitions, each with all that the partition holds; `UnpackRows` reads it so. The tiles of a block lie side by
-side.
+cross element by element, an image row by row. `PackRows` writes it block by block instead, a block being a few tiles
+side by side, so that each partition is one run; `UnpackRows` reads it so. Blocks are no larger than long runs need,
+since the first can cross while the last is computed.
 """
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from compiler.lowering.transpose import relayout
 from isa.lang import DramView, View
 from isa.word import PARTITIONS
 
+#: bytes of a run that spends about as long moving as starting: 90 ns at 27.2 bytes per ns (isa/targets)
+LONG_RUN = 2048
 #: operators that only describe their operand anew: what they show is laid out where the operand is made
 VIEWS = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
 
@@ -32,7 +34,7 @@ def lower_pack_rows(ctx: Context, node: Node) -> None:
     matrix = _as_matrix(ctx, node)
     far = ctx.outputs[name] if name in ctx.outputs else ctx.scratch(name, ctx.shape(name), ctx.storage(name))
     columns = matrix.shape[1]
-    for first, count, rows in blocks_of(matrix.shape[0]):
+    for first, count, rows in blocks_of(matrix.shape[0], columns * matrix.itemsize):
         begin = first * PARTITIONS * columns
         block = far[begin : begin + count * rows * columns].reshape(rows, count, columns)
         for low, high, view in _side_by_side(matrix, first, count, rows):
@@ -45,7 +47,7 @@ def lower_unpack_rows(ctx: Context, node: Node) -> None:
     name, far = node.output, ctx.dram[node.inputs[0]]
     permuted, rows, columns = _sizes(node)
     tiles: list[View] = []
-    for first, count, high in blocks_of(rows):
+    for first, count, high in blocks_of(rows, columns * far.dtype.size):
         begin = first * PARTITIONS * columns
         block = ctx.program.sbuf((high, count * columns), far.dtype, name=name)
         ctx.program.dma(block, far[begin : begin + high * count * columns].reshape(high, count * columns),
@@ -74,11 +76,12 @@ def joint_values(graph: Graph) -> frozenset[str]:
     return frozenset(found)
 
 
-def blocks_of(rows: int) -> Iterator[tuple[int, int, int]]:
-    """(first tile, tiles, partitions) of the blocks of a matrix: all full tiles, then what is left."""
+def blocks_of(rows: int, row_bytes: int) -> Iterator[tuple[int, int, int]]:
+    """(first tile, tiles, partitions) of the blocks of a matrix: full tiles by several, then what is left."""
     full, left = divmod(rows, PARTITIONS)
-    if full:
-        yield 0, full, PARTITIONS
+    step = max(1, LONG_RUN // row_bytes)
+    for first in range(0, full, step):
+        yield first, min(step, full - first), PARTITIONS
     if left:
         yield full, 1, left
 

@@ -53,7 +53,7 @@ def _writes(graph: Graph, node: Node) -> bool:
 
 
 def _channelwise(graph: Graph, node: Node) -> bool:
-    if node.op != "Concat" or len(graph.shape(node.output)) < 4:
+    if node.op != "Concat" or len(graph.shape(node.output)) < 4 or node.attrs.get("heads"):
         return False
     return node.attrs["axis"] % len(graph.shape(node.output)) == 1
 

@@ -116,15 +116,15 @@ def _product(graph: Graph, node: Node) -> Tensor | None:
 
 
 def _joined(graph: Graph, node: Node, depth: int) -> Tensor | None:
-    """Parts that all lie with the joined axis on partitions, densely, stay where they are."""
+    """Parts that lie alike stay where they are, or come to one another along the free dimension."""
     shape = graph.shape(node.output)
-    axis = node.attrs["axis"] % len(shape)
+    found: tuple[int, ...] = ()
     for part in node.inputs:
         lying = _lying(graph, part, depth + 1)
-        full = graph.shape(part)[axis] % PARTITIONS == 0 or part == node.inputs[-1]
-        if lying is None or lying.p_axes() != (axis,) or lying.space_of(axis) != P or not full:
+        if lying is None or len(lying.p_axes()) != 1 or not lying.plain or found not in ((), lying.p_axes()):
             return None
-    return _dry(shape, (axis,))
+        found = lying.p_axes()
+    return _dry(shape, found)
 
 
 def _dry(shape: tuple[int, ...], p_axes: tuple[int, ...]) -> Tensor:

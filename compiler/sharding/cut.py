@@ -57,10 +57,12 @@ class _Cutter:
         self.stage_of = {name: k for k, group in enumerate(self.groups) for name in group}
         self._check()
         self.results = [o for o in graph.outputs if o not in graph.inputs]
+        self._drop_dead()
         # the stage that makes a value (inputs: the first) and the last that needs it
         self.born = {**dict.fromkeys(graph.inputs, 0),
-                     **{o: self.stage_of[n.name] for n in graph.nodes for o in n.outputs if o}}
-        self.until = {v: max([k, *(self.stage_of[n.name] for n in graph.consumers(v))]) for v, k in self.born.items()}
+                     **{o: k for name, k in self.stage_of.items() for o in self.nodes[name].outputs if o}}
+        self.until = {v: max([k, *(self.stage_of.get(n.name, 0) for n in graph.consumers(v))])
+                      for v, k in self.born.items()}
         self.until |= {o: self.last for o in self.results if o in self.born}
         self.arranged = self._arranged()
 
@@ -75,9 +77,20 @@ class _Cutter:
                 if producer is not None and place[producer.name] > place[node.name]:
                     raise ValueError(f"{node.name!r} reads {name!r}, which comes after it")
 
+    def _drop_dead(self) -> None:
+        """Forget nodes that no result needs: the join of parts whose readers have been split likewise."""
+        live = set(self.results)
+        for node in reversed(self.graph.nodes):
+            if live.isdisjoint(filter(None, node.outputs)):
+                del self.stage_of[node.name]
+            else:
+                live.update(node.inputs)
+        self.groups = [[name for name in group if name in self.stage_of] for group in self.groups]
+
     def _arranged(self) -> dict[str, Arrangement]:
         """Values that cross in another order than row-major; what the host gives or takes is row-major."""
-        crossing = [v for v, k in self.born.items() if k < self.until[v] and v not in self.results]
+        kept = {*self.graph.inputs, *self.results}
+        crossing = [v for v, k in self.born.items() if k < self.until[v] and v not in kept]
         return {v: how for v in crossing if (how := arrangement(self.graph, v)) is not None}
 
     def run(self) -> Cut:

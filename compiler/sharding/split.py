@@ -14,6 +14,9 @@ import numpy as np
 from compiler.ir import Graph, Node
 from isa.word import PARTITIONS
 
+#: operators between the two products of attention
+BETWEEN = ("Softmax", "Add", "Sub", "Mul", "Div", "Where")
+
 
 @dataclass(frozen=True)
 class Split:
@@ -31,6 +34,11 @@ class Split:
     operands: dict[int, int]
 
     @property
+    def by_heads(self) -> bool:
+        """Whether parts are batch entries; their Concat then says so, lest its axis be taken for channels."""
+        return self.unit == 1
+
+    @property
     def limit(self) -> int:
         """Most parts."""
         return -(-self.size // self.unit)
@@ -41,15 +49,19 @@ def split_of(graph: Graph, node: Node) -> Split | None:
 
     A product with a constant matrix is cut by columns, a convolution with a constant kernel by output channels (a
     grouped one by whole groups), both in blocks of the PE's 128; a product of two run-time operands by heads, the
-    innermost batch axis.
+    innermost batch axis, and likewise what scales, masks and normalises its rows.
     """
-    if node.op not in ("MatMul", "Conv") or node.domain or len(graph.shape(node.output)) < 2:
+    if node.domain or len(graph.shape(node.output)) < 2:
+        return None
+    if node.op in BETWEEN:
+        return _between_heads(graph, node)
+    if node.op not in ("MatMul", "Conv"):
         return None
     weight = graph.const(node.inputs[1])
     if node.op == "Conv":
         return _by_channels(graph, node, weight) if weight is not None else None
     if weight is None:
-        return _by_heads(graph, node)
+        return _by_heads(graph, node, 2)
     if weight.ndim != 2:
         return None
     rank = len(graph.shape(node.output))
@@ -86,7 +98,8 @@ def split(graph: Graph, name: str, blocks: Sequence[int]) -> list[str]:
         low += block
     result = node.output
     graph.set_outputs(node, [])
-    graph.insert_after(node, "Concat", [n.output for n in made], [result], {"axis": how.axis}, name=f"{name}.joined")
+    attrs = {"axis": how.axis, "heads": True} if how.by_heads else {"axis": how.axis}
+    graph.insert_after(node, "Concat", [n.output for n in made], [result], attrs, name=f"{name}.joined")
     graph.remove(node)
     return [n.name for n in made]
 
@@ -99,14 +112,32 @@ def _by_channels(graph: Graph, node: Node, weight: np.ndarray) -> Split | None:
     return Split(1, len(weight), lcm(PARTITIONS, len(weight) // group), {0: 1, 1: 0, **tail})
 
 
-def _by_heads(graph: Graph, node: Node) -> Split | None:
+def _between_heads(graph: Graph, node: Node) -> Split | None:
+    rank = len(graph.shape(node.output))
+    along = node.op == "Softmax" and node.attrs.get("axis", -1) % rank != rank - 1
+    if along or node.attrs.get("epilogue") or not any(_has_heads(graph, i) for i in node.inputs):
+        return None
+    return _by_heads(graph, node, len(node.inputs))
+
+
+def _has_heads(graph: Graph, name: str) -> bool:
+    """Whether a value comes from a product of run-time operands, perhaps split or through operators between."""
+    made = graph.producer(name)
+    while made is not None and made.op in BETWEEN:
+        made = graph.producer(made.inputs[0])
+    if made is None:
+        return False
+    return bool(made.attrs.get("heads")) or (made.op == "MatMul" and not graph.is_const(made.inputs[1]))
+
+
+def _by_heads(graph: Graph, node: Node, operands: int) -> Split | None:
     shape = graph.shape(node.output)
     if len(shape) < 3 or shape[-3] == 1:
         return None
     axis = len(shape) - 3
     heads: dict[int, int] = {}
-    for index in (0, 1):
-        own = graph.shape(node.inputs[index])
+    for index, name in enumerate(node.inputs[:operands]):
+        own = graph.shape(name)
         if len(own) >= 3 and own[-3] > 1:
             heads[index] = len(own) - 3
     return Split(axis, shape[axis], 1, {**heads, **_tail(node, axis, {"add": axis})})
@@ -140,9 +171,9 @@ class _Pieces:
         if array is not None:
             at = (slice(None),) * axis + (slice(low, high),)
             return graph.add_const(array[at], f"{name}[{low}:{high}]")
-        known = _joined_part(graph, name, axis, low, high)
-        if known:
-            return known
+        part, begin = _joined_part(graph, name, axis, low, high)
+        if part:
+            return self.of(part, axis, low - begin, high - begin)
         shape = tuple(high - low if a == axis else n for a, n in enumerate(graph.shape(name)))
         out = graph.add_value(graph.fresh_name(f"{name}[{low}:{high}]"), shape, graph.dtype(name))
         bounds = [graph.add_const(np.array([n], np.int64), f"{out}.{what}")
@@ -151,18 +182,18 @@ class _Pieces:
         return out
 
 
-def _joined_part(graph: Graph, name: str, axis: int, low: int, high: int) -> str:
-    """The value that a Concat put at this range, "" when there is none."""
+def _joined_part(graph: Graph, name: str, axis: int, low: int, high: int) -> tuple[str, int]:
+    """The part of a Concat that holds this range, and where it begins; "" when there is none."""
     joined = graph.producer(name)
     if joined is None or joined.op != "Concat" or joined.attrs["axis"] % len(graph.shape(name)) != axis:
-        return ""
+        return "", 0
     at = 0
     for part in joined.inputs:
         size = graph.shape(part)[axis]
-        if (at, at + size) == (low, high):
-            return part
+        if at <= low and high <= at + size:
+            return part, at
         at += size
-    return ""
+    return "", 0
 
 
 def _part(graph: Graph, node: Node, how: Split, pieces: _Pieces, low: int, block: int) -> Node:

@@ -15,7 +15,7 @@ from compiler.options import CompileOptions, from_keywords
 from compiler.precision import Precision
 from compiler.sharding.cut import Cut
 from compiler.verify import verify
-from isa.program import INPUT, OUTPUT, Stage
+from isa.program import IN_SBUF, INPUT, OUTPUT, Stage
 from isa.target import load
 from neuronsim.timing import simulate
 from neuronsim.values import Core
@@ -42,10 +42,12 @@ def compile_stages(whole: Graph, parts: Cut, target: str = TARGET, auto_cast: st
     spoilt, wanted = nonfinite(whole), wishes(whole)
     wanted |= {name: wanted[value] for name, value in parts.copies.items() if value in wanted}
     stages = []
-    for part in parts.stages:
+    for number, part in enumerate(parts.stages):
         verify(part)
+        faces = [*(part.inputs if number else ()), *(part.outputs if number < len(parts.stages) - 1 else ())]
         known = frozenset(v for v in part.values if parts.copies.get(v, v) in spoilt)
-        program, _ = lower_graph(part, machine, precision, options, part.outputs, known, known_wishes=wanted)
+        program, _ = lower_graph(part, machine, precision, options, part.outputs, known,
+                                 spaces=dict.fromkeys(faces, IN_SBUF), known_wishes=wanted)
         stages.append(build(program, options, pin))
     return stages
 
