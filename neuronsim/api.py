@@ -312,6 +312,8 @@ class Result:
         found = {**device, **self.last.statistics(self.iterations, self.callers, self.machine.target)}
         if any(self.machine.load_seconds):
             found["load_time"] = max(self.machine.load_seconds)  # cores load at once
+        if self.last.switch_seconds:
+            found["switch_time"] = self.last.switch_seconds
         return found
 
     @property

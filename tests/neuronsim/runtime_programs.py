@@ -56,8 +56,9 @@ def pipeline(cores: int, target: str = "inf1.6xlarge", name: str = "m", space: s
 
 
 def on_one_core(program: Program) -> Program:
-    """The same stages one after the other on one core, their tensors by way of the host."""
-    return replace(program, nodes=[replace(node, core=0, upstream="") for node in program.nodes])
+    """The same stages one after the other on one core, their tensors by way of device memory and the host."""
+    stages = [replace(s, variables=[replace(v, space=IN_DRAM) for v in s.variables]) for s in program.stages]
+    return replace(program, nodes=[replace(node, core=0, upstream="") for node in program.nodes], stages=stages)
 
 
 def heavy(weights: int, scratch: int = 0, target: str = "inf1.6xlarge", name: str = "big") -> Program:

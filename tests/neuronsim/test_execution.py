@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+import neuronsim
 from isa import target as targets
 from isa.errors import ContainerError, ErrorList
 from isa.program import Program
@@ -16,6 +18,8 @@ from neuronsim import host
 from neuronsim.api import Neff, NonFiniteWarning
 from neuronsim.errors import ConfigError
 from neuronsim.parallel import spread
+from neuronsim.runtime import Instance
+from neuronsim.runtime.environment import GROUP_SIZES
 from neuronsim.timing import simulate
 from tests.neuronsim.runtime_programs import COLUMNS, ROWS, on_one_core, pipeline
 
@@ -31,6 +35,41 @@ def test_values_are_those_of_one_core(space: str) -> None:
     for threads in (1, 2, 5):
         found = Neff(program).run({"t0": DATA}, threads=threads).outputs["t6"]
         assert found.tobytes() == alone.tobytes() == np.maximum(DATA, 0).tobytes()
+
+
+def residual_network(layers: int = 6, size: int = 64) -> bytes:
+    """y = x + w x, `layers` times: every layer's input skips its product."""
+    rng = np.random.default_rng(3)
+    nodes, weights = [], []
+    for k in range(layers):
+        weights.append(numpy_helper.from_array(rng.normal(0, 0.1, (size, size)).astype(np.float32), f"w{k}"))
+        nodes.append(helper.make_node("MatMul", [f"x{k}", f"w{k}"], [f"p{k}"]))
+        nodes.append(helper.make_node("Add", [f"x{k}", f"p{k}"], [f"x{k + 1}"]))
+    faces = [[helper.make_tensor_value_info(f"x{k}", TensorProto.FLOAT, [4, size])] for k in (0, layers)]
+    graph = helper.make_graph(nodes, "residual", *faces, weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+
+
+@pytest.mark.parametrize("cores", [1, 2, 5])
+def test_compiled_pipelines_compute_what_one_core_does(cores: int) -> None:
+    """Bit for bit, whatever the host threads; skip connections are handed on by the stages between."""
+    neff = neuronsim.compile(residual_network(), target="inf1.6xlarge", neuroncore_pipeline_cores=cores)
+    assert neff.program.cores == cores and neff.report["stages"][0]["pinned_bytes"]
+    x = np.random.default_rng(4).normal(size=(4, 64)).astype(np.float32)
+    alone = Neff(on_one_core(neff.program)).run({"x0": x}).outputs["x6"]
+    for threads in (1, 2, 5):
+        assert neff.run({"x0": x}, threads=threads).outputs["x6"].tobytes() == alone.tobytes()
+    with Instance("inf1.6xlarge", {GROUP_SIZES: "6,5,5"}, private=True) as instance:
+        rows = np.concatenate([x, 2 * x, x, x[:3]])
+        found = instance.data_parallel(neff).run({"x0": rows}).outputs["x6"]
+    assert found[:4].tobytes() == found[8:12].tobytes() == alone.tobytes()
+    assert found[12:].tobytes() == alone[:3].tobytes()
+
+
+def test_128_cores_in_time_only() -> None:
+    run = Neff(pipeline(128, "trn2.48xlarge", space="sbuf")).run(mode="timing").last
+    assert [r.core for r in run.stages] == list(range(128))
+    assert run.device_seconds > 127 * min(r.timeline.seconds for r in run.stages)
 
 
 def test_latency_is_the_stages_with_their_signals_and_the_host_link_once() -> None:
