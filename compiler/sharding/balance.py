@@ -25,6 +25,11 @@ def balance(line: Line, rates: Rates) -> list[int]:
     return band.least_handed(band.slowest() * (1 + SLACK))
 
 
+def slowest_ns(line: Line, rates: Rates) -> float:
+    """Time of the slowest stage of the best cut."""
+    return _Band(line, rates.stages, rates).slowest()
+
+
 def stage_ns(line: Line, low: int, end: int, rates: Rates) -> float:
     """Time of the stage of atoms `low` .. `end` - 1, without links."""
     return float(_times(line, rates, np.arange(low, end)[::-1, None], np.array([end]))[-1, 0])

@@ -7,6 +7,7 @@ time.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -48,7 +49,8 @@ class Calibration:
         """The line as it looks after stages have been built.
 
         Args:
-            times: ns of each, without links. streamed: weight bytes of each that found no room.
+            times: ns of each, without links; infinite for one that must not be.
+            streamed: weight bytes of each that found no room.
         """
         scratch = self.line.scratch.copy()
         for (low, end), time, missing in zip(spans(ends), times, streamed, strict=True):
@@ -64,7 +66,8 @@ class Calibration:
         enter: dict[Cut, float] = {}
         leave: dict[Cut, float] = {}
         plain = replace(self.line, enter=np.zeros_like(self.line.enter), leave=np.zeros_like(self.line.leave))
-        rest = [(s, time - stage_ns(plain, low, end, self.rates)) for s, (low, end, time) in self.seen.items()]
+        rest = [(stage, time - stage_ns(plain, low, end, self.rates))
+                for stage, (low, end, time) in self.seen.items() if math.isfinite(time)]
         for _ in range(SWEEPS):
             for (first, _, last), missing in rest:
                 error = missing - enter.get(first, 0.0) - leave.get(last, 0.0)

@@ -1,7 +1,7 @@
 """What is demanded of a pipeline beyond being one: cores that the instance has, weights that stay on chip."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from compiler.errors import PinError, ShardingError
@@ -31,10 +31,13 @@ def pipeline(
 
     Raises: ShardingError when weights do not fit that have to; CompileError for a stage that cannot be built.
     """
-    sharder = Sharder(graph, target, options, precision_of, first_core)
-    made = sharder.pipeline(cores, options.require_pinned)
+    def sharder(target: Target) -> Sharder:
+        return Sharder(graph, target, options, precision_of, first_core)
+
+    own = sharder(target)
+    made = own.pipeline(cores, options.require_pinned)
     if options.require_pinned and made.streamed_bytes:
-        raise _not_pinned(sharder, made)
+        raise _not_pinned(own, made, sharder)
     notes: tuple[str, ...] = ()
     if len(made.built) < cores:
         notes = (f"{graph.name}: a pipeline of {len(made.built)} stages, not {cores}, for want of layers or blocks of "
@@ -42,35 +45,49 @@ def pipeline(
     return Pipeline(made.built, notes)
 
 
-def _not_pinned(sharder: Sharder, made: Pipelined) -> ShardingError:
-    """What does not fit, and the smallest number of cores that would do."""
+def _not_pinned(own: Sharder, made: Pipelined, sharder: Callable[[Target], Sharder]) -> ShardingError:
+    """What does not fit, and the smallest number of cores that would do.
+
+    Args:
+        sharder: of the same segment on another instance.
+    """
     try:
-        sharder.build(made.line, made.ends, require_pinned=True)
+        own.build(made.line, made.ends, require_pinned=True)
     except PinError as error:
         k = next(k for k, b in enumerate(made.built) if b.streamed_bytes)
-        found = smallest_pinned(sharder, len(made.built) + 1)
+        larger = [t for t in instances(own.target) if t.cores > own.target.cores]
+        found = smallest_pinned([own, *map(sharder, larger)], len(made.built) + 1)
+        help = "leave out --require-pinned: no number of cores is found to hold all weights"
+        if found is not None:
+            cores, target = found
+            elsewhere = f"--target {target.name} " if target.name != own.target.name else ""
+            help = f"all weights fit on {cores} cores: {elsewhere}--neuroncore-pipeline-cores {cores}"
         return ShardingError(
-            "the weights of a pipeline stage do not all fit the SBUF of its core",
+            "the weights of a pipeline stage do not all fit the SBUF of its core", help=help,
             where=place(k, made.built[k].layers), limit=f"{error.limit} bytes", actual=f"{error.actual} bytes",
-            help=f"all weights fit on {found} cores: --neuroncore-pipeline-cores {found}" if found else
-            f"no number of cores of {sharder.target.name} is found to hold all weights: leave out --require-pinned, or "
-            "use an instance with more cores",
         )
     raise AssertionError("some weights have been seen not to stay")
 
 
-def smallest_pinned(sharder: Sharder, least: int) -> int:
-    """The smallest number of cores from `least` on whose stages are seen to hold all weights; 0 for none.
+def smallest_pinned(sharders: Sequence[Sharder], least: int) -> tuple[int, Target] | None:
+    """The smallest number of cores from `least` on whose stages are seen to hold all weights, and the machine.
 
-    Numbers that the costs rule out are passed over, the others are built.
+    Numbers that the costs rule out are passed over, the next few are built.
+
+    Args:
+        sharders: of one segment on machines of ever more cores.
     """
-    most = sharder.target.cores - sharder.first_core
-    likely = [n for n in range(least, most + 1) if sharder.may_hold(n)]
-    for n in likely[:TRIES]:
-        made = sharder.pipeline(n, pinned=True)
-        if not made.streamed_bytes:
-            return n
-    return 0
+    tries = 0
+    for sharder in sharders:
+        for n in range(least, sharder.target.cores - sharder.first_core + 1):
+            if tries == TRIES:
+                return None
+            if sharder.may_hold(n):
+                tries += 1
+                if sharder.holds(n):
+                    return n, sharder.target
+            least = n + 1
+    return None
 
 
 def check_cores(cores: int, first_core: int, target: Target) -> None:
@@ -78,7 +95,7 @@ def check_cores(cores: int, first_core: int, target: Target) -> None:
     if first_core + cores <= target.cores:
         return
     taken = f" after {first_core} of the segments before" if first_core else ""
-    enough = [t.name for t in _instances(target) if t.cores >= first_core + cores]
+    enough = [t.name for t in instances(target) if t.cores >= first_core + cores]
     raise ShardingError(
         f"a pipeline of {cores} cores{taken} does not fit the instance", where=f"--neuroncore-pipeline-cores {cores}",
         limit=f"{target.cores} cores of {target.name}", actual=f"{first_core + cores} cores",
@@ -86,7 +103,9 @@ def check_cores(cores: int, first_core: int, target: Target) -> None:
     )
 
 
-def _instances(target: Target) -> list[Target]:
-    """All built-in instances of the target's generation."""
+def instances(target: Target) -> list[Target]:
+    """Built-in instances of the target's generation, fewest cores first; none for a target of the user's own."""
+    if target.name not in targets.names():
+        return []
     every = (targets.load(name) for name in targets.names() if name not in targets.GENERATIONS)
-    return [t for t in every if t.generation == target.generation]
+    return sorted((t for t in every if t.generation == target.generation), key=lambda t: t.cores)

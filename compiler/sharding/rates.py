@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from isa.target import Target
 from isa.topology import Topology
 
+NEVER = 1e-9  # bytes per ns: one byte takes a second
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -15,7 +17,8 @@ class Rates:
         start_ns: from the trigger of a transfer to its first byte, and until it is seen to have ended.
         fetch_bytes_per_ns: handed values between the buffers and the working tiles.
         link_bytes_per_ns: to the next chip, infinite where there is none.
-        stream_bytes_per_ns: a core's part of its chip's DRAM bandwidth.
+        stream_bytes_per_ns: a core's part of its chip's DRAM bandwidth; next to nothing where weights must not be
+            fetched.
         room: SBUF bytes of each of `partitions`.
         chip: cores of a chip. stages: of the pipeline. first_core: the one of the first stage.
     """
@@ -40,15 +43,15 @@ class Rates:
         return min(first + self.chip, self.stages) - max(first, 0)
 
 
-def rates(target: Target, stages: int, first_core: int = 0) -> Rates:
-    """Rates of a pipeline of so many stages on the cores from `first_core` on."""
+def rates(target: Target, stages: int, first_core: int = 0, pinned: bool = False) -> Rates:
+    """Rates of a pipeline of so many stages on the cores from `first_core` on; `pinned`: all weights have to stay."""
     topology = Topology(target)
     dma = target.dma
     return Rates(
         start_ns=dma.start_latency_ns + dma.t0_ns + target.semaphore_latency_ns,
         fetch_bytes_per_ns=dma.engines * dma.bytes_per_ns,
         link_bytes_per_ns=topology.link_bytes_per_ns or float("inf"),
-        stream_bytes_per_ns=target.dram_bytes_per_ns / min(topology.cores_per_chip, stages),
+        stream_bytes_per_ns=NEVER if pinned else target.dram_bytes_per_ns / min(topology.cores_per_chip, stages),
         room=target.sbuf_partition_bytes,
         partitions=target.partitions,
         chip=topology.cores_per_chip,

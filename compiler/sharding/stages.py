@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import cast
 
 from compiler.backend.build import build
@@ -16,7 +17,7 @@ from compiler.nonfinite import nonfinite
 from compiler.options import CompileOptions
 from compiler.precision import Precision
 from compiler.ranges import ranges
-from compiler.sharding.balance import linked_ns
+from compiler.sharding.balance import linked_ns, slowest_ns
 from compiler.sharding.calibrate import Calibration
 from compiler.sharding.costs import node_costs
 from compiler.sharding.division import Division, divide
@@ -24,13 +25,14 @@ from compiler.sharding.handover import buffer_bytes, spaces
 from compiler.sharding.line import Line, Piece, line_of, size_bytes
 from compiler.sharding.look import look
 from compiler.sharding.order import order
-from compiler.sharding.rates import rates
+from compiler.sharding.rates import NEVER, rates
 from isa.program import IN_SBUF, Stage
 from isa.target import Target
 
 BALANCED = 1.03  # slowest stage over the mean that needs no further round
 PATIENCE = 6  # rounds without a faster slowest stage
 ROUNDS = 30
+PIN_ROUNDS = 4  # to see whether all weights find room
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,24 @@ class _Time:
     streamed_bytes: int
 
 
+@dataclass(frozen=True)
+class _Round:
+    """Ends of stages that were timed: ns of each, links included, and all weight bytes that a run fetches."""
+
+    ends: list[int]
+    ns: list[float]
+    streamed_bytes: int
+
+    def rank(self, pinned: bool) -> tuple[int, float]:
+        """Less is better."""
+        return self.streamed_bytes if pinned else 0, max(self.ns)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether no further round is worth its time."""
+        return max(self.ns) * len(self.ns) <= BALANCED * sum(self.ns)
+
+
 class Sharder:
     """Makes pipelines of one segment.
 
@@ -132,32 +152,45 @@ class Sharder:
             pinned: weights that fit all are worth more than balance.
         Raises: AllocationError, UnsupportedOp: a stage cannot be built.
         """
-        line = line_of(self.graph, self.names, self.costs, self.precision, stages)
-        limits = rates(self.target, min(stages, len(line.atoms)), self.first_core)
-        calibration = Calibration(line, limits)
-        best: list[int] = []
-        least, stale = (math.inf, math.inf), 0
-        seen: set[tuple[int, ...]] = set()
-        for _ in range(ROUNDS):
-            ends = calibration.balance(seen)
-            if not ends:
+        line = self._line(stages)
+        best: _Round | None = None
+        stale = 0
+        for made in islice(self._rounds(line, stages, pinned and self.may_hold(stages)), ROUNDS):
+            stale += 1
+            if best is None or made.rank(pinned) < best.rank(pinned):
+                best, stale = made, 0
+            if stale == PATIENCE or (made.balanced and not (pinned and made.streamed_bytes)):
                 break
+        assert best is not None
+        return Pipelined(line, best.ends, tuple(self.build(line, best.ends)))
+
+    def holds(self, stages: int) -> bool:
+        """Whether so many cores are seen to hold all weights."""
+        rounds = islice(self._rounds(self._line(stages), stages, True), PIN_ROUNDS)
+        return self.may_hold(stages) and any(not made.streamed_bytes for made in rounds)
+
+    def _rounds(self, line: Line, stages: int, pinned: bool) -> Iterator[_Round]:
+        """Ever other cuts, each chosen by what the ones before have taught."""
+        limits = rates(self.target, min(stages, len(line.atoms)), self.first_core, pinned)
+        calibration = Calibration(line, limits)
+        seen: set[tuple[int, ...]] = set()
+        while ends := calibration.balance(seen):
             seen.add(tuple(ends))
             parts, whole = self._parts(line, ends)
             times = [self._time(part, whole) for part in parts]
             linked = [linked_ns(t.ns, p.own, p.relayed, limits) for t, p in zip(times, parts, strict=True)]
-            streamed = sum(t.streamed_bytes for t in times) if pinned else 0
-            stale += 1
-            if not best or (streamed, max(linked)) < least:
-                best, least, stale = ends, (streamed, max(linked)), 0
-            if stale == PATIENCE or (not streamed and max(linked) * len(linked) <= BALANCED * sum(linked)):
-                break
-            calibration.learn(ends, [t.ns for t in times], [t.streamed_bytes for t in times])
-        return Pipelined(line, best, tuple(self.build(line, best)))
+            missing = [t.streamed_bytes for t in times]
+            yield _Round(ends, linked, sum(missing))
+            calibration.learn(ends, [math.inf if pinned and t.streamed_bytes else t.ns for t in times], missing)
 
     def may_hold(self, stages: int) -> bool:
         """Whether so many cores could hold all weights, by the costs alone."""
-        return sum(c.weight_bytes for c in self.costs.values()) <= stages * self.target.sbuf_partition_bytes
+        line = self._line(stages)
+        limits = rates(self.target, min(stages, len(line.atoms)), self.first_core, pinned=True)
+        return slowest_ns(line, limits) < 1 / NEVER
+
+    def _line(self, stages: int) -> Line:
+        return line_of(self.graph, self.names, self.costs, self.precision, stages)
 
     def build(self, line: Line, ends: Sequence[int], require_pinned: bool = False) -> list[Built]:
         """The stages that end after so many atoms.
