@@ -8,6 +8,7 @@ since the first can cross while the last is computed.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -59,7 +60,16 @@ def lower_unpack_rows(ctx: Context, node: Node) -> None:
     assert apart is not None  # rows and columns are products of whole factors
     out = apart.transpose([int(k) for k in np.argsort(node.attrs["order"])]).reshape(ctx.shape(name))
     assert out is not None
-    ctx.tensors[name] = out
+    ctx.tensors[name] = _as_allocated(out)
+
+
+def _as_allocated(tensor: Tensor) -> Tensor:
+    """The same tensor, described as `Context.alloc` does: so a Concat knows it for the equal of what is made here."""
+    axes, stride = [], 1
+    for axis in reversed(tensor.axes):
+        axes.append(axis or (Atom(1, F, stride),))
+        stride *= prod(a.size for a in axis if a.space == F)
+    return replace(tensor, axes=tuple(reversed(axes)), fill=0.0)
 
 
 def joint_values(graph: Graph) -> frozenset[str]:
