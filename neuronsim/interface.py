@@ -32,7 +32,7 @@ def check_tensors(program: Program) -> None:
         on what the next one reads.
     """
     check_pipeline(program.nodes, program.stages)
-    errors: list[NeuronError] = list(_problems(program))
+    errors: list[NeuronError] = [*_problems(program), *_evictions(program)]
     if errors:
         raise ErrorList(errors)
 
@@ -107,6 +107,19 @@ def _problems(program: Program) -> Iterator[ConfigError]:
             yield from _compare(info.name, info.shape, known, f"output {info.name!r}")
         elif info.name not in known:
             yield _absent(info.name, f"output {info.name!r}")
+
+
+def _evictions(program: Program) -> Iterator[ConfigError]:
+    """Weights that stay in a core's SBUF need the core for their stage alone."""
+    stages = {(node.core, node.stage) for node in program.nodes if node.kind != "cpu"}
+    users = Counter(core for core, _ in stages)
+    for core, stage in sorted(stages):
+        if users[core] > 1 and program.stages[stage].init:
+            yield ConfigError(
+                f"stage {stage} keeps weights in the SBUF of core {core}, where other stages run too",
+                code="INTERFACE", where=f"stage {stage}", limit="one stage", actual=f"{users[core]} stages",
+                help="place each stage of a pipeline on a core of its own",
+            )  # fmt: skip
 
 
 def _check_type(info: TensorInfo) -> None:

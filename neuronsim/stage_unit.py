@@ -63,7 +63,9 @@ class Unit:
     def _new_core(self) -> Core:
         from neuronsim.values import Core
 
-        return Core(self.placed.stage, self.target)
+        core = Core(self.placed.stage, self.target)
+        core.load()
+        return core
 
 
 def load_ends(placed: Sequence[Placed], target: Target) -> Mapping[int, int]:

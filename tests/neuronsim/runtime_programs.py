@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
+
 from compiler.backend import build
+from isa import target as targets
 from isa.dtypes import dtype
 from isa.lang import TileProgram
 from isa.program import (
@@ -13,12 +17,14 @@ from isa.program import (
     HANDOVER_BUFFERS,
     IN_DRAM,
     IN_SBUF,
+    INPUT,
     Node,
     Program,
     Stage,
     TensorInfo,
     Variable,
 )
+from neuronsim.values import Core
 from tests.neuronsim.pinned_programs import COLUMNS as PINNED_COLUMNS
 from tests.neuronsim.pinned_programs import product
 
@@ -57,8 +63,17 @@ def pipeline(cores: int, target: str = "inf1.6xlarge", name: str = "m", space: s
 
 def on_one_core(program: Program) -> Program:
     """The same stages one after the other on one core, their tensors by way of device memory and the host."""
-    stages = [replace(s, variables=[replace(v, space=IN_DRAM) for v in s.variables]) for s in program.stages]
-    return replace(program, nodes=[replace(node, core=0, upstream="") for node in program.nodes], stages=stages)
+    return replace(program, nodes=[replace(node, core=0, upstream="") for node in program.nodes])
+
+
+def run_alone(program: Program, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Outputs of the last device stage, each run on one core after the one before it has been unloaded."""
+    tensors = dict(inputs)
+    for stage in program.stages:
+        tensors = Core(stage, targets.load(program.target)).run(
+            None, {v.name: tensors[v.name] for v in stage.variables if v.kind == INPUT}
+        )
+    return tensors
 
 
 def heavy(weights: int, scratch: int = 0, target: str = "inf1.6xlarge", name: str = "big") -> Program:

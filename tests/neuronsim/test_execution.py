@@ -21,7 +21,7 @@ from neuronsim.parallel import spread
 from neuronsim.runtime import Instance
 from neuronsim.runtime.environment import GROUP_SIZES
 from neuronsim.timing import simulate
-from tests.neuronsim.runtime_programs import COLUMNS, ROWS, on_one_core, pipeline
+from tests.neuronsim.runtime_programs import COLUMNS, ROWS, on_one_core, pinned, pipeline, run_alone
 
 TARGET = targets.load("inf1.6xlarge")
 DATA = np.random.default_rng(0).standard_normal((ROWS, COLUMNS)).astype(np.float32)
@@ -56,7 +56,7 @@ def test_compiled_pipelines_compute_what_one_core_does(cores: int) -> None:
     neff = neuronsim.compile(residual_network(), target="inf1.6xlarge", neuroncore_pipeline_cores=cores)
     assert neff.program.cores == cores and neff.report["stages"][0]["pinned_bytes"]
     x = np.random.default_rng(4).normal(size=(4, 64)).astype(np.float32)
-    alone = Neff(on_one_core(neff.program)).run({"x0": x}).outputs["x6"]
+    alone = run_alone(neff.program, {"x0": x})["x6"]
     for threads in (1, 2, 5):
         assert neff.run({"x0": x}, threads=threads).outputs["x6"].tobytes() == alone.tobytes()
     with Instance("inf1.6xlarge", {GROUP_SIZES: "6,5,5"}, private=True) as instance:
@@ -173,6 +173,16 @@ def test_what_is_handed_on_is_nobody_elses() -> None:
     with pytest.raises(ErrorList) as caught:
         Neff(replace(program, outputs=outputs))
     assert [e.code for e in caught.value.errors] == ["INTERFACE"] and "'t1'" in str(caught.value)
+
+
+def test_weights_that_stay_need_a_core_of_their_own() -> None:
+    program = pinned()
+    nodes = [*program.nodes, replace(program.nodes[0], name="m", stage=1)]
+    with pytest.raises(ErrorList) as caught:
+        Neff(replace(program, nodes=nodes, stages=[program.stages[0]] * 2))
+    assert [(e.code, e.where, e.actual) for e in caught.value.errors] == [
+        ("INTERFACE", "stage 0", "2 stages"), ("INTERFACE", "stage 1", "2 stages")]  # fmt: skip
+    assert Neff(replace(program, nodes=[program.nodes[0], replace(nodes[1], stage=0)]))  # one stage, run twice
 
 
 # ---- host threads
