@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isa import cost, word
+from isa.dtypes import BY_NAME
 from isa.errors import IllegalInstruction
+from isa.program import Stage, Variable
 from isa.spec import SPEC
 from isa.target import Target, load
 from tests.isa.words import descriptor, load_tile, make, operand
@@ -236,6 +238,19 @@ def test_bytes() -> None:
     assert read.tolist() == [4 * n, 0, 4 * n, 8 * n, 4 * n]
     assert written.tolist() == [0, 4 * n, 4 * n, 4 * n, 0]
     assert moved.tolist() == [4 * n] * 4 + [2 * n]
+
+
+def test_variables_elsewhere_take_no_dram() -> None:
+    d = np.concatenate([descriptor(**load_tile()), descriptor(**load_tile(src_var=0, dst_var=2)),
+                        descriptor(**load_tile(dst_var=2)), descriptor(**load_tile(dst_var=2, op=word.DMA_ADD))])
+    fp32, n = BY_NAME["fp32"], 4 * 128 * 1024
+    spaces = ((1, "dram"), (2, "sbuf"))
+    stage = Stage(descriptors=d, variables=[Variable(k, str(k), "input", fp32, (1,), space=s) for k, s in spaces])
+    assert cost.sbuf_variables(stage) == [2]
+    read, written, moved = cost.dma_bytes(d, cost.sbuf_variables(stage))
+    assert read.tolist() == [n, 0, n, n] and written.tolist() == [0] * 4 and moved.tolist() == [n] * 4
+    read, written, _ = cost.dma_bytes(d, [1])
+    assert read.tolist() == [0, 0, 0, n] and written.tolist() == [0, n, n, n]
 
 
 def _by_hand(d: np.void, target: Target) -> tuple[list[int], list[int]]:
