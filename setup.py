@@ -24,7 +24,9 @@ EXTENSIONS: dict[str, tuple[list[str], list[str], list[str]]] = {
     ),
     **{
         f"neuronsim._core.{name}": ([f"{CORE}/{name}.pyx"], [], ["-O3"])
-        for name in ("check_access", "check_order", "check_races", "check_shadow", "serving", "serving_state")
+        for name in (
+            "check_access", "check_order", "check_races", "check_shadow", "serving", "serving_shared", "serving_state",
+        )
     },
 }
 

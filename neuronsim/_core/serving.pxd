@@ -3,6 +3,7 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from neuronsim._core.serving_heap cimport Heap
+from neuronsim._core.serving_shared cimport Shared
 
 cdef enum:  # kinds of stations
     CPU = 0
@@ -14,6 +15,7 @@ cdef enum:  # kinds of events, in their order within a tick
     LINK_ENDS = 1
     CPU_ENDS = 2
     ARRIVES = 3
+    CORE_ASKS = 4             # for DRAM, where `Shared` tells
 
 cdef enum:
     NONE = -1
@@ -25,6 +27,7 @@ cdef struct Queue:            # of pieces, NONE: empty
 
 cdef struct Station:
     int32_t kind, where, model, next, previous, slot
+    int32_t program           # for `Shared`, NONE: constant ticks
     int32_t bounded           # what it makes goes into one of BUFFERS buffers
     int64_t ticks, switching
     Queue queue               # pieces that wait for the core, or (link) for a buffer
@@ -37,7 +40,7 @@ cdef struct Station:
 cdef struct Core:
     int32_t stations, count   # slice of `hosted`
     int32_t running, piece, loaded
-    int64_t begin, end
+    int64_t begin
     int64_t busy, switches, switching
 
 cdef struct Line:             # first come, first served: a host link, or the threads of the host
@@ -52,6 +55,24 @@ cdef struct Model:
     int32_t copies, first_copy, turn, least_loaded, closed
     int64_t base, requests, issued, done, interval
 
+
+cdef inline void put(Piece *pieces, Queue *queue, int32_t p) noexcept nogil:
+    pieces[p].next = NONE
+    if queue.tail == NONE:
+        queue.head = p
+    else:
+        pieces[queue.tail].next = p
+    queue.tail = p
+
+
+cdef inline int32_t take(Piece *pieces, Queue *queue) noexcept nogil:
+    cdef int32_t p = queue.head
+    queue.head = pieces[p].next
+    if queue.head == NONE:
+        queue.tail = NONE
+    return p
+
+
 @cython.final
 cdef class Loop:
     cdef Station *stations
@@ -65,16 +86,16 @@ cdef class Loop:
     cdef int32_t n_stations, n_cores, n_links, n_models, free_piece, pieces_room
     cdef int32_t *hosted
     cdef int32_t *load        # [copies] pieces in flight
-    cdef int32_t *first       # [copies] first station
+    cdef const int32_t[::1] first  # [copies] first station
     cdef int32_t *dirty
     cdef char *is_dirty       # cores, then links, then the host
     cdef int32_t n_dirty
     cdef int32_t *starting    # cores whose runs the machine has still to be told of
     cdef int32_t n_starting, n_under_way
-    cdef int32_t cores_per_chip
     cdef int64_t credit, offset
     cdef readonly int64_t now, done
     cdef object machine, _slot_core
+    cdef Shared shared
     cdef readonly object arrival, start, end
     cdef int64_t[::1] v_arrival, v_start, v_end
     cdef int32_t[::1] left
@@ -91,8 +112,7 @@ cdef class Loop:
     cdef void _join(self, Station *x, int32_t p) noexcept nogil
     cdef int _leave(self, int32_t p) except -1 nogil
     cdef int _finish(self, Station *x, int32_t p) except -1 nogil
-    cdef void _put(self, Queue *queue, int32_t p) noexcept nogil
-    cdef int32_t _take(self, Queue *queue) noexcept nogil
+    cdef int _foresee(self, int64_t c) except -1 nogil
     cdef void _count(self, Station *x, int change) noexcept nogil
     cdef void _mark(self, int32_t resource) noexcept nogil
     cdef void _serve(self, Station *x, int32_t p) noexcept nogil
@@ -101,7 +121,7 @@ cdef class Loop:
     cdef int _start_core(self, int32_t c) except -1 nogil
     cdef int _step(self) except -1 nogil
     cdef int _arrive_and_next(self, int32_t model) except -1 nogil
-    cdef int _core_event(self, int32_t c) except -1 nogil
+    cdef int _end_core(self, int32_t c) except -1 nogil
     cdef _tell(self)
     cdef _ask(self)
     cdef int _push(self, int64_t tick, int kind, int64_t index, int32_t piece) except -1 nogil

@@ -12,8 +12,9 @@ import cython
 import numpy as np
 
 from neuronsim._core.serving_heap cimport Event, pop, push
+from neuronsim._core.serving_shared cimport CHAINS, Shared
 
-cdef int64_t FAR = <int64_t>1 << 62
+cdef int64_t FAR = <int64_t>1 << 61  # as far as a machine goes
 
 
 @cython.final
@@ -21,21 +22,23 @@ cdef class Loop:
     """The state of a simulation; `advance` goes on until so many requests have ended."""
 
     def __cinit__(self, const int64_t[:, ::1] stations, const int64_t[:, ::1] models, const int32_t[::1] first,
-                  const int32_t[::1] pieces, arrival, *, int cores, int chips, int cores_per_chip, int vcpus,
-                  int64_t credit, machine=None):
+                  const int32_t[::1] pieces, arrival, *, int cores, int chips, int vcpus, int64_t credit,
+                  machine=None, Shared shared=None):
         """Args:
-            stations: [s, 7] kind, where, model, last of its copy, slot, ticks, switch ticks; those of a copy in order.
+            stations: [s, 8] kind, where, model, last of its copy, slot, ticks, switch ticks, program for `shared` or -1;
+                those of a copy in order.
             models: [m, 7] copies, first copy, least loaded, in flight (0: open), first request, requests, interval.
             first: [copies] first station.
             pieces: [requests] of each request, those of all models in order.
             arrival: [requests] int64 ticks; of closed loops and constant arrivals it is filled in.
             machine: what times core steps with a slot (`neuronsim.timing.Cores`); None: `ticks` do.
+            shared: what times core steps with a program.
         """
-        cdef int i, s, c
+        cdef int i, s
         cdef int64_t total = pieces.shape[0]
         self.n_stations, self.n_models = stations.shape[0], models.shape[0]
-        self.n_cores, self.n_links, self.cores_per_chip = cores, chips, cores_per_chip
-        self.credit, self.machine = credit, machine
+        self.n_cores, self.n_links, self.first = cores, chips, first
+        self.credit, self.machine, self.shared = credit, machine, shared
         self.arrival = arrival
         self.start, self.end = np.full(total, -1, dtype=np.int64), np.full(total, -1, dtype=np.int64)
         self.v_arrival, self.v_start, self.v_end = self.arrival, self.start, self.end
@@ -48,7 +51,6 @@ cdef class Loop:
         self.models = <Model *>self._zeros(self.n_models, sizeof(Model))
         self.hosted = <int32_t *>self._zeros(self.n_stations, sizeof(int32_t))
         self.load = <int32_t *>self._zeros(first.shape[0], sizeof(int32_t))
-        self.first = <int32_t *>self._zeros(first.shape[0], sizeof(int32_t))
         self.dirty = <int32_t *>self._zeros(cores + chips + 1, sizeof(int32_t))
         self.is_dirty = <char *>self._zeros(cores + chips + 1, 1)
         self.starting = <int32_t *>self._zeros(cores, sizeof(int32_t))
@@ -56,8 +58,6 @@ cdef class Loop:
         self.host = Line(Queue(NONE, NONE), vcpus)
         for i in range(chips):
             self.links[i] = Line(Queue(NONE, NONE), 1)
-        for i in range(first.shape[0]):
-            self.first[i] = first[i]
         for s in range(self.n_stations):
             self._add_station(s, stations[s])
         self._host_stations()
@@ -80,7 +80,7 @@ cdef class Loop:
         cdef Station *x = &self.stations[s]
         cdef Station *before = &self.stations[s - 1] if s and self.stations[s - 1].next == s else NULL
         x.kind, x.where, x.model, x.slot = <int32_t>row[0], <int32_t>row[1], <int32_t>row[2], <int32_t>row[4]
-        x.ticks, x.switching = row[5], row[6]
+        x.ticks, x.switching, x.program = row[5], row[6], <int32_t>row[7]
         x.next = NONE if row[3] else s + 1
         x.queue, x.previous = Queue(NONE, NONE), NONE
         x.first = -1
@@ -164,7 +164,7 @@ cdef class Loop:
         self.pieces[p].station, self.pieces[p].ready = s, self.now
         self._count(x, 1)
         if x.kind == CORE or x.bounded:
-            self._put(&x.queue, p)
+            put(self.pieces, &x.queue, p)
             if x.kind == CORE:
                 self._mark(x.where)
             else:
@@ -178,11 +178,11 @@ cdef class Loop:
         cdef Station *x = &self.stations[s]
         while x.queue.head != NONE and x.reserved < BUFFERS:
             x.reserved += 1
-            self._join(x, self._take(&x.queue))
+            self._join(x, take(self.pieces, &x.queue))
 
     cdef void _join(self, Station *x, int32_t p) noexcept nogil:
         cdef Line *line = &self.host if x.kind == CPU else &self.links[x.where]
-        self._put(&line.queue, p)
+        put(self.pieces, &line.queue, p)
         self._mark(self.n_cores + (self.n_links if x.kind == CPU else x.where))
 
     cdef int _leave(self, int32_t p) except -1 nogil:
@@ -217,21 +217,6 @@ cdef class Loop:
         if m.closed and m.issued < m.requests:
             return self._arrive(x.model)
         return 0
-
-    cdef void _put(self, Queue *queue, int32_t p) noexcept nogil:
-        self.pieces[p].next = NONE
-        if queue.tail == NONE:
-            queue.head = p
-        else:
-            self.pieces[queue.tail].next = p
-        queue.tail = p
-
-    cdef int32_t _take(self, Queue *queue) noexcept nogil:
-        cdef int32_t p = queue.head
-        queue.head = self.pieces[p].next
-        if queue.head == NONE:
-            queue.tail = NONE
-        return p
 
     cdef void _count(self, Station *x, int change) noexcept nogil:
         x.area += <double>x.waiting * (self.now - x.since)
@@ -275,7 +260,7 @@ cdef class Loop:
         cdef int32_t p
         cdef Station *x
         while line.free and line.queue.head != NONE:
-            p = self._take(&line.queue)
+            p = take(self.pieces, &line.queue)
             line.free -= 1
             x = &self.stations[self.pieces[p].station]
             self._serve(x, p)
@@ -303,7 +288,7 @@ cdef class Loop:
         if best == NONE:
             return 0
         x = &self.stations[best]
-        p = self._take(&x.queue)
+        p = take(self.pieces, &x.queue)
         x.reserved += x.bounded
         self._serve(x, p)
         core.begin = self.now + self.credit
@@ -316,8 +301,10 @@ cdef class Loop:
             self.starting[self.n_starting] = c
             self.n_starting += 1
             return 0
-        core.end = core.begin + x.ticks
-        return self._push(core.end, CORE_ENDS, c, NONE)
+        if self.shared is not None and x.program >= 0:
+            self.shared.begin(c, x.program, core.begin)
+            return self._foresee(c)
+        return self._push(core.begin + x.ticks, CORE_ENDS, c, NONE)
 
     # ---- events
     cdef int _step(self) except -1 nogil:
@@ -330,7 +317,7 @@ cdef class Loop:
             e = pop(&self.heap)
             kind, index = <int>(e.key >> INDEX_BITS), <int64_t>(e.key & ((<uint64_t>1 << INDEX_BITS) - 1))
             if kind == CORE_ENDS:
-                self._core_event(<int32_t>index)
+                self._end_core(<int32_t>index)
             elif kind == LINK_ENDS:
                 self.links[index].free = 1
                 self._mark(<int32_t>(self.n_cores + index))
@@ -339,8 +326,11 @@ cdef class Loop:
                 self.host.free += 1
                 self._mark(self.n_cores + self.n_links)
                 self._leave(e.piece)
-            else:
+            elif kind == ARRIVES:
                 self._arrive_and_next(<int32_t>index)
+            else:
+                self.shared.ask(<int32_t>(index // CHAINS), <int32_t>(index % CHAINS), self.now)
+                self._foresee(index // CHAINS)
         return self._settle()
 
     cdef int _arrive_and_next(self, int32_t model) except -1 nogil:
@@ -350,15 +340,25 @@ cdef class Loop:
             self._push(self.now + m.interval if m.interval else self.v_arrival[m.base + m.issued], ARRIVES, model, NONE)
         return 0
 
-    cdef int _core_event(self, int32_t c) except -1 nogil:
+    cdef int _end_core(self, int32_t c) except -1 nogil:
         cdef Core *core = &self.cores[c]
-        cdef Station *x
-        x = &self.stations[core.running]
+        cdef Station *x = &self.stations[core.running]
         core.running = NONE
         core.busy += self.now - core.begin
         x.busy += self.now - core.begin
         self._mark(c)
         return self._leave(core.piece)
+
+    cdef int _foresee(self, int64_t c) except -1 nogil:
+        """What a run that `Shared` times does next."""
+        cdef int32_t i, chain
+        for i in range(self.shared.foreseen):
+            chain = self.shared.next[i].chain
+            if chain == CHAINS:
+                self._push(self.shared.next[i].tick, CORE_ENDS, c, NONE)
+            else:
+                self._push(self.shared.next[i].tick, CORE_ASKS, c * CHAINS + chain, NONE)
+        return 0
 
     # ---- the machine
     cdef _tell(self):
@@ -382,7 +382,6 @@ cdef class Loop:
             slot, tick = ended
             tick += self.offset
             self.n_under_way -= 1
-            self.cores[<int32_t>self._slot_core[slot]].end = tick
             self._push(tick, CORE_ENDS, self._slot_core[slot], NONE)
 
     # ---- face

@@ -99,7 +99,6 @@ def skip(Loop loop, int64_t ticks, const int64_t[::1] requests, runs):
     moved = {}
     for i in range(loop.n_cores):
         loop.cores[i].begin += ticks
-        loop.cores[i].end += ticks
         loop.cores[i].busy += cores[i, 0]
         loop.cores[i].switches += cores[i, 1]
         loop.cores[i].switching += cores[i, 2]

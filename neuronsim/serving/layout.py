@@ -10,6 +10,7 @@ import numpy as np
 
 from isa.target import Target
 from neuronsim._core.serving import Loop
+from neuronsim._core.serving_shared import Shared
 from neuronsim.serving.model import KINDS, Load, ModelPlan, ServingError, Step
 
 _TICKS_MAX = 2**61  # of all work together: no sum of times can then pass 63 bits
@@ -45,13 +46,25 @@ class Layout:
     arrival: np.ndarray
     rows: tuple[np.ndarray, np.ndarray, np.ndarray]
 
-    def loop(self, target: Target, machine: Any = None, credit: int = -1) -> Loop:
-        """A loop at tick 0. Args: machine: `Cores`, None: steps take their `ticks`. credit: -1: the target's."""
+    def loop(
+        self, target: Target, machine: Any = None, credit: int = -1, shared: Shared | None = None,
+        programs: Sequence[int] = (),
+    ) -> Loop:
+        """A loop at tick 0.
+
+        Args:
+            machine: `Cores`; None: steps take their `ticks`. credit: -1: the target's.
+            shared, programs: what times the core steps whose slot has a program (>= 0).
+        """
         credit = target.ns_to_ticks(target.semaphore_latency_ns) if credit < 0 else credit
         stations, models, first = self.rows
+        if shared is not None:
+            stations = stations.copy()
+            stations[:, 7] = [programs[s.slot] if s.slot >= 0 else -1 for s in self.stations]
         return Loop(
             stations, models, first, self.pieces, self.arrival.copy(), cores=target.cores, chips=target.chips,
-            cores_per_chip=target.cores_per_chip, vcpus=target.host_vcpus, credit=credit, machine=machine,
+            vcpus=target.host_vcpus, credit=credit, machine=machine,
+            shared=shared,
         )
 
 
@@ -105,7 +118,7 @@ def _rows(
     first = np.array([i for i, s in enumerate(stations) if s.position == 0], dtype=np.int32)
     table = [
         (KINDS.index(s.step.kind), s.step.where, s.model, s.position + 1 == len(models[s.model].replicas[s.copy]),
-         s.slot, s.step.ticks, s.step.switch_ticks)
+         s.slot, s.step.ticks, s.step.switch_ticks, -1)
         for s in stations
     ]
     rows, copy = [], 0

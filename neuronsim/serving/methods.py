@@ -12,6 +12,7 @@ import numpy as np
 from isa.target import Target
 from neuronsim._core import serving_state
 from neuronsim._core.serving import Loop
+from neuronsim.serving.contention import shared_of
 from neuronsim.serving.layout import Layout, lay_out
 from neuronsim.serving.model import CORE, Load, ModelPlan, ServingError
 from neuronsim.serving.repeat import Repetition
@@ -37,8 +38,8 @@ def serve(
 
     Args:
         method: "machine": every instruction; "extended": so, and what repeats is not simulated again (closed loops
-            and even arrivals); "recurrence": every run takes its time alone; "approximate": runs slow each other down
-            by rates measured on the machine; "auto": the exact one that is fast enough, else approximate.
+            and even arrivals); "recurrence": every run takes its time alone; "approximate": runs contend for the DRAM
+            of their chip, but have no instructions; "auto": the exact one that is fast enough, else approximate.
         on_progress: called a few times a second.
         words: instruction words that "auto" may simulate, and "extended" until its pattern repeats.
     Raises: ServingError; DeadlockError.
@@ -55,8 +56,7 @@ def serve(
         if run.extended(words):
             return run.served("extended", True, reason)
         chosen, reason = "approximate", f"no pattern repeated within {words} instruction words"
-    loop = getattr(run, chosen)
-    loop()
+    {"machine": run.machine, "recurrence": run.recurrence, "approximate": run.approximate}[chosen]()
     return run.served(chosen, chosen == "machine" or (chosen == "recurrence" and not work.shared), reason)
 
 
@@ -136,6 +136,11 @@ class _Run:
         if self._work.regular:
             repetition = Repetition(self._layout.requests)
             repetition.run(self._loop, lambda mark: next(left, None) is not None, self._report)
+        self._finish()
+
+    def approximate(self) -> None:
+        shared, programs = shared_of(self._layout, self._models, self._target)
+        self._loop = self._layout.loop(self._target, shared=shared, programs=programs)
         self._finish()
 
     def _begin(self, on_machine: bool) -> Any:

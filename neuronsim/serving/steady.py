@@ -60,7 +60,7 @@ def _loop(timed: Sequence[tuple[int, int, int]], vcpus: int, callers: int) -> Lo
     return Loop(
         np.array(stations, dtype=np.int64), np.array([[1, 0, 0, callers, 0, requests, 0]], dtype=np.int64),
         np.zeros(1, dtype=np.int32), np.ones(requests, dtype=np.int32), np.zeros(requests, dtype=np.int64),
-        cores=cores, chips=1, cores_per_chip=cores, vcpus=vcpus, credit=0,
+        cores=cores, chips=1, vcpus=vcpus, credit=0,
     )
 
 

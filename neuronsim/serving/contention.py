@@ -1,0 +1,68 @@
+"""The request-level model of runs that contend for DRAM, built from what their stages do alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from isa.target import Target
+from isa.topology import Topology
+from neuronsim._core.serving_shared import Shared
+from neuronsim.serving.layout import Layout
+from neuronsim.serving.model import CORE, ModelPlan
+from neuronsim.serving.profile import DUE, Profile
+
+LUMPS_OF_A_RUN = 2048  # at most: what a thousand requests are told apart by
+LUMPS = 30_000_000  # of all runs together: a few seconds of a host core
+
+
+def shared_of(layout: Layout, models: Sequence[ModelPlan], target: Target) -> tuple[Shared | None, list[int]]:
+    """The model, and for each slot its program or -1: stages that share no chip's DRAM with another core take the time
+    they take alone. None where that is all of them. Raises: as `neuronsim.timing.simulate`."""
+    placed = [p for m in models for p in m.placed]
+    contended = _contended(layout, models, target)
+    most = int(np.clip(LUMPS // max(_runs(layout, models, contended), 1), 1, LUMPS_OF_A_RUN))
+    profiles: list[Profile] = []
+    known: dict[tuple[int, int], int] = {}
+    programs = [-1] * len(placed)
+    chip_of = Topology(target).chip_of
+    for slot in sorted(contended):
+        far = placed[slot].downstream >= 0 and chip_of(placed[slot].downstream) != chip_of(placed[slot].core)
+        key = (id(placed[slot].stage), placed[slot].downstream if far else -1)
+        if key not in known:
+            known[key] = len(profiles)
+            profiles.append(Profile.of(placed[slot], target, far, most))
+        programs[slot] = known[key] if len(profiles[known[key]].lumps) else -1
+    if not any(p >= 0 for p in programs):
+        return None, programs
+    return _shared(profiles, target), programs
+
+
+def _contended(layout: Layout, models: Sequence[ModelPlan], target: Target) -> set[int]:
+    """Slots that use the DRAM of their chip, where another core does too."""
+    alone = [a for m in models for a in m.alone]
+    topology = Topology(target)
+    cores: dict[int, set[int]] = {}
+    for s in layout.stations:
+        if s.step.kind == CORE and s.slot >= 0:
+            for chip in alone[s.slot].dram_bytes:
+                cores.setdefault(chip, set()).add(s.step.where)
+    return {s.slot for s in layout.stations if s.step.kind == CORE and s.slot >= 0
+            and len(cores.get(topology.chip_of(s.step.where), ())) > 1}
+
+
+def _runs(layout: Layout, models: Sequence[ModelPlan], slots: set[int]) -> int:
+    """Runs of these slots, when copies share their model's evenly."""
+    pieces = [int(layout.pieces[a:b].sum()) for a, b in zip(layout.requests[:-1], layout.requests[1:])]
+    return sum(pieces[s.model] // len(models[s.model].replicas) for s in layout.stations if s.slot in slots)
+
+
+def _shared(profiles: Sequence[Profile], target: Target) -> Shared:
+    lumps = [p.lumps for p in profiles]
+    return Shared(
+        np.concatenate([[0], np.cumsum([len(rows) for rows in lumps])]).astype(np.int32),
+        np.array([p.ticks for p in profiles], dtype=np.int64), np.concatenate(lumps),
+        np.concatenate([np.argsort(rows[:, DUE], kind="stable") for rows in lumps]).astype(np.int32),
+        cores=target.cores, cores_per_chip=target.cores_per_chip,
+    )
