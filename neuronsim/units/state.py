@@ -13,9 +13,8 @@ from neuronsim.units.dma import Bandwidth, Dma
 from neuronsim.units.engine import Engine
 from neuronsim.units.events import Phase
 from neuronsim.units.model import ENDING, IDLE, LOAD, MATMUL, RUNNING, Problem
+from neuronsim.units.prepare import MAX_PORTS
 from neuronsim.units.run import Run
-
-MAX_PORTS = 8
 
 
 def of(problem: Problem, now: int, resources: Sequence[Bandwidth], runs: Mapping[int, Run]) -> bytes:

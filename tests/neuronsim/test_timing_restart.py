@@ -57,3 +57,23 @@ def test_a_run_does_not_depend_on_what_was_before(data: st.DataObject, later: in
         assert used.step(step) == new.step(step)
         assert used.machine.state() == new.machine.state()
     assert used.finish() == new.finish()
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_reset_is_as_new_even_in_the_middle_of_runs(data: st.DataObject) -> None:
+    assert timing.compiled is not None
+    placed = data.draw(placements(programs(), TORUS.cores))
+    history, scenario = data.draw(steps(40_000)), data.draw(steps(40_000))
+    problem = prepare(placed, TORUS)
+    for kind in (timing.compiled.Machine, plain.Machine):
+        used, new = Driver(kind(problem)), Driver(kind(problem))
+        for step in history:
+            used.step(step)
+        used.machine.advance(used.machine.now + 10**6)
+        used.machine.reset()
+        used = Driver(used.machine)
+        for step in scenario:
+            assert used.step(step) == new.step(step)
+            assert used.machine.state() == new.machine.state()
+        assert used.finish() == new.finish()
