@@ -25,6 +25,8 @@ from isa.word import PARTITIONS
 
 #: bytes of a run that spends about as long moving as starting: 90 ns at 27.2 bytes per ns (isa/targets)
 LONG_RUN = 2048
+#: a run of fewer bytes is worth an engine's copy to where it becomes part of a longer one
+SHORT_RUN = 256
 #: operators that only describe their operand anew: what they show is laid out where the operand is made
 VIEWS = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
 
@@ -113,7 +115,10 @@ def _as_matrix(ctx: Context, node: Node) -> Tensor:
         matrix = _through_dram(ctx, node, dram_value(ctx, source))
     matrix = relayout(ctx, matrix, (0,))
     dense = np.array_equal(matrix.positions(), np.arange(rows)) or rows == 1
-    if dense and matrix.axes[1] in ((Atom(columns, F, 1),), ()) and matrix.dtype == ctx.storage(node.output):
+    flat = matrix.axes[1] in ((Atom(columns, F, 1),), ()) and matrix.dtype == ctx.storage(node.output)
+    joint = columns * matrix.itemsize > SHORT_RUN or all(
+        _follows(matrix, k, columns) for k in range(1, rows // PARTITIONS))
+    if dense and flat and joint:
         return matrix
     near = ctx.alloc(matrix.shape, (0,), ctx.storage(node.output), name="packed", joint=True)
     copy(ctx, near, matrix)

@@ -27,6 +27,8 @@ MOST_COLUMNS = 8192
 ALIGN = 32
 #: operators whose result takes the layout of an operand of its shape
 ALIKE = frozenset(POINTWISE) - {"Concat"} | {"Gelu", "Silu", "ScaleShift", "Softmax", "LayerNormalization"}
+#: operators on images beyond those that windows know: channels stay on partitions
+IMAGES = ("Resize", "LRN", "GlobalAveragePool", "GlobalMaxPool")
 DEEPEST = 24
 
 
@@ -54,7 +56,7 @@ def arrangement(graph: Graph, name: str) -> Arrangement | None:
     """How to hand over a computed value as it lies; None: row-major."""
     lying = _lying(graph, name, 0)
     flat = lying.reshape((prod(lying.shape),)) if lying is not None else None
-    if flat is None:
+    if lying is None or flat is None:
         return None
     atoms = flat.axes[0]
     rows = [k for k, a in enumerate(atoms) if a.space == P]
@@ -62,20 +64,16 @@ def arrangement(graph: Graph, name: str) -> Arrangement | None:
     if not rows or (len(rows) > 1 and atoms[rows[-1]].size % ALIGN):
         return None
     high, wide = (prod(atoms[k].size for k in some) for some in (rows, columns))
-    leading = rows == list(range(len(rows))) and columns == sorted(columns)
-    image = len(graph.shape(name)) == 4 and wide > 1 and _made(graph, name) in WINDOWED
+    last = len(lying.shape) - 1
+    leading = rows == list(range(len(rows))) and columns == sorted(columns) and lying.space_of(last) in (F, "")
+    image = len(lying.shape) == 4 and wide > 1 and lying.p_axes() == (1,)
     if leading and not image and (high <= PARTITIONS or wide >= LONG_ROW):
         return None
-    if not image and high < PARTITIONS and graph.shape(name)[-1] >= LONG_ROW:
-        return None  # it comes with more partitions in use than it left with
+    if not image and high < min(PARTITIONS, prod(lying.shape[:last])) and lying.shape[last] >= LONG_ROW:
+        return None  # row-major it comes with more partitions in use than it left with
     if -(-high // PARTITIONS) * wide > MOST_COLUMNS:
         return None
     return Arrangement(tuple(a.size for a in atoms), (*rows, *columns), len(rows))
-
-
-def _made(graph: Graph, name: str) -> str:
-    node = graph.producer(name)
-    return node.op if node is not None else ""
 
 
 def _lying(graph: Graph, name: str, depth: int) -> Tensor | None:
@@ -86,8 +84,12 @@ def _lying(graph: Graph, name: str, depth: int) -> Tensor | None:
     shape = graph.shape(name)
     if node.op == "MatMul":
         return _product(graph, node)
-    if node.op in WINDOWED or (node.op == "GlobalAveragePool" and len(shape) == 4):
+    if node.op in WINDOWED or (node.op in IMAGES and len(shape) == 4):
         return _dry(shape, (1,))
+    if node.op.startswith("Reduce"):
+        source = _lying(graph, node.inputs[0], depth + 1)
+        kept = source is not None and len(source.shape) == len(shape) and len(source.p_axes()) == 1
+        return _dry(shape, source.p_axes()) if source is not None and kept else None
     if node.op in VIEWS:
         source = _lying(graph, node.inputs[0], depth + 1)
         if source is None:

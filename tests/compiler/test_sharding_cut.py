@@ -195,3 +195,22 @@ def test_a_partition_of_a_handed_value_is_one_run() -> None:
         handed = next(v for v in stage.variables if "@" in v.name)
         moved = stage.descriptors[stage.descriptors[column] == handed.id]
         assert len(moved) == 1
+
+
+def test_a_flattened_image_does_not_come_on_one_partition() -> None:
+    """Pooled and flattened features cross as they lay, channels on partitions."""
+    nodes = [node("Conv", ["x", "w"], ["c"], pads=[1] * 4), node("Relu", ["c"], ["r"]),
+             node("GlobalAveragePool", ["r"], ["g"]), node("Flatten", ["r"], ["f"]), node("Flatten", ["g"], ["p"]),
+             node("MatMul", ["f", "a"], ["u"]), node("MatMul", ["p", "b"], ["v"]), node("Add", ["u", "v"], ["y"])]
+    weights = {"w": floats(RNG, 300, 20, 3, 3), "a": floats(RNG, 300 * 30, 7), "b": floats(RNG, 300, 7)}
+    graph = optimised(make(nodes, {"x": [1, 20, 5, 6]}, ["y"], weights))
+    names = [n.name for n in graph.nodes]
+    k = next(i for i, n in enumerate(graph.nodes) if n.op == "MatMul")
+    parts = cut(graph, [names[:k], names[k:]])
+    assert parts.stages[1].op_counts()["UnpackRows"] == len(parts.stages[1].inputs) == 2
+    stages = compile_stages(graph, parts)
+    feeds = random_feeds(graph)
+    assert_close([run_stages(stages, feeds).outputs["y"]], run_graph(graph, feeds), 2e-5)
+    for variable in (v for v in stages[1].variables if "@" in v.name):
+        read = stages[1].descriptors[stages[1].descriptors["src_var"] == variable.id]
+        assert len(read) == 2  # two tiles side by side, and the 44 rows that are left
