@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -32,11 +34,26 @@ _EXECUTION = {
 _ERROR = {NrtStatus.NRT_EXEC_COMPLETED_WITH_NUM_ERR: "numerical", NrtStatus.NRT_EXEC_BAD_INPUT: "generic"}
 
 
+class State(NamedTuple):
+    """What a runtime has loaded: models, which of them ran last on each core, and device memory by core."""
+
+    models: Sequence[LoadedModel]
+    held: Mapping[int, LoadedModel]
+    memory: Mapping[int, Usage]
+
+
+Tell = Callable[[Callable[[State], None]], None]
+
+
 class Activity:
     """Counters of one runtime, and the file that shows them. May be used from several threads."""
 
-    def __init__(self, claim: Claim, instance: str, lnc: int, cores: Sequence[int]) -> None:
+    def __init__(self, claim: Claim, instance: str, lnc: int, cores: Sequence[int], tell: Tell) -> None:
+        """Args: tell: calls what it is given with the state of the runtime, unless that is closed; held weakly."""
         self.claim, self.instance, self.lnc, self.cores = claim, instance, lnc, tuple(cores)
+        self._tell = weakref.WeakMethod(tell)
+        self._running = 0
+        self._timer: threading.Timer | None = None
         self.started = time.time()
         self.simulated_ns = 0.0
         self._executions: Counter[str] = Counter()
@@ -94,25 +111,47 @@ class Activity:
                 shown = self._shown.setdefault(str(core), {"flops": 0.0, "model": ""})
                 shown["neuroncore_utilization"] = min(100.0 * share, 100.0)
 
-    @property
-    def is_due(self) -> bool:
-        """Whether the last snapshot is old enough for another."""
-        return time.monotonic() - self._written >= SECONDS_BETWEEN
-
-    def publish(
-        self, models: Sequence[LoadedModel], held: Mapping[int, LoadedModel], memory: Mapping[int, Usage],
-        is_running: bool,
-    ) -> None:
-        """Write a snapshot.
-
-        Args:
-            models: what is loaded.
-            held: by core, which of them ran there last.
-            memory: use of device memory by core.
-            is_running: whether a simulation is under way.
-        """
+    @contextmanager
+    def running(self, at_once: bool = False) -> Iterator[None]:
+        """While a simulation is under way; its begin and end are shown, as `show`."""
         with self._lock:
-            self._count_cores(held)
+            self._running += 1
+        self.show(at_once)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running -= 1
+            self.show(at_once)
+
+    def show(self, at_once: bool = False) -> None:
+        """Write a snapshot; unless at once, `SECONDS_BETWEEN` after the last one."""
+        with self._lock:
+            wait = 0.0 if at_once else self._written + SECONDS_BETWEEN - time.monotonic()
+            if wait > 0:
+                if self._timer is None:
+                    self._timer = threading.Timer(wait, self._later)
+                    self._timer.daemon = True
+                    self._timer.start()
+                return
+            if not at_once:
+                self._written = time.monotonic()
+        self._now()
+
+    def _later(self) -> None:
+        with self._lock:
+            self._timer, self._written = None, time.monotonic()
+        self._now()
+
+    def _now(self) -> None:
+        tell = self._tell()
+        if tell is not None:
+            tell(self._write)
+
+    def _write(self, state: State) -> None:
+        """With the runtime's lock held, so that nothing is written once it has closed."""
+        with self._lock:
+            self._count_cores(state.held)
             write_snapshot(self.claim, {
                 "version": VERSION,
                 "pid": os.getpid(),
@@ -121,13 +160,12 @@ class Activity:
                 "logical_neuroncore_config": self.lnc,
                 "started": self.started,
                 "updated": time.time(),
-                "is_running": is_running,
+                "is_running": self._running > 0,
                 "simulated_ns": self.simulated_ns,
                 "neuroncores_in_use": self._shown,
                 "execution_stats": self._execution_stats(),
-                "memory_used": _memory_used(models, held, memory),
+                "memory_used": _memory_used(state),
             })
-            self._written = time.monotonic()
 
     def _count_cores(self, held: Mapping[int, LoadedModel]) -> None:
         """Utilisation since the last snapshot; the last one again where no simulated time has passed."""
@@ -160,9 +198,8 @@ def _percentiles(seconds: Sequence[float]) -> dict[str, float] | None:
     return {f"p{p}": float(value) for p, value in zip(PERCENTILES, found, strict=True)}
 
 
-def _memory_used(
-    models: Sequence[LoadedModel], held: Mapping[int, LoadedModel], memory: Mapping[int, Usage]
-) -> dict[str, Any]:
+def _memory_used(state: State) -> dict[str, Any]:
+    models, held, memory = state
     running = {id(model) for model in held.values()}
     listed = [_copy(model, cores, id(model) in running) for model in models for cores in model.replicas]
     tensors = sum(model["subgraphs"][sg]["memory_used_bytes"]["host"] for model in listed for sg in model["subgraphs"])

@@ -14,7 +14,8 @@ import tempfile
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +27,7 @@ from isa.program import Program
 from isa.target import Target
 from isa.topology import Topology
 from neuronsim.runtime import environment, placement
-from neuronsim.runtime.activity import Activity
+from neuronsim.runtime.activity import Activity, State
 from neuronsim.runtime.allocation import choose_cores
 from neuronsim.runtime.loading import check_machine, open_neff
 from neuronsim.runtime.memory import CoreMemory, MemoryReport, Usage, model_cores, report
@@ -36,7 +37,7 @@ from neuronsim.runtime.residents import Residents, Turn
 from neuronsim.runtime.status import NrtError, NrtStatus
 
 if TYPE_CHECKING:
-    from neuronsim.api import Neff, Result
+    from neuronsim.api import Neff
     from neuronsim.runtime.requests import Server
     from neuronsim.serving import Load, Served
 
@@ -50,6 +51,7 @@ class Instance:
             first of them, as in Neuron.
         groups: NeuronCore groups, () without NEURONCORE_GROUP_SIZES.
         models: what is loaded, in load order.
+        activity: what has been done so far, for tools.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class Instance:
         self.cores: tuple[int, ...] = ()
         self._asked = asked
         self._claim = registry.claim(lambda taken: self._choose(asked, taken), asked.tag, _version())
-        self._activity = Activity(self._claim, self.target.name, asked.lnc, self.cores)
+        self.activity = Activity(self._claim, self.target.name, asked.lnc, self.cores, self._tell)
         self._finalizer = weakref.finalize(self, Claim.release, self._claim)
         self._placer = placement.Placer(len(self.cores), placement.make_groups(asked.groups))
         self.models: list[LoadedModel] = []
@@ -128,7 +130,7 @@ class Instance:
             self._publish([*self.models, model])
             self._placer.take(where)
             self.models.append(model)
-            self._show(force=True)
+            self.activity.show(at_once=True)
         return model
 
     def unload(self, model: LoadedModel) -> None:
@@ -139,17 +141,19 @@ class Instance:
             self._placer.take(model.placement, -1)
             self._residents.forget(model)
             self._publish(self.models)
-            self._show(force=True)
+            self.activity.show(at_once=True)
 
-    def start(self, model: LoadedModel, runs: int = 1) -> list[Turn]:
-        """Make the cores of the model's next copies hold it, one for each run; count where it takes another's place.
+    @contextmanager
+    def running(self, model: LoadedModel, runs: int = 1) -> Iterator[list[Turn]]:
+        """While the model's next copies run, one for each run; their cores hold it from now on.
 
         Raises: NrtError (NRT_CLOSED, NRT_INVALID_HANDLE).
         """
         with self._lock:
             self._require_loaded(model)
-            self._show(is_running=True)
-            return [self._residents.bring(model, model.next_replica()) for _ in range(runs)]
+            turns = [self._residents.bring(model, model.next_replica()) for _ in range(runs)]
+        with self.activity.running():
+            yield turns
 
     def serve(
         self,
@@ -171,13 +175,8 @@ class Instance:
             for model in (m for group in models for m in group):
                 self._require_loaded(model)
             self._residents.serving([m for group in models for m in group])
-            self._show(is_running=True, force=True)
-        try:
-            served = self._server.serve(models, [load for _, load in loads], method, on_progress, self._show_running)
-        finally:
-            with self._lock:
-                if self._finalizer.alive:
-                    self._show(force=True)
+        with self.activity.running(at_once=True):
+            served = self._server.serve(models, [load for _, load in loads], method, on_progress)
         self._residents.served(served)
         return served
 
@@ -185,22 +184,7 @@ class Instance:
     def _server(self) -> Server:
         from neuronsim.runtime.requests import Server
 
-        return Server(self, self._activity)
-
-    def _show_running(self) -> None:
-        with self._lock:
-            self._show(is_running=True)
-
-    def count(self, status: NrtStatus) -> None:
-        """Count a run that did not come about."""
-        self._activity.ended(status)
-
-    def ran(self, model: LoadedModel, turns: Sequence[Turn], results: Sequence[Result], elapsed_ns: float) -> None:
-        """Count runs that have ended."""
-        self._activity.ran(model, turns, results, elapsed_ns)
-        with self._lock:
-            if self._finalizer.alive:
-                self._show()
+        return Server(self)
 
     def holds(self, core: int) -> LoadedModel | None:
         """The model that ran last on a core of the instance, if it is known and still loaded."""
@@ -264,11 +248,11 @@ class Instance:
 
         self._claim.publish(chip_bytes)
 
-    def _show(self, is_running: bool = False, force: bool = False) -> None:
-        """Let tools see what is loaded and done."""
-        if force or self._activity.is_due:
-            memory = self._memory(self.models, {}).cores
-            self._activity.publish(self.models, self._residents.by_core, memory, is_running)
+    def _tell(self, listener: Callable[[State], None]) -> None:
+        """Call it with what is loaded, unless the instance is closed."""
+        with self._lock:
+            if self._finalizer.alive:
+                listener(State(self.models, self._residents.by_core, self._memory(self.models, {}).cores))
 
     # ---- life
     def close(self) -> None:

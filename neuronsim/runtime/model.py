@@ -93,18 +93,20 @@ class LoadedModel:
         Raises: NrtError (NRT_CLOSED, NRT_INVALID_HANDLE; NRT_EXEC_BAD_INPUT for inputs that do not fit the model), and
             otherwise as `Neff.run`.
         """
+        activity = self.instance.activity
         try:
             pieces = cut(self.neff.program, inputs or {})
-            turns = self.instance.start(self, len(pieces.inputs))
-            results = self.neff.run_batches(pieces.inputs, self.instance.target, [t.cores for t in turns], **options)
+            with self.instance.running(self, len(pieces.inputs)) as turns:
+                places = [turn.cores for turn in turns]
+                results = self.neff.run_batches(pieces.inputs, self.instance.target, places, **options)
+                result = _joined(pieces, turns, results)
+                activity.ran(self, turns, results, result.time_ns)
         except NeuronError as error:
             errors = [with_status(NrtStatus.NRT_EXEC_BAD_INPUT, e) for e in each(error) if isinstance(e, InputError)]
             if not errors:
                 raise
-            self.instance.count(NrtStatus.NRT_EXEC_BAD_INPUT)
+            activity.ended(NrtStatus.NRT_EXEC_BAD_INPUT)
             raise (errors[0] if len(errors) == 1 else ErrorList(errors)) from error
-        result = _joined(pieces, turns, results)
-        self.instance.ran(self, turns, results, result.time_ns)
         return result
 
     def unload(self) -> None:

@@ -14,7 +14,6 @@ from neuronsim.serving.alone import Bench
 from neuronsim.serving.planning import plan
 
 if TYPE_CHECKING:
-    from neuronsim.runtime.activity import Activity
     from neuronsim.runtime.instance import Instance
     from neuronsim.runtime.model import LoadedModel
 
@@ -24,28 +23,27 @@ Progress = Callable[[int, int], None]
 class Server:
     """Serves loads on one instance; times each stage alone once."""
 
-    def __init__(self, instance: Instance, activity: Activity) -> None:
-        self._instance, self._activity = instance, activity
+    def __init__(self, instance: Instance) -> None:
+        self._target, self._cores, self._activity = instance.target, instance.cores, instance.activity
         self._bench = Bench(instance.target)
 
     def serve(
-        self, models: Sequence[Sequence[LoadedModel]], loads: Sequence[Load], method: str, on_progress: Progress | None,
-        show: Callable[[], None],
+        self, models: Sequence[Sequence[LoadedModel]], loads: Sequence[Load], method: str, on_progress: Progress | None
     ) -> Served:
-        """Put each load on its models. Args: show: called a few times a second, when the activity has been updated."""
+        """Put each load on its models; `on_progress` is called a few times a second."""
         done_before = 0
 
         def progress(done: int, total: int, utilization: np.ndarray) -> None:
             nonlocal done_before
             self._activity.ended(NrtStatus.NRT_SUCCESS, done - done_before)
-            self._activity.at_work({core: float(utilization[core]) for core in self._instance.cores})
+            self._activity.at_work({core: float(utilization[core]) for core in self._cores})
             done_before = done
-            show()
+            self._activity.show()
             if on_progress is not None:
                 on_progress(done, total)
 
         plans = [self._plan(group) for group in models]
-        served = serve(plans, loads, self._instance.target, method, progress)
+        served = serve(plans, loads, self._target, method, progress)
         self._activity.ended(NrtStatus.NRT_SUCCESS, sum(len(r.end) for r in served.loads) - done_before)
         self._count(models, served)
         return served
@@ -57,7 +55,7 @@ class Server:
             raise NrtError(NrtStatus.NRT_INVALID, "requests go to one model, or to several loads of the same NEFF",
                            where=", ".join(m.name for m in models), help="give each model its own load")
         replicas = [cores for m in models for cores in m.replicas]
-        return plan(first.neff.program, self._instance.target, replicas, name=first.name, bench=self._bench)
+        return plan(first.neff.program, self._target, replicas, name=first.name, bench=self._bench)
 
     def _count(self, models: Sequence[Sequence[LoadedModel]], served: Served) -> None:
         flops: Counter[int] = Counter()

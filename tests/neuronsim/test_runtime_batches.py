@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from isa import target as targets
 from isa.program import Program, TensorInfo
 from neuronsim.api import NonFiniteWarning
 from neuronsim.runtime import Instance, NrtError, NrtStatus
 from neuronsim.runtime.environment import GROUP_SIZES, NUM_CORES, VISIBLE_CORES, GroupSize
-from neuronsim.runtime.placement import Placer, make_groups
+from neuronsim.runtime.placement import Placement, Placer, make_groups
 from tests.neuronsim.runtime_programs import COLUMNS, ROWS, pipeline
 
 
@@ -135,6 +137,25 @@ def test_no_more_copies_than_there_is_room_for() -> None:
             placer.place_copies(2, copies)
         assert caught.value.status == status
     assert placer.place_copies(2, 2).replicas == ((0, 1), (3, 4))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 16), st.integers(1, 5), st.lists(st.integers(0, 15), max_size=5), st.lists(st.integers(1, 5)))
+def test_copies_take_free_consecutive_cores(cores: int, needed: int, used: list[int], sizes: list[int]) -> None:
+    placer = Placer(cores, make_groups([GroupSize(n) for n in sizes]) if sum(sizes) <= cores else ())
+    for core in (c for c in used if c < cores):
+        placer.take(Placement(((core,),)))
+    free = [n == 0 for n in placer.uses]
+    try:
+        found = placer.place_copies(needed)
+    except NrtError as error:
+        assert (error.status, error.limit) == (NrtStatus.NRT_LOAD_NOT_ENOUGH_NC, 0)
+        return
+    assert all(replica == tuple(range(replica[0], replica[0] + needed)) for replica in found.replicas)
+    assert len(set(found.cores)) == len(found.cores) and all(free[c] for c in found.cores)
+    placer.take(found)
+    with pytest.raises(NrtError):
+        placer.place_copies(needed)
 
 
 def test_copies_on_other_chips_take_the_time_of_their_way() -> None:

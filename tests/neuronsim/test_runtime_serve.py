@@ -13,6 +13,7 @@ import pytest
 
 from isa import target as targets
 from neuronsim.runtime import Instance, NrtError, NrtStatus
+from neuronsim.runtime.activity import SECONDS_BETWEEN
 from neuronsim.runtime.contention import contention
 from neuronsim.runtime.environment import GROUP_SIZES, NUM_CORES, PROCESS_TAG
 from neuronsim.runtime.ownership import STATE_DIR
@@ -161,6 +162,25 @@ def test_runs_and_errors_are_counted(tmp_path: Path) -> None:
     assert (summary["completed"], summary["incorrect_input"]) == (4, 1)
     assert after["execution_stats"]["error_summary"]["generic"] == 1
     assert after["simulated_ns"] == pytest.approx(4 * simulated)
+
+
+def test_the_last_of_many_runs_is_shown_too(tmp_path: Path) -> None:
+    """Snapshots have their distance: what ends meanwhile is shown a little later, by itself."""
+    with Instance("inf1.xlarge", {}, tmp_path) as instance:
+        model = instance.load(pipeline(1))
+        for _ in range(5):
+            model.run(mode="timing")
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            (shown,) = read_snapshots(tmp_path)
+            if not shown["is_running"] and shown["execution_stats"]["execution_summary"]["completed"] == 5:
+                break
+            time.sleep(0.02)
+        else:
+            pytest.fail(str(shown))
+        model.run(mode="timing")
+    time.sleep(1.5 * SECONDS_BETWEEN)  # nothing comes after the end
+    assert [p.name for p in (tmp_path / "inf1.xlarge").iterdir()] == ["mutex"]
 
 
 # ---- Ctrl-C
