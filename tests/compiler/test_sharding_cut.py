@@ -214,3 +214,18 @@ def test_a_flattened_image_does_not_come_on_one_partition() -> None:
     for variable in (v for v in stages[1].variables if "@" in v.name):
         read = stages[1].descriptors[stages[1].descriptors["src_var"] == variable.id]
         assert len(read) == 2  # two tiles side by side, and the 44 rows that are left
+
+
+def test_a_long_skip_begins_late_and_producers_come_first() -> None:
+    """The model lists the large skip branch first; little is alive between nodes when it comes just before the sum."""
+    nodes = [node("MatMul", ["x", "wide"], ["skip"]), node("MatMul", ["x", "small"], ["a"]), node("Exp", ["a"], ["b"]),
+             node("MatMul", ["b", "large"], ["c"]), node("Mul", ["c", "skip"], ["y"])]
+    weights = {"wide": floats(RNG, 8, 90), "small": floats(RNG, 8, 4), "large": floats(RNG, 4, 90)}
+    graph = optimised(make(nodes, {"x": [20, 8]}, ["y"], weights))
+    names = order(graph)
+    outputs = [next(n.output for n in graph.nodes if n.name == name) for name in names]
+    assert outputs.index("skip") > outputs.index("b")
+    assert names == order(graph.copy())
+    alive = crossing_bytes(graph, names, lambda _: "fp32")
+    assert alive[0] == 4 * 20 * (8 + 4)
+    assert sum(alive) < sum(crossing_bytes(graph, [n.name for n in graph.nodes], lambda _: "fp32"))
