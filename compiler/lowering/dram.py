@@ -120,9 +120,12 @@ def store_output(ctx: Context, name: str, dram: DramView) -> None:
     if name not in ctx.tensors and ctx.dram.get(name) is dram:
         return  # written where it belongs already
     if ctx.graph.const(name) is not None or name not in ctx.tensors:
-        ctx.program.dma(dram, dram_value(ctx, name), purpose="store")
-        return
-    tensor = rows_last(ctx, ctx.tensors[name])
+        source = dram_value(ctx, name)
+        if source.dtype.name == dram.dtype.name or "cast" in ctx.target.dma.ops:
+            ctx.program.dma(dram, source, purpose="store")
+            return
+        ctx.windows = {}  # all of it, whatever the last visit computed
+    tensor = rows_last(ctx, ctx.tensor(name))
     if tensor.dtype != dram.dtype.name:
         tensor = cast(ctx, tensor, dram.dtype.name)
     dma_tensor(ctx, tensor, dram, store=True, purpose="store")

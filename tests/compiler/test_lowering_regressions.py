@@ -167,3 +167,10 @@ def test_choice_between_float32_and_operands() -> None:
     model = make(nodes, {"c": [5, 16], "x": [5, 16], "z": [5, 16]}, ["y"], {"w": floats(RNG, 16, 16)},
                  types={"c": TensorProto.BOOL})
     compare(model, "inf1.xlarge")
+
+
+def test_narrow_value_in_dram_that_is_an_output() -> None:
+    """Under --auto-cast all an output is float32 and what it shows bf16, in DRAM: the DMA of v1 does not convert."""
+    model = make([node("Relu", ["x"], ["r"]), node("Reshape", ["r", "s"], ["y"])], {"x": [5, 7, 6]}, ["y"],
+                 {"s": np.array([6, 35])})
+    compare(model, "inf1.xlarge", auto_cast="all")
