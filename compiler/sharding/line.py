@@ -91,7 +91,7 @@ def line_of(
         *_kinds(graph, nodes, atoms),
         np.array([sum(u.ns for u in run) for run in runs]),
         np.array([sum(u.weights for u in run) for run in runs]),
-        np.array([max(u.scratch for u in run) for run in runs]),
+        np.array([max((u.scratch for u in run), default=0) for run in runs]),
         np.array([0.0, *(units[s].crossing for s in starts[1:]), 0.0]),
         _values(graph, atoms, precision),
         np.zeros(len(runs) + 1),
@@ -155,4 +155,4 @@ def _kinds(
         faces = tuple((graph.shape(v), graph.dtype(v), graph.is_const(v)) for v in (*node.inputs, *node.outputs) if v)
         looks[name] = numbers.setdefault((node.op, faces, repr(sorted(node.attrs.items()))), len(numbers))
     kinds = [numbers.setdefault(tuple((looks[p.node], p[1:]) for p in a), len(numbers)) for a in atoms]
-    return np.array(kinds), np.array([(looks[a[0].node], looks[a[-1].node]) for a in atoms])
+    return np.array(kinds), np.array([[looks[p.node] for p in (a[0], a[-1])] if a else [-1, -1] for a in atoms])
