@@ -75,8 +75,8 @@ def run(
     """Load the copies, each on a group of its own, serve the requests, and report.
 
     Args:
-        state_dir: claim the cores on the simulated instance that runtimes share through that folder, where `neuronsim
-            top` sees them; None: a machine of its own.
+        state_dir: claim the cores on the simulated instance that runtimes share through that folder; None: a machine
+            of its own. `neuronsim top` sees both.
     Returns: JSON values; see `docs/tools.md`.
     Raises: BenchError, NrtError, ServingError, InputError.
     """

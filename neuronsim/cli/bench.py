@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=METHODS, default="auto", help="how to simulate (default: auto)")
     parser.add_argument(
         "--state-dir", metavar="DIR",
-        help=f"share the instance with other runtimes, and with top, through this folder (as ${STATE_DIR})",
+        help=f"share the instance with other runtimes through this folder (as ${STATE_DIR}); default: one of its own",
     )  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help=f"write the report as JSON; {STDOUT} prints it instead of text")
 

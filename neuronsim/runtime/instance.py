@@ -10,7 +10,6 @@ Values and times of a run are those of `Neff.run`; `serve` tells what several mo
 from __future__ import annotations
 
 import itertools
-import tempfile
 import threading
 import weakref
 from collections import Counter
@@ -32,7 +31,7 @@ from neuronsim.runtime.allocation import choose_cores
 from neuronsim.runtime.loading import check_machine, open_neff
 from neuronsim.runtime.memory import CoreMemory, MemoryReport, Usage, model_cores, report
 from neuronsim.runtime.model import LoadedModel
-from neuronsim.runtime.ownership import Claim, Registry, state_folder
+from neuronsim.runtime.ownership import Claim, Registry, private_root, state_folder
 from neuronsim.runtime.residents import Residents, Turn
 from neuronsim.runtime.status import NrtError, NrtStatus
 
@@ -68,13 +67,13 @@ class Instance:
             environ: variables to go by instead of those of the process.
             state_dir: folder that runtimes on the same simulated instance share; default: NEURONSIM_STATE_DIR, or one
                 folder per user.
-            private: a machine of its own, of which no other runtime takes cores.
+            private: a machine of its own, of which no other runtime takes cores; tools see it all the same.
         Raises: TargetError; NrtError (NRT_INVALID; NRT_FAILURE when other runtimes own the cores; NRT_RESOURCE).
         """
         self.target = targets.load(name)
         asked = environment.read(self.target, environ)
         self.topology = Topology(self.target, asked.lnc)
-        self._scratch = tempfile.TemporaryDirectory(prefix="neuronsim-") if private else None
+        self._scratch = private_root(state_dir) if private else None
         registry = Registry(state_folder(self.target.name, self._scratch.name if self._scratch else state_dir))
         self.cores: tuple[int, ...] = ()
         self._asked = asked

@@ -8,6 +8,7 @@ step. Cores are physical cores of the instance here, so that runtimes with diffe
 from __future__ import annotations
 
 import fcntl
+import glob
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from neuronsim.runtime.status import NrtError, NrtStatus
 
 STATE_DIR = "NEURONSIM_STATE_DIR"
 _COMMAND_CHARACTERS = 256
+_PRIVATE = "private-"
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,24 @@ def state_folder(instance: str, root: str | Path | None = None) -> Path:
     return _root(root) / re.sub(r"^\.|[^\w.-]", "_", instance)
 
 
+def private_root(root: str | Path | None = None) -> tempfile.TemporaryDirectory[str]:
+    """A root of its own below `root`, for a machine that nobody else takes cores from but that tools can see.
+
+    Raises: NrtError (NRT_FAILURE) when the folder cannot be used.
+    """
+    parent = _root(root)
+    try:
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=_PRIVATE, dir=parent)
+    except OSError as error:
+        raise _unusable(parent, error) from error
+
+
 def state_folders(root: str | Path | None = None, instance: str | None = None) -> list[Path]:
-    """Folders of all simulated instances below `root` on which a runtime ever ran, or of the one of that name."""
-    if instance is not None:
-        return [state_folder(instance, root)]
-    return sorted(path.parent for path in _root(root).glob("*/mutex"))
+    """Folders of all simulated instances below `root` on which a runtime ever ran, or of those of that name."""
+    name = "*" if instance is None else glob.escape(state_folder(instance, root).name)
+    found = [path.parent for pattern in (name, f"{_PRIVATE}*/{name}") for path in _root(root).glob(f"{pattern}/mutex")]
+    return sorted(found)
 
 
 def snapshot_path(claim: Path) -> Path:
@@ -63,6 +78,11 @@ def snapshot_path(claim: Path) -> Path:
 
 def _root(root: str | Path | None) -> Path:
     return Path(root or os.environ.get(STATE_DIR) or Path(tempfile.gettempdir()) / f"neuronsim-{os.getuid()}")
+
+
+def _unusable(folder: Path, error: OSError) -> NrtError:
+    return NrtError(NrtStatus.NRT_FAILURE, f"cannot use the state folder: {error.strerror}", where=str(folder),
+                    help=f"name a folder of your own: {STATE_DIR}=DIR, or state_dir=DIR")
 
 
 class Registry:
@@ -109,9 +129,7 @@ class Registry:
                 raise NotADirectoryError(20, "not a folder", str(self.folder))
             mutex = open(self.folder / "mutex", "a", opener=_no_links)
         except OSError as error:
-            raise NrtError(NrtStatus.NRT_FAILURE, f"cannot use the state folder: {error.strerror}",
-                           where=str(self.folder),
-                           help=f"name a folder of your own: {STATE_DIR}=DIR, or state_dir=DIR") from error
+            raise _unusable(self.folder, error) from error
         with mutex:
             fcntl.flock(mutex, fcntl.LOCK_EX)
             yield

@@ -44,6 +44,17 @@ def test_snapshots_of_living_runtimes_only(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "inf1.xlarge").iterdir()) == ["mutex"]
 
 
+def test_machines_of_their_own_are_seen_and_leave_nothing(tmp_path: Path) -> None:
+    """Both own all cores of an inf1.xlarge, since neither shares its machine."""
+    with Instance("inf1.xlarge", {}, tmp_path, private=True) as one, Instance("inf1.xlarge", {}, tmp_path, True) as two:
+        assert one.cores == two.cores == (0, 1, 2, 3)
+        for number, instance in enumerate((one, two)):
+            write_snapshot(instance._claim, {**example(), "pid": number})
+        assert sorted(s["pid"] for s in read_snapshots(tmp_path)) == [0, 1]
+        assert len(read_snapshots(tmp_path, "inf1.xlarge")) == 2 and read_snapshots(tmp_path, "inf1.6xlarge") == []
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("change", [
     {"pid": -1}, {"pid": "7"}, {"pid": True}, {"pid": 1.5}, {"simulated_ns": float("inf")}, {"version": 2},
     {"neuroncores_in_use": []}, {"neuroncores_in_use": {str(k): {} for k in range(3)}},
