@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from neuronsim.timing import Cores, Placed
 
 METHODS = ("auto", "machine", "extended", "recurrence", "approximate")
-MACHINE_WORDS = 20_000_000  # instruction words that "auto" simulates: about ten seconds of a host core
+MACHINE_WORDS = 100_000_000  # instruction words that "auto" simulates: about ten seconds of a host core
+_RUN_WORDS = 500  # what starting and ending a run on the machine costs the host, in instruction words
 STATES = 2_000  # states remembered while a loop of constant times looks for a pattern; most take fewer than 100
 _REPORT_SECONDS = 0.2
 
@@ -65,7 +66,7 @@ class Work:
     """What decides the method.
 
     Attributes:
-        words: instruction words of all runs. regular: no load arrives at random.
+        words: instruction words of all runs, and `_RUN_WORDS` for each run. regular: no load arrives at random.
         shared: what runs under way at once on several cores may contend for: "DRAM of chip 0", "link 0-1"; "" nothing.
     """
 
@@ -78,7 +79,7 @@ class Work:
         alone = [a for m in models for a in m.alone]
         pieces = np.add.reduceat(np.append(layout.pieces, 0), layout.requests[:-1]) * (np.diff(layout.requests) > 0)
         copies = [len(m.replicas) for m in models]
-        words = sum(alone[s.slot].words * int(pieces[s.model]) / copies[s.model]
+        words = sum((alone[s.slot].words + _RUN_WORDS) * int(pieces[s.model]) / copies[s.model]
                     for s in layout.stations if s.slot >= 0)
         return cls(int(words), all(load.regular for load in loads), _shared(layout, models, loads))
 
@@ -126,16 +127,16 @@ class _Run:
     def extended(self, words: int) -> bool:
         cores = self._begin(True)
         alone = [a for m in self._models for a in m.alone]
-        each = np.array([alone[s.slot].words if s.slot >= 0 else 0 for s in self._layout.stations])
+        each = np.array([alone[s.slot].words + _RUN_WORDS if s.slot >= 0 else 0 for s in self._layout.stations])
         repetition = Repetition(self._layout.requests, cores)
-        return repetition.run(self._loop, lambda mark: int(mark.stations[:, 0] @ each) <= words, self._report)
+        return repetition.run(self._loop, lambda runs: int(runs @ each) <= words, self._report)
 
     def recurrence(self) -> None:
         self._begin(False)
         left = iter(range(STATES))
         if self._work.regular:
             repetition = Repetition(self._layout.requests)
-            repetition.run(self._loop, lambda mark: next(left, None) is not None, self._report)
+            repetition.run(self._loop, lambda runs: next(left, None) is not None, self._report)
         self._finish()
 
     def approximate(self) -> None:

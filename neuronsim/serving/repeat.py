@@ -41,11 +41,16 @@ class Repetition:
     requests: np.ndarray
     machine: Any = None
 
-    def run(self, loop: Loop, within: Callable[[Mark], bool],
+    def run(self, loop: Loop, within: Callable[[np.ndarray], bool],
             report: Callable[[Loop], None] = lambda loop: None) -> bool:
-        """Go on until the end, extending every pattern found. False: `within` said to stop before one was."""
+        """Go on until the end, extending every pattern found.
+
+        Args: within: told how often each station has run in simulation, whether to look on for a pattern.
+        Returns: False when it was not, before the end.
+        """
         total, ending = int(self.requests[-1]), self._exhausted(loop)
         seen: dict[bytes, Mark] | None = {}
+        skipped = 0
         while loop.done < total:
             loop.advance(loop.done + 1)
             report(loop)
@@ -56,9 +61,9 @@ class Repetition:
             state = self._state(loop)
             mark = Mark.of(loop)
             if state in seen:
-                extend(loop, seen[state], mark, self.requests)
+                skipped += extend(loop, seen[state], mark, self.requests) * (mark.stations - seen[state].stations)[:, 0]
                 seen = None  # nothing to gain before a load ends
-            elif not within(mark):
+            elif not within(mark.stations[:, 0] - skipped):
                 return False
             else:
                 seen[state] = mark

@@ -162,7 +162,7 @@ def test_a_pattern_is_extended_exactly(problem: tuple[list[ModelPlan], list[Load
     layout = lay_out(models, loads, TARGET)
     through, extended = layout.loop(TARGET), layout.loop(TARGET)
     through.advance(10**9)
-    assert Repetition(layout.requests).run(extended, lambda mark: True)
+    assert Repetition(layout.requests).run(extended, lambda runs: True)
     for column in ("arrival", "start", "end"):
         np.testing.assert_array_equal(getattr(extended, column), getattr(through, column))
     a, b = Mark.of(through), Mark.of(extended)
@@ -175,7 +175,7 @@ def test_a_pattern_is_extended_exactly(problem: tuple[list[ModelPlan], list[Load
 def test_a_pattern_is_found_early() -> None:
     layout = lay_out([ModelPlan("m", (pipeline(700, 1200, 900),))], [closed(1_000_000, 9)], TARGET)
     loop, looked = layout.loop(TARGET), []
-    Repetition(layout.requests).run(loop, lambda mark: looked.append(mark) or True)
+    Repetition(layout.requests).run(loop, lambda runs: looked.append(1) or True)
     assert len(looked) < 50
     assert loop.end[-1] > 999_000 * 1200
 
