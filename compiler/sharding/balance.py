@@ -4,7 +4,7 @@ A stage takes the time of its pieces, a fixed part, what its two cuts cost it, a
 crosses them. Where its weights do not fit SBUF it takes at least the time to stream the rest from DRAM. Where its
 results go to another chip they cross the link: what it only hands on at once, what it makes itself at the end. Dynamic
 programming over (stages so far, atoms so far) finds the smallest maximum exactly; among the cuts that reach it, those
-that hand on least are taken.
+that move least are taken: bytes handed on and weights fetched.
 """
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from compiler.sharding.line import Line
 from compiler.sharding.rates import Rates
 from isa.program import HANDOVER_BUFFERS
 
-SLACK = 0.005  # of the slowest stage that handing on less is worth
+SLACK = 0.005  # of the slowest stage that moving less is worth
 
 
 def balance(line: Line, rates: Rates) -> list[int]:
     """Ends of the stages as numbers of atoms, ascending, the last one n; `rates.stages` of them."""
     band = _Band(line, rates.stages, rates)
-    return band.least_handed(band.slowest() * (1 + SLACK))
+    return band.least_moved(band.slowest() * (1 + SLACK))
 
 
 def slowest_ns(line: Line, rates: Rates) -> float:
@@ -42,15 +42,20 @@ def linked_ns(time: float, own: float, relayed: float, rates: Rates) -> float:
 
 def _times(line: Line, rates: Rates, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """[d, j] times of the stages of atoms start[d, j] .. end[j] - 1; start[d] is one less than start[d - 1]."""
-    prefix, held = (np.concatenate([[0.0], x.cumsum()]) for x in (line.ns, line.weights))
+    prefix = np.concatenate([[0.0], line.ns.cumsum()])
     fetched = line.crossing[start]
     work = prefix[end] - prefix[start] + (fetched + line.crossing[end]) / rates.fetch_bytes_per_ns
+    times = 2 * rates.start_ns + line.enter[start] + line.leave[end] + work
+    return np.maximum(times, _streamed(line, rates, start, end) / rates.stream_bytes_per_ns)
+
+
+def _streamed(line: Line, rates: Rates, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """[d, j] weight bytes of the same stages that find no room beside handover buffers and what a run needs."""
+    held = np.concatenate([[0.0], line.weights.cumsum()])
     weights = held[end] - held[start]
     scratch = np.maximum.accumulate(line.scratch[start], axis=0)
-    buffers = HANDOVER_BUFFERS * np.ceil(fetched / rates.partitions)
-    streamed = np.clip(weights + scratch + buffers - rates.room, 0, weights) * rates.partitions
-    times = 2 * rates.start_ns + line.enter[start] + line.leave[end] + work
-    return np.maximum(times, streamed / rates.stream_bytes_per_ns)
+    buffers = HANDOVER_BUFFERS * np.ceil(line.crossing[start] / rates.partitions)
+    return np.clip(weights + scratch + buffers - rates.room, 0, weights) * rates.partitions
 
 
 class _Band:
@@ -67,6 +72,7 @@ class _Band:
         self.valid = start >= 0
         self.start = np.maximum(start, 0)
         times = _times(line, rates, self.start, np.arange(1, n + 1))
+        self.streamed = _streamed(line, rates, self.start, np.arange(1, n + 1))
         for (low, end), ns in line.known.items():
             if end - low <= width:
                 times[end - low - 1, end - 1] = ns
@@ -90,14 +96,15 @@ class _Band:
             found = np.maximum(self._before(found), self._stage(k)).min(axis=0)
         return float(found[-1])
 
-    def least_handed(self, limit: float) -> list[int]:
-        """Ends of stages of at most `limit` that hand on the fewest bytes in sum; a shorter stage on a tie."""
-        handed = np.where(self._first() <= limit, 0.0, np.inf)
+    def least_moved(self, limit: float) -> list[int]:
+        """Ends of stages of at most `limit` that move the fewest bytes in sum; a shorter stage on a tie."""
+        each = self.line.crossing[self.start] + self.streamed
+        moved = np.where(self.valid & (self.start == 0) & (self._stage(0) <= limit), each, np.inf).min(axis=0)
         chosen: list[np.ndarray] = []
         for k in range(1, self.stages):
-            cost = np.where(self._stage(k) <= limit, self._before(handed) + self.line.crossing[self.start], np.inf)
+            cost = np.where(self._stage(k) <= limit, self._before(moved) + each, np.inf)
             chosen.append(cost.argmin(axis=0))
-            handed = cost.min(axis=0)
+            moved = cost.min(axis=0)
         ends = [len(self.line.atoms)]
         for best in reversed(chosen):
             ends.append(ends[-1] - 1 - int(best[ends[-1] - 1]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,13 +26,22 @@ Cut = tuple[int, int, bool]  # looks of the nodes before and behind, and whether
 Stage = tuple[Cut, tuple[int, ...], Cut]
 
 
+class _Seen(NamedTuple):
+    """Where a stage was seen, its ns, and whether these are its pieces' and its cuts' alone."""
+
+    low: int
+    end: int
+    ns: float
+    plain: bool
+
+
 @dataclass
 class Calibration:
     """What is known so far about a line."""
 
     line: Line
     rates: Rates
-    seen: dict[Stage, tuple[int, int, float]] = field(default_factory=dict)  # where it was seen, and its ns
+    seen: dict[Stage, _Seen] = field(default_factory=dict)
 
     def balance(self, seen: Collection[tuple[int, ...]]) -> list[int]:
         """The best cut that was not yet seen, by what is known; [] when nothing new promises to be best.
@@ -49,12 +59,13 @@ class Calibration:
         """The line as it looks after stages have been built.
 
         Args:
-            times: ns of each, without links; infinite for one that must not be.
+            times: ns of each, without links, as if it were alone on its chip.
             streamed: weight bytes of each that found no room.
         """
         scratch = self.line.scratch.copy()
-        for (low, end), time, missing in zip(spans(ends), times, streamed, strict=True):
-            self.seen[self._stage(low, end)] = low, end, time
+        for (low, end), alone, missing in zip(spans(ends), times, streamed, strict=True):
+            time = max(alone, missing / self.rates.stream_bytes_per_ns)
+            self.seen[self._stage(low, end)] = _Seen(low, end, time, not missing and math.isfinite(time))
             scratch[low:end] += -(-missing // self.rates.partitions)
         self.line = replace(self.line, scratch=scratch)
         self._spread()
@@ -65,9 +76,9 @@ class Calibration:
         """Fit the costs of the kinds of cuts to all times seen."""
         enter: dict[Cut, float] = {}
         leave: dict[Cut, float] = {}
-        plain = replace(self.line, enter=np.zeros_like(self.line.enter), leave=np.zeros_like(self.line.leave))
-        rest = [(stage, time - stage_ns(plain, low, end, self.rates))
-                for stage, (low, end, time) in self.seen.items() if math.isfinite(time)]
+        bare = replace(self.line, enter=np.zeros_like(self.line.enter), leave=np.zeros_like(self.line.leave))
+        rest = [(stage, time - stage_ns(bare, low, end, self.rates))
+                for stage, (low, end, time, plain) in self.seen.items() if plain]
         for _ in range(SWEEPS):
             for (first, _, last), missing in rest:
                 error = missing - enter.get(first, 0.0) - leave.get(last, 0.0)
@@ -84,7 +95,7 @@ class Calibration:
         """Times of all stages that look like one that was seen."""
         n = len(self.line.atoms)
         found = {}
-        for stage, (low, end, time) in self.seen.items():
+        for stage, (low, end, time, _) in self.seen.items():
             for start in np.flatnonzero(self.line.kinds[: n - (end - low) + 1] == self.line.kinds[low]).tolist():
                 if self._stage(start, start + end - low) == stage:
                     found[start, start + end - low] = time

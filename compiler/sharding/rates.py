@@ -17,8 +17,7 @@ class Rates:
         start_ns: from the trigger of a transfer to its first byte, and until it is seen to have ended.
         fetch_bytes_per_ns: handed values between the buffers and the working tiles.
         link_bytes_per_ns: to the next chip, infinite where there is none.
-        stream_bytes_per_ns: a core's part of its chip's DRAM bandwidth; next to nothing where weights must not be
-            fetched.
+        stream_bytes_per_ns: weights that have no room, from DRAM.
         room: SBUF bytes of each of `partitions`.
         chip: cores of a chip. stages: of the pipeline. first_core: the one of the first stage.
     """
@@ -37,21 +36,24 @@ class Rates:
         """Whether what a stage hands on goes to another chip."""
         return (self.first_core + stage + 1) % self.chip == 0
 
-    def neighbours(self, stage: int) -> int:
-        """Stages on the chip of a stage, itself included."""
-        first = (self.first_core + stage) // self.chip * self.chip - self.first_core
-        return min(first + self.chip, self.stages) - max(first, 0)
+    def chip_of(self, stage: int) -> int:
+        """The chip of a stage, whose DRAM it shares."""
+        return (self.first_core + stage) // self.chip
 
 
-def rates(target: Target, stages: int, first_core: int = 0, pinned: bool = False) -> Rates:
-    """Rates of a pipeline of so many stages on the cores from `first_core` on; `pinned`: all weights have to stay."""
+def rates(target: Target, stages: int, first_core: int = 0, stream: float = NEVER) -> Rates:
+    """Rates of a pipeline of so many stages on the cores from `first_core` on.
+
+    Args:
+        stream: bytes per ns at which a stage fetches weights that have no room; `NEVER`: it must not.
+    """
     topology = Topology(target)
     dma = target.dma
     return Rates(
         start_ns=dma.start_latency_ns + dma.t0_ns + target.semaphore_latency_ns,
         fetch_bytes_per_ns=dma.engines * dma.bytes_per_ns,
         link_bytes_per_ns=topology.link_bytes_per_ns or float("inf"),
-        stream_bytes_per_ns=NEVER if pinned else target.dram_bytes_per_ns / min(topology.cores_per_chip, stages),
+        stream_bytes_per_ns=stream,
         room=target.sbuf_partition_bytes,
         partitions=target.partitions,
         chip=topology.cores_per_chip,

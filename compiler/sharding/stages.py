@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -32,6 +33,8 @@ from isa.target import Target
 BALANCED = 1.03  # slowest stage over the mean that needs no further round
 PATIENCE = 6  # rounds without a faster slowest stage
 ROUNDS = 30
+SHARING = (1, 2, 4)  # parts of a chip's DRAM bandwidth at which weights without room are priced
+SAME = 0.02  # of the time between two results that fetching fewer weights is worth
 PIN_ROUNDS = 4  # to see whether all weights find room
 
 
@@ -85,14 +88,13 @@ class _Part:
 
     Attributes:
         spaces: memory of what it is handed and hands on, by name.
-        sharing: stages on its chip. own, relayed: bytes that it makes, and only hands on, for another chip.
+        own, relayed: bytes that it makes, and only hands on, for another chip.
     """
 
     number: int
     graph: Graph
     pieces: tuple[Piece, ...]
     spaces: Mapping[str, str]
-    sharing: int
     own: int = 0
     relayed: int = 0
 
@@ -107,20 +109,31 @@ class _Time:
 
 @dataclass(frozen=True)
 class _Round:
-    """Ends of stages that were timed: ns of each, links included, and all weight bytes that a run fetches."""
+    """Ends of stages that were timed.
+
+    Attributes:
+        times: ns of each alone on its chip, links included. dram_ns: for the weights that the stages of a chip fetch.
+        streamed_bytes: all weight bytes that a run fetches.
+    """
 
     ends: list[int]
-    ns: list[float]
+    times: list[float]
+    dram_ns: float
     streamed_bytes: int
+
+    @property
+    def ns(self) -> float:
+        """Between two results of a full pipeline."""
+        return max(self.dram_ns, *self.times)
 
     def rank(self, pinned: bool) -> tuple[int, float]:
         """Less is better."""
-        return self.streamed_bytes if pinned else 0, max(self.ns)
+        return self.streamed_bytes if pinned else 0, self.ns
 
     @property
     def balanced(self) -> bool:
         """Whether no further round is worth its time."""
-        return max(self.ns) * len(self.ns) <= BALANCED * sum(self.ns)
+        return self.ns * len(self.times) <= BALANCED * sum(self.times)
 
 
 class Sharder:
@@ -148,30 +161,47 @@ class Sharder:
     def pipeline(self, stages: int, pinned: bool = False) -> Pipelined:
         """At most so many stages, as balanced as the rounds make them.
 
+        Weights without room are priced at the whole DRAM bandwidth of a chip first, then at parts of it: how much the
+        neighbours fetch is seen in the rounds only.
+
         Args:
             pinned: weights that fit all are worth more than balance.
         Raises: AllocationError, UnsupportedOp: a stage cannot be built.
         """
         line = self._line(stages)
-        best: _Round | None = None
-        stale = 0
-        for made in islice(self._rounds(line, stages, pinned and self.may_hold(stages)), ROUNDS):
-            stale += 1
-            if best is None or made.rank(pinned) < best.rank(pinned):
-                best, stale = made, 0
-            if stale == PATIENCE or (made.balanced and not (pinned and made.streamed_bytes)):
+        dram = self.target.dram_bytes_per_ns
+        made: list[_Round] = []
+        for stream in [NEVER] if pinned and self.may_hold(stages) else [dram / n for n in SHARING]:
+            if not made or any(m.streamed_bytes for m in made):
+                made += self._improve(line, stages, stream, pinned)
+        ends = self._best(made, pinned).ends
+        return Pipelined(line, ends, tuple(self.build(line, ends)))
+
+    def _improve(self, line: Line, stages: int, stream: float, pinned: bool) -> list[_Round]:
+        """Rounds until one is good, or some have not been better."""
+        made: list[_Round] = []
+        for found in islice(self._rounds(line, stages, stream), ROUNDS):
+            made.append(found)
+            stale = len(made) - 1 - made.index(min(made, key=lambda m: m.rank(pinned)))
+            if stale == PATIENCE or (found.balanced and not found.streamed_bytes):
                 break
-        assert best is not None
-        return Pipelined(line, best.ends, tuple(self.build(line, best.ends)))
+        return made
+
+    @staticmethod
+    def _best(made: Sequence[_Round], pinned: bool) -> _Round:
+        """The fastest; of those that are about as fast, the one that fetches least."""
+        best = min(made, key=lambda m: m.rank(pinned))
+        good = [m for m in made if pinned or m.ns <= best.ns * (1 + SAME)]
+        return min(good, key=lambda m: m.rank(True))
 
     def holds(self, stages: int) -> bool:
         """Whether so many cores are seen to hold all weights."""
-        rounds = islice(self._rounds(self._line(stages), stages, True), PIN_ROUNDS)
+        rounds = islice(self._rounds(self._line(stages), stages, NEVER), PIN_ROUNDS)
         return self.may_hold(stages) and any(not made.streamed_bytes for made in rounds)
 
-    def _rounds(self, line: Line, stages: int, pinned: bool) -> Iterator[_Round]:
+    def _rounds(self, line: Line, stages: int, stream: float) -> Iterator[_Round]:
         """Ever other cuts, each chosen by what the ones before have taught."""
-        limits = rates(self.target, min(stages, len(line.atoms)), self.first_core, pinned)
+        limits = rates(self.target, min(stages, len(line.atoms)), self.first_core, stream)
         calibration = Calibration(line, limits)
         seen: set[tuple[int, ...]] = set()
         while ends := calibration.balance(seen):
@@ -180,13 +210,17 @@ class Sharder:
             times = [self._time(part, whole) for part in parts]
             linked = [linked_ns(t.ns, p.own, p.relayed, limits) for t, p in zip(times, parts, strict=True)]
             missing = [t.streamed_bytes for t in times]
-            yield _Round(ends, linked, sum(missing))
-            calibration.learn(ends, [math.inf if pinned and t.streamed_bytes else t.ns for t in times], missing)
+            fetched = Counter[int]()
+            for k, size in enumerate(missing):
+                fetched[limits.chip_of(k)] += size
+            dram = max(fetched.values()) / self.target.dram_bytes_per_ns
+            yield _Round(ends, linked, dram, sum(missing))
+            calibration.learn(ends, [t.ns for t in times], missing)
 
     def may_hold(self, stages: int) -> bool:
         """Whether so many cores could hold all weights, by the costs alone."""
         line = self._line(stages)
-        limits = rates(self.target, min(stages, len(line.atoms)), self.first_core, pinned=True)
+        limits = rates(self.target, min(stages, len(line.atoms)), self.first_core, NEVER)
         return slowest_ns(line, limits) < 1 / NEVER
 
     def _line(self, stages: int) -> Line:
@@ -216,8 +250,8 @@ class Sharder:
             mine, handed = handed, spaces(sizes, self.target)
             over = sizes if limits.crosses(k) else {}
             relayed = sum(over.get(o, 0) for n in graph.nodes if n.op == "Identity" for o in n.outputs)
-            parts.append(_Part(k, graph, division.shares[k], {**mine, **handed}, limits.neighbours(k),
-                               sum(over.values()) - relayed, relayed))
+            own = sum(over.values()) - relayed
+            parts.append(_Part(k, graph, division.shares[k], {**mine, **handed}, own, relayed))
         return parts, whole
 
     def _whole(self, division: Division) -> _Whole:
@@ -234,7 +268,7 @@ class Sharder:
 
     def _time(self, part: _Part, whole: _Whole) -> _Time:
         """Time of a stage; that of one that looks alike where there is one. Infinite where it cannot be built."""
-        key = look(part.graph, part.spaces), part.sharing
+        key = look(part.graph, part.spaces)
         if key not in self._times:
             try:
                 info = self._stage(part, whole).info
@@ -244,28 +278,23 @@ class Sharder:
         return self._times[key]
 
     def _stage(self, part: _Part, whole: _Whole, require_pinned: bool = False) -> Stage:
-        """The stage, built. Where it fetches weights, for its share of the DRAM bandwidth of its chip."""
-        graph = part.graph
-        shapes = tuple((name, graph.shape(name), space) for name, space in part.spaces.items())
-        key = part.pieces, shapes, part.sharing, require_pinned
+        """The stage, built."""
+        shapes = tuple((name, part.graph.shape(name), space) for name, space in part.spaces.items())
+        key = part.pieces, shapes, require_pinned
         if key not in self._stages:
-            stage = self._built(part, whole, self.target, require_pinned)
-            if stage.info["streamed_bytes"] and part.sharing > 1:
-                share = self.target.with_params({"dram.bytes_per_ns": self.target.dram_bytes_per_ns / part.sharing})
-                stage = self._built(part, whole, share, require_pinned)
-            self._stages[key] = stage
+            self._stages[key] = self._built(part, whole, require_pinned)
         return self._stages[key]
 
-    def _built(self, part: _Part, whole: _Whole, target: Target, require_pinned: bool) -> Stage:
+    def _built(self, part: _Part, whole: _Whole, require_pinned: bool) -> Stage:
         graph = part.graph
         options = replace(self.options, require_pinned=require_pinned)
         sizes = (size_bytes(graph, i, whole.precision) for i in graph.inputs if part.spaces.get(i) == IN_SBUF)
         try:
             program, streamed = lower_graph(
-                graph, target, whole.precision, options, list(graph.outputs), whole.nonfinite, whole.ranges,
+                graph, self.target, whole.precision, options, list(graph.outputs), whole.nonfinite, whole.ranges,
                 part.spaces, whole.wishes,
             )
-            stage = build(program, options, pin=True, handover_bytes=buffer_bytes(sizes, target))
+            stage = build(program, options, pin=True, handover_bytes=buffer_bytes(sizes, self.target))
         except AllocationError as error:
             layer = error.layer.removeprefix("output ")
             nodes = [s for n in graph.nodes if layer in n.outputs for s in n.sources or [n.name]]
