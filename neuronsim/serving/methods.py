@@ -120,9 +120,7 @@ class _Run:
 
     def machine(self) -> None:
         self._begin(True)
-        while self._loop.done < self._total:
-            self._loop.advance(self._loop.done + 1)
-            self._report(self._loop)
+        self._finish(1)
 
     def extended(self, words: int) -> bool:
         cores = self._begin(True)
@@ -150,11 +148,12 @@ class _Run:
         self._loop = self._layout.loop(self._target, cores)
         return cores
 
-    def _finish(self) -> None:
-        chunk = 1_000
-        while self._loop.done < self._total:
+    def _finish(self, chunk: int = 1_000) -> None:
+        """Go on until the end, in pieces that take a fraction of a second of the host's time."""
+        while (done := self._loop.done) < self._total:
             began = time.monotonic()
-            self._loop.advance(self._loop.done + chunk)
+            self._loop.advance(done + chunk)
+            assert self._loop.done > done, "requests wait for each other"
             chunk = chunk * 2 if time.monotonic() - began < _REPORT_SECONDS / 2 else chunk
             self._report(self._loop)
 

@@ -137,6 +137,12 @@ def test_copies_bound_by_memory(batch: int) -> None:
     assert_close([placed(program(4, 768, batch), (0,), (1,), (2,), (3,))], XLARGE)
 
 
+def test_runs_that_never_meet_take_their_own_time() -> None:
+    model = placed(program(4, 768, 1), (0,), (1,), (2,), (3,))
+    exact, close = (serve([model], [constant(20, 2000.0)], XLARGE, m) for m in ("machine", "approximate"))
+    assert_same(close, exact)
+
+
 def test_a_pipeline_that_streams_part_of_its_weights(tmp_path: Path) -> None:
     target = targets.load(small_memory(tmp_path))
     compiled = program(8, 1024, 32, target=small_memory(tmp_path), pipeline=4)
