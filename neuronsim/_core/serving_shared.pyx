@@ -1,9 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """How runs on the cores of a chip slow each other down when no machine tells: DMA without instructions.
 
-A run has a clock that shows how far it is in the time it takes alone, and lumps that it moves to or from DRAM, each by
-one of its DMA engines. The engine asks for a lump when the clock shows the lump's release and the lump before it has
-been moved. The DRAM of a chip serves lumps in the order they are asked for, whoever asks, as it serves the shares of
+A run has a clock that shows how far it is in the time it takes alone, and lumps of data to move, most to or from DRAM,
+each by one of its DMA engines. The engine asks for a lump when the clock shows the lump's release and the lump before
+it has been moved. The DRAM of a chip serves lumps in the order they are asked for, whoever asks, as it serves the shares of
 transfers on the machine. When a lump is due, the clock stands still until it has been moved: what lies between is what
 the engines have prefetched, which hides contention. A lump's end is known when it is asked for, so each is one event.
 """
@@ -25,7 +25,7 @@ cdef class Shared:
         """Args:
             first: [programs + 1], program p has the rows first[p]:first[p + 1] of `lumps` and `due`, at least one.
             ticks: [programs] of a run alone.
-            lumps: [n, 6] release, due, DRAM time (>= 1), time of the DMA engine, that engine, the lump of the program
+            lumps: [n, 6] release, due, DRAM time (0: from SBUF to SBUF), time of the DMA engine (>= 1), that engine, the lump of the program
                 that it moves next or -1. Alone, no lump is due before it has been moved.
             due: [n] the lumps of each program by the time they are due.
         """
@@ -59,8 +59,10 @@ cdef class Shared:
         cdef int32_t i = self.at[core, chain]
         cdef Lump *lump = &self.lumps[self.first[run.program] + i]
         cdef int64_t *free = &self.free[core // self.cores_per_chip]
-        free[0] = max(free[0], now) + lump.work
-        self.done[core, i] = max(free[0], now + lump.service)
+        self.done[core, i] = now + lump.service
+        if lump.work:
+            free[0] = max(free[0], now) + lump.work
+            self.done[core, i] = max(free[0], self.done[core, i])
         run.asked += 1
         run.blocked[chain] = lump.next
         self.foreseen = 0

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from neuronsim.serving.model import REQUESTS_MAX, SECONDS_MAX, Load, ServingError
+from neuronsim.serving.model import TIMES_HELP, Load, ServingError, checked_times
 
 FILE_BYTES_MAX = 1 << 30
-_HELP = "seconds since the start, sorted: one number a line, a JSON list, or a one-dimensional .npy file"
 
 
 def closed(requests: int, in_flight: int, **options: Any) -> Load:
@@ -27,12 +26,12 @@ def constant(requests: int, per_second: float, **options: Any) -> Load:
 def poisson(requests: int, per_second: float, seed: int = 0, **options: Any) -> Load:
     """A Poisson process: intervals are independent and exponentially distributed. Same seed, same arrivals."""
     gaps = np.random.default_rng(seed).exponential(1 / _rate(per_second), requests)
-    return Load(requests, arrivals=checked(np.cumsum(gaps), "poisson"), **options)
+    return Load(requests, arrivals=checked_times(np.cumsum(gaps), "poisson"), **options)
 
 
 def recorded(path: str | Path, requests: int = 0, **options: Any) -> Load:
     """Times from a file, the first `requests` of them (0: all). Raises: ServingError."""
-    times = checked(_read(Path(path)), str(path))
+    times = checked_times(_read(Path(path)), str(path))
     if requests > len(times):
         raise ServingError("fewer arrivals than requests", where=str(path), limit=len(times), actual=requests)
     times = times[:requests] if requests else times
@@ -50,21 +49,6 @@ def parse(text: str, requests: int, seed: int = 0, **options: Any) -> Load:
         raise ServingError(f"{rate!r} is no rate", where=text, help="for instance poisson:100 (per second)") from None
     return poisson(requests, per_second, seed, **options) if kind == "poisson" else constant(
         requests, per_second, **options)
-
-
-def checked(times: np.ndarray, where: str) -> np.ndarray:
-    """The times as float64 [n]. Raises: ServingError unless they are finite, non-negative and sorted."""
-    if times.ndim != 1 or times.dtype.kind not in "iuf" or len(times) > REQUESTS_MAX:
-        raise ServingError("arrivals are a list of numbers", where=where, limit=f"one dimension, {REQUESTS_MAX}",
-                           actual=f"{times.dtype} {list(times.shape)}", help=_HELP)
-    times = times.astype(np.float64)
-    bad = ~np.isfinite(times) | (times < 0) | (times > SECONDS_MAX)
-    bad[1:] |= times[1:] < times[:-1]
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ServingError("arrivals must be sorted and finite", where=f"{where}, arrival {row}",
-                           limit=f"0..{SECONDS_MAX} s, not before the last", actual=float(times[row]), help=_HELP)
-    return times
 
 
 def _rate(per_second: float) -> float:
@@ -85,7 +69,7 @@ def _read(path: Path) -> np.ndarray:
             return np.array(json.loads(text, parse_int=float), dtype=np.float64)
         return np.array(text.split(), dtype=np.float64)
     except OSError as error:
-        raise ServingError(f"cannot read the arrivals: {error.strerror}", where=str(path), help=_HELP) from error
+        raise ServingError(f"cannot read the arrivals: {error.strerror}", where=str(path), help=TIMES_HELP) from error
     except (ValueError, TypeError, RecursionError) as error:
         raise ServingError("this is no list of arrival times", where=str(path), actual=str(error)[:200],
-                           help=_HELP) from error
+                           help=TIMES_HELP) from error

@@ -13,8 +13,8 @@ from neuronsim.serving.layout import Layout
 from neuronsim.serving.model import CORE, ModelPlan
 from neuronsim.serving.profile import DUE, Profile
 
-LUMPS_OF_A_RUN = 2048  # at most: what a thousand requests are told apart by
-LUMPS = 30_000_000  # of all runs together: a few seconds of a host core
+LUMPS_OF_A_RUN = 8192  # at most: what a thousand requests are told apart by
+LUMPS = 50_000_000  # of all runs together: a few seconds of a host core
 
 
 def shared_of(layout: Layout, models: Sequence[ModelPlan], target: Target) -> tuple[Shared | None, list[int]]:

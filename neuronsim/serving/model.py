@@ -21,6 +21,8 @@ POLICIES = ("round_robin", "least_loaded")
 REQUESTS_MAX = 100_000_000
 SECONDS_MAX = 10**4  # of simulated time: ticks of 10 fs then still fit 63 bits
 
+TIMES_HELP = "seconds since the start, sorted: one number a line, a JSON list, or a one-dimensional .npy file"
+
 
 class ServingError(SimulationError):
     """A load, an arrival file or a plan that cannot be served."""
@@ -80,6 +82,21 @@ class ModelPlan:
                                    actual=step)
 
 
+def checked_times(times: np.ndarray, where: str) -> np.ndarray:
+    """The times as float64 [n]. Raises: ServingError unless they are finite, non-negative and sorted."""
+    if times.ndim != 1 or times.dtype.kind not in "iuf" or len(times) > REQUESTS_MAX:
+        raise ServingError("arrivals are a list of numbers", where=where, limit=f"one dimension, {REQUESTS_MAX}",
+                           actual=f"{times.dtype} {list(times.shape)}", help=TIMES_HELP)
+    times = times.astype(np.float64)
+    bad = ~np.isfinite(times) | (times < 0) | (times > SECONDS_MAX)
+    bad[1:] |= times[1:] < times[:-1]
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ServingError("arrivals must be sorted and finite", where=f"{where}, arrival {row}",
+                           limit=f"0..{SECONDS_MAX} s, not before the last", actual=float(times[row]), help=TIMES_HELP)
+    return times
+
+
 @dataclass(frozen=True)
 class Load:
     """What is asked of one model: a closed loop (`in_flight`), or arrivals (one of `arrivals`, `interval_s`).
@@ -105,12 +122,15 @@ class Load:
         if not 0 <= self.requests <= REQUESTS_MAX:
             raise ServingError("too many requests" if self.requests > 0 else "a negative number of requests",
                                limit=REQUESTS_MAX, actual=self.requests)
-        if (self.in_flight > 0) + (self.arrivals is not None) + (self.interval_s > 0) != 1:
+        given = (self.in_flight != 0) + (self.arrivals is not None) + (self.interval_s != 0)
+        if given != 1 or self.in_flight < 0 or self.interval_s < 0:
             raise ServingError("a load is either a closed loop, or arrivals, or an interval",
                                help="give one of in_flight (>= 1), arrivals and interval_s (> 0)")
+        if self.arrivals is not None:
+            object.__setattr__(self, "arrivals", checked_times(np.asarray(self.arrivals), "arrivals"))
         if self.policy not in POLICIES:
             raise ServingError(f"unknown policy {self.policy!r}", help="known: " + ", ".join(POLICIES))
-        if self.interval_s * self.requests > SECONDS_MAX:
+        if not self.interval_s * max(self.requests, 1) <= SECONDS_MAX:
             raise ServingError("the requests arrive over too long a time", limit=f"{SECONDS_MAX} s",
                                actual=f"{self.interval_s * self.requests:g} s")
 

@@ -21,8 +21,8 @@ RELEASE, DUE, WORK, SERVICE, CHAIN, NEXT = range(6)
 class Profile:
     """A stage without its instructions: ticks of a run alone, and the lumps it asks for, [n, 6] int64.
 
-    A lump has a release and a time it is due on the clock of a run alone, ticks of DRAM time, ticks of its DMA engine,
-    that engine, and the lump it moves next (-1: none).
+    A lump has a release and a time it is due on the clock of a run alone, ticks of DRAM time (0: it moves within SBUF),
+    ticks of its DMA engine, that engine, and the lump it moves next (-1: none).
     """
 
     ticks: int
@@ -38,16 +38,14 @@ class Profile:
         stage, timeline = placed.stage, simulate(placed.stage, target, placed.core, placed.downstream)
         transfer, work, service = _descriptors(stage, timeline, target, away)
         times = np.stack([timeline.transfer_enqueue, _first_waits(stage, timeline, target)], axis=1)[transfer]
-        chains = work.shape[1]
-        while chains > 1 and (work > 0).sum() > most:
-            chains //= 2
-            work = work.reshape(len(work), chains, -1).sum(axis=2)
-            service = service.reshape(len(work), chains, -1).max(axis=2)
+        while work.shape[1] > 1 and (service > 0).sum() > most:
+            pairs = np.arange(0, work.shape[1], 2)
+            work, service = np.add.reduceat(work, pairs, axis=1), np.maximum.reduceat(service, pairs, axis=1)
         joined = np.arange(0, len(work), -(-len(work) // most)) if len(work) else np.zeros(0, dtype=np.int64)
         if len(joined):
             work, service = np.add.reduceat(work, joined), np.add.reduceat(service, joined)
             times = np.stack([times[joined, 0], np.minimum.reduceat(times[:, 1], joined)], axis=1)
-        row, chain = np.nonzero(work > 0)
+        row, chain = np.nonzero(service > 0)
         asked = np.column_stack([times[row], work[row, chain], service[row, chain], chain])
         return cls(timeline.total_ticks, _with_order(asked, timeline.total_ticks))
 
@@ -55,7 +53,7 @@ class Profile:
 def _descriptors(
     stage: Stage, timeline: Timeline, target: Target, away: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Descriptors that use the DRAM, by the start of their transfers: [d] transfer, [d, engines] DRAM ticks, ticks of
+    """Descriptors by the start of their transfers: [d] transfer, [d, engines] DRAM ticks, ticks of
     the DMA engines."""
     trigger = _words(stage)[timeline.transfer_op]
     order = np.argsort(timeline.transfer_start, kind="stable")
@@ -69,9 +67,8 @@ def _descriptors(
     part = moved / np.maximum(moved.sum(axis=1, keepdims=True), 1)
     ticks_per_byte = target.tick_hz / 1e9 / target.dram_bytes_per_ns
     work = np.ceil(part * ((read + written) * ticks_per_byte)[:, None] - 1e-6).astype(np.int64)
-    used = work[descriptor].any(axis=1)
-    transfer, descriptor = transfer[used], descriptor[used]
-    return transfer, work[descriptor], cost.dma_ticks(stage.descriptors, target)[descriptor]
+    service = np.maximum(cost.dma_ticks(stage.descriptors, target), work > 0)
+    return transfer, work[descriptor], service[descriptor]
 
 
 def _with_order(asked: np.ndarray, total: int) -> np.ndarray:
@@ -89,8 +86,10 @@ def _with_order(asked: np.ndarray, total: int) -> np.ndarray:
     heapq.heapify(heap)
     while heap:
         now, chain, i = heapq.heappop(heap)
-        free = max(free, now) + rows[i][WORK]
-        done[i] = max(free, now + rows[i][SERVICE])
+        done[i] = now + rows[i][SERVICE]
+        if rows[i][WORK]:
+            free = max(free, now) + rows[i][WORK]
+            done[i] = max(free, done[i])
         if (after := rows[i][NEXT]) >= 0:
             heapq.heappush(heap, (max(done[i], rows[after][RELEASE]), chain, after))
     lumps[:, DUE] = np.minimum(np.maximum(lumps[:, DUE], done), total)

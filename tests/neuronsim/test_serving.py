@@ -208,6 +208,9 @@ def test_bad_loads_and_plans_are_refused() -> None:
     plan = ModelPlan("m", (pipeline(10),))
     for bad in (
         lambda: Load(5), lambda: Load(5, in_flight=1, interval_s=1.0), lambda: Load(-1, in_flight=1),
+        lambda: Load(2, arrivals=np.array([1.0, 0.5])), lambda: Load(2, arrivals=np.array([0.0, np.nan])),
+        lambda: Load(2, in_flight=-1, interval_s=1.0), lambda: Load(0, interval_s=float("inf")),
+        lambda: serve([plan], [Load(3, arrivals=np.zeros(2))], TARGET),
         lambda: Load(5, in_flight=1, policy="random"), lambda: constant(5, 0.0), lambda: poisson(5, float("nan")),
         lambda: serve([plan], [], TARGET), lambda: serve([plan], [closed(3, 1)], TARGET, method="guess"),
         lambda: serve([plan], [closed(3, 1, rows=[1, 2])], TARGET),
