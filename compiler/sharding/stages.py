@@ -182,8 +182,9 @@ class Sharder:
         made: list[_Round] = []
         for found in islice(self._rounds(line, stages, stream), ROUNDS):
             made.append(found)
-            stale = len(made) - 1 - made.index(min(made, key=lambda m: m.rank(pinned)))
-            if stale == PATIENCE or (found.balanced and not found.streamed_bytes):
+            best = min(made, key=lambda m: m.rank(pinned))
+            stale = len(made) - 1 - made.index(best)
+            if stale == (PATIENCE if math.isfinite(best.ns) else 1) or (found.balanced and not found.streamed_bytes):
                 break
         return made
 

@@ -1,6 +1,7 @@
 """Pipelines of small networks: what they compute, what their stages hand on, what the report and the errors say."""
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import neuronsim
+from compiler.errors import AllocationError
 from examples.make_bert import Encoder
 from isa.errors import NeuronError
 from isa.program import IN_DRAM, INPUT, OUTPUT, Program, Variable
@@ -102,7 +104,7 @@ def only_neighbours_talk(program: Program) -> None:
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda n: n.__name__)
-@pytest.mark.parametrize("cores", [1, 3, 8])
+@pytest.mark.parametrize("cores", [2, 7])
 def test_values(network: Network, cores: int) -> None:
     _, feeds, expected = reference(network)
     neff = compiled(network, cores)
@@ -247,11 +249,29 @@ def test_weights_that_do_not_fit(small: str) -> None:
 
 def test_weights_that_no_number_of_cores_holds(tmp_path: Any) -> None:
     path = tmp_path / "tiny.yaml"
-    path.write_text("extends: inf1.xlarge\nname: tiny\nparameters:\n  sbuf.partition_bytes: 12288\n")
+    path.write_text("extends: inf1.xlarge\nname: tiny\nparameters:\n  sbuf.partition_bytes: 6144\n")
+    b = Builder(2)
+    x = b.input("x", [32, 256])
+    for _ in range(24):
+        x = b.linear(x, 256, 256)
+    wide = b.model(x).SerializeToString()
     with pytest.raises(NeuronError) as caught:
-        neuronsim.compile(reference(bert)[0], target=str(path), neuroncore_pipeline_cores=2, require_pinned=True)
+        neuronsim.compile(wide, target=str(path), neuroncore_pipeline_cores=2, require_pinned=True, fallback=False)
     assert caught.value.help.startswith("leave out --require-pinned")
-    streams = neuronsim.compile(reference(bert)[0], target=str(path), neuroncore_pipeline_cores=2)
+    streams = neuronsim.compile(wide, target=str(path), neuroncore_pipeline_cores=2, fallback=False)
     for entry in streams.report["stages"]:
         assert entry["streamed_bytes"] > 0
         assert entry["pinned_bytes"] + entry["streamed_bytes"] >= entry["weights_bytes"]
+
+
+def test_a_stage_that_cannot_be_built(tmp_path: Any) -> None:
+    """So little SBUF that a layer does not fit beside what its stage is handed; the CPU could take its nodes."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text("extends: inf1.6xlarge\nname: tiny\nparameters:\n  sbuf.partition_bytes: 1536\n")
+    data = reference(residual)[0]
+    with pytest.raises(AllocationError) as caught:
+        neuronsim.compile(data, target=str(path), neuroncore_pipeline_cores=4, fallback=False)
+    error = caught.value
+    assert re.fullmatch(r"stage \d \(layers node\d+ \.\. node\d+\), layer relu\d+_0", error.where)
+    makers = {n.name for n in onnx.load_from_string(data).graph.node if error.layer in n.output}
+    assert makers < set(error.nodes)
