@@ -8,7 +8,8 @@ from compiler.errors import PinError, ShardingError
 from compiler.ir import Graph
 from compiler.options import CompileOptions
 from compiler.precision import Precision
-from compiler.sharding.stages import Built, Pipelined, Sharder, place
+from compiler.sharding.sharder import Pipelined, Sharder
+from compiler.sharding.stages import Built, place
 from isa import target as targets
 from isa.target import Target
 
@@ -52,7 +53,7 @@ def _not_pinned(own: Sharder, made: Pipelined, sharder: Callable[[Target], Shard
         sharder: of the same segment on another instance.
     """
     try:
-        own.build(made.line, made.ends, require_pinned=True)
+        own.stages.build(made.line, made.ends, require_pinned=True)
     except PinError as error:
         k = next(k for k, b in enumerate(made.built) if b.streamed_bytes)
         larger = [t for t in instances(own.target) if t.cores > own.target.cores]

@@ -1,0 +1,161 @@
+"""A device segment as a pipeline: cut by the costs, timed, cut again with what the stages' estimates teach."""
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from compiler.ir import Graph
+from compiler.lower import lower_graph
+from compiler.options import CompileOptions
+from compiler.precision import Precision
+from compiler.sharding.balance import linked_ns, slowest_ns
+from compiler.sharding.calibrate import Calibration
+from compiler.sharding.costs import node_costs
+from compiler.sharding.line import Line, line_of
+from compiler.sharding.order import order
+from compiler.sharding.rates import NEVER, rates
+from compiler.sharding.stages import Built, Stages
+from isa.target import Target
+
+BALANCED = 1.03  # slowest stage over the mean that needs no further round
+PATIENCE = 6  # rounds without a faster slowest stage
+ROUNDS = 30
+SHARING = (1, 2, 4)  # parts of a chip's DRAM bandwidth at which weights without room are priced
+SAME = 0.02  # of the time between two results that fetching fewer weights is worth
+PIN_ROUNDS = 4  # to see whether all weights find room
+
+
+@dataclass(frozen=True)
+class Pipelined:
+    """A segment in stages. `line` and `ends` say what each of them does."""
+
+    line: Line
+    ends: Sequence[int]
+    built: tuple[Built, ...]
+
+    @property
+    def streamed_bytes(self) -> int:
+        """Weights that the runs of all stages fetch from DRAM."""
+        return sum(b.streamed_bytes for b in self.built)
+
+
+@dataclass(frozen=True)
+class _Round:
+    """Ends of stages that were timed.
+
+    Attributes:
+        times: ns of each alone on its chip, links included. dram_ns: for the weights that the stages of a chip fetch.
+        streamed_bytes: all weight bytes that a run fetches.
+    """
+
+    ends: list[int]
+    times: list[float]
+    dram_ns: float
+    streamed_bytes: int
+
+    @property
+    def ns(self) -> float:
+        """Between two results of a full pipeline."""
+        return max(self.dram_ns, *self.times)
+
+    def rank(self, pinned: bool) -> tuple[int, float]:
+        """Less is better."""
+        return self.streamed_bytes if pinned else 0, self.ns
+
+    @property
+    def balanced(self) -> bool:
+        """Whether no further round is worth its time."""
+        return self.ns * len(self.times) <= BALANCED * sum(self.times)
+
+
+class Sharder:
+    """Makes pipelines of one segment.
+
+    Args:
+        graph: optimised; not changed.
+        precision_of: storage types of a graph under the options.
+        first_core: of the first stage.
+    """
+
+    def __init__(
+        self, graph: Graph, target: Target, options: CompileOptions, precision_of: Callable[[Graph], Precision],
+        first_core: int = 0,
+    ) -> None:
+        self.graph, self.target, self.first_core = graph, target, first_core
+        self.stages = Stages(graph, target, options, precision_of, first_core)
+        self.precision = precision_of(graph)
+        program, _ = lower_graph(graph, target, self.precision, options, list(graph.outputs))
+        self.costs = node_costs(program, graph)
+        self.names = order(graph)
+
+    def pipeline(self, stages: int, pinned: bool = False) -> Pipelined:
+        """At most so many stages, as balanced as the rounds make them.
+
+        Weights without room are priced at the whole DRAM bandwidth of a chip first, then at parts of it: how much the
+        neighbours fetch is seen in the rounds only.
+
+        Args:
+            pinned: weights that fit all are worth more than balance.
+        Raises: AllocationError, UnsupportedOp: a stage cannot be built.
+        """
+        line = self._line(stages)
+        dram = self.target.dram_bytes_per_ns
+        made: list[_Round] = []
+        for stream in [NEVER] if pinned and self.may_hold(stages) else [dram / n for n in SHARING]:
+            if not made or any(m.streamed_bytes for m in made):
+                made += self._improve(line, stages, stream, pinned)
+        ends = self._best(made, pinned).ends
+        return Pipelined(line, ends, tuple(self.stages.build(line, ends)))
+
+    def _improve(self, line: Line, stages: int, stream: float, pinned: bool) -> list[_Round]:
+        """Rounds until one is good, or some have not been better."""
+        made: list[_Round] = []
+        for found in islice(self._rounds(line, stages, stream), ROUNDS):
+            made.append(found)
+            best = min(made, key=lambda m: m.rank(pinned))
+            stale = len(made) - 1 - made.index(best)
+            if stale == (PATIENCE if math.isfinite(best.ns) else 1) or (found.balanced and not found.streamed_bytes):
+                break
+        return made
+
+    @staticmethod
+    def _best(made: Sequence[_Round], pinned: bool) -> _Round:
+        """The fastest; of those that are about as fast, the one that fetches least."""
+        best = min(made, key=lambda m: m.rank(pinned))
+        good = [m for m in made if pinned or m.ns <= best.ns * (1 + SAME)]
+        return min(good, key=lambda m: m.rank(True))
+
+    def holds(self, stages: int) -> bool:
+        """Whether so many cores are seen to hold all weights."""
+        rounds = islice(self._rounds(self._line(stages), stages, NEVER), PIN_ROUNDS)
+        return self.may_hold(stages) and any(not made.streamed_bytes for made in rounds)
+
+    def _rounds(self, line: Line, stages: int, stream: float) -> Iterator[_Round]:
+        """Ever other cuts, each chosen by what the ones before have taught."""
+        limits = rates(self.target, min(stages, len(line.atoms)), self.first_core, stream)
+        calibration = Calibration(line, limits)
+        seen: set[tuple[int, ...]] = set()
+        while ends := calibration.balance(seen):
+            seen.add(tuple(ends))
+            parts, whole = self.stages.parts(line, ends)
+            times = [self.stages.time(part, whole) for part in parts]
+            linked = [linked_ns(t.ns, p.own, p.relayed, limits) for t, p in zip(times, parts, strict=True)]
+            missing = [t.streamed_bytes for t in times]
+            fetched = Counter[int]()
+            for k, size in enumerate(missing):
+                fetched[limits.chip_of(k)] += size
+            dram = max(fetched.values()) / self.target.dram_bytes_per_ns
+            yield _Round(ends, linked, dram, sum(missing))
+            calibration.learn(ends, [t.ns for t in times], missing)
+
+    def may_hold(self, stages: int) -> bool:
+        """Whether so many cores could hold all weights, by the costs alone."""
+        line = self._line(stages)
+        limits = rates(self.target, min(stages, len(line.atoms)), self.first_core, NEVER)
+        return slowest_ns(line, limits) < 1 / NEVER
+
+    def _line(self, stages: int) -> Line:
+        return line_of(self.graph, self.names, self.costs, self.precision, stages)
