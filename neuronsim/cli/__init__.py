@@ -19,7 +19,7 @@ from isa.errors import NeuronError
 COMMANDS: Mapping[str, str] = {
     "analyze": "what of a model would run on the device, and why the rest would not",
     "asm": "turn a listing into a NEFF, or a directory with its members",
-    "bench": "throughput, latency and cost of a NEFF on an instance, under a load",
+    "bench": "throughput, latency and cost of NEFFs on an instance, under a load",
     "compile": "compile a model to a NEFF",
     "demo": "compile ResNet-50, run it with values and time, compare it with ONNX Runtime",
     "disasm": "show the instructions of a NEFF",

@@ -20,10 +20,12 @@ from neuronsim import cli
 from neuronsim.api import Neff
 from neuronsim.benchmark import PRINTED, BenchError, Question, peak, run
 from neuronsim.cli.bench import figures
+from neuronsim.runtime.status import NrtError
 from neuronsim.runtime.telemetry import read_snapshots
 from neuronsim.serving import Requests
 from neuronsim.timing import simulate
-from tests.neuronsim.runtime_programs import ROWS, pipeline
+from tests.neuronsim.runtime_programs import ROWS, heavy, pipeline
+from tests.neuronsim.serving_programs import program
 
 TARGET = targets.load("inf1.6xlarge")
 KEYS = {
@@ -141,6 +143,99 @@ def test_a_shared_instance_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert read_snapshots(tmp_path) == []
 
 
+# ---- several models
+def side_by_side(*cores: int, **asked: Any) -> dict[str, Any]:
+    neffs = [Neff(pipeline(n, space=IN_SBUF, name=f"m{k}")) for k, n in enumerate(cores)]
+    return run(neffs, TARGET, Question(**{"requests": 60, **asked}))
+
+
+def test_several_models_have_cores_of_their_own() -> None:
+    found = side_by_side(2, 1, 4)
+    models = found["models"]
+    assert [row["model_name"] for row in models] == ["m0", "m1", "m2"]
+    assert [row["pipeline_size"] for row in models] == [2, 1, 4]
+    assert all(KEYS - {"cost_per_1m_inf"} <= set(row) and row["n_models"] == 1 for row in models)
+    assert [s["model"] for s in found["stages"]] == [0, 0, 1, 2, 2, 2, 2]
+    assert [s["core"] for s in found["stages"]] == list(range(7))
+    assert (found["n_models"], found["n_devices"]) == (3, 7)
+    assert found["requests"] == found["runs"] == sum(row["total_infs"] for row in models) / ROWS
+    rate = sum(row["throughput_avg"] for row in models)
+    assert found["throughput_avg"] == pytest.approx(rate)
+    assert found["cost_per_1m_inf"] == pytest.approx(TARGET.usd_per_hour * 1e6 / (3600 * rate))  # type: ignore[operator]
+    assert [m["name"] for m in found["contention"]["models"]] == ["m0", "m1", "m2"]
+    assert found["contention"]["switches"] == 0
+    twice = side_by_side(2, 1, n_models=3)
+    assert [(s["model"], s["copy"]) for s in twice["stages"] if s["core"] % 2] == [(0, 0), (0, 1), (0, 2), (1, 1)]
+
+
+def test_one_of_several_is_as_one_alone_where_nothing_is_shared() -> None:
+    """On chips of their own."""
+    alone, both = bench(4, n_models=1, requests=60), side_by_side(4, 4)
+    assert both["models"][0]["throughput_avg"] == alone["throughput_avg"]
+    assert both["models"][1]["latency_ms_p99"] == alone["latency_ms_p99"]
+
+
+def test_closed_loops_end_together() -> None:
+    """Else the slower one would have the machine to itself for most of its requests."""
+    fast, slow = (Neff(program(layers, 512, 64, "inf1.6xlarge")) for layers in (1, 8))
+    found = run([fast, slow], TARGET, Question(requests=300))
+    counts = [row["total_infs"] // row["batch_size"] for row in found["models"]]
+    assert counts[0] == 300 > 2 * counts[1] > 2
+    ends = [count / (row["throughput_avg"] / row["batch_size"]) for count, row in zip(counts, found["models"])]
+    assert ends[0] == pytest.approx(ends[1], rel=0.1)
+    one = run([slow, fast], TARGET, Question(requests=1))
+    assert [row["total_infs"] // row["batch_size"] for row in one["models"]] == [1, 1]
+
+
+def test_random_arrivals_differ_between_models() -> None:
+    found = side_by_side(1, 1, arrivals="poisson:20000")
+    assert [row["total_infs"] for row in found["models"]] == [60 * ROWS] * 2
+    assert found["models"][0]["e2e_avg_ms"] != found["models"][1]["e2e_avg_ms"]
+
+
+def test_models_share_groups_and_switch() -> None:
+    apart, shared = (side_by_side(*[2] * models, groups="2,2", in_flight=1) for models in (2, 4))
+    assert apart["contention"]["switches"] == 0 and apart["n_devices"] == 4
+    assert shared["n_devices"] == len(shared["cores"]) == 4
+    cores = [(m, 2 * (m % 2) + k) for m in range(4) for k in (0, 1)]
+    assert [(s["model"], s["core"]) for s in shared["stages"]] == cores
+    switches, seconds = (shared["contention"][key] for key in ("switches", "switch_seconds"))
+    assert switches == sum(core["switches"] for core in shared["cores"]) > 4 * 60
+    assert seconds == pytest.approx(switches * TARGET.switch_ns * 1e-9)
+    slower = (shared["models"][0]["latency_ms_p50"] - apart["models"][0]["latency_ms_p50"]) * 1e6
+    assert slower == pytest.approx(2 * TARGET.switch_ns)  # two cores, one of which the other model has meanwhile
+
+
+def test_groups_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEURONCORE_GROUP_SIZES", "1,1")
+    assert bench(1)["n_models"] == 2
+    assert bench(1, n_models=1)["n_models"] == 1
+    assert bench(1, groups="3,1,2x1")["n_models"] == 4
+    assert side_by_side(1, 1, 1)["n_devices"] == 2
+    with pytest.raises(NrtError):
+        bench(1, n_models=3)
+
+
+def test_weights_are_those_of_all_models_on_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = program(4, 512, 64, "inf1.6xlarge", pipeline=2)
+    one, two = (stage.info["weights_bytes"] for stage in chain.stages)
+    assert one + two >= 4 * 512 * 512 * 2  # type: ignore[operator] # four layers in bf16
+    big = heavy(12345)
+    found = run([Neff(chain), Neff(big)], TARGET, Question(requests=5, n_models=1, groups="2"))
+    assert [core["weights_bytes"] for core in found["cores"]] == [one + 12345, two]  # type: ignore[operator]
+    monkeypatch.setenv("NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS", "1")
+    copies = run(Neff(chain), TARGET, Question(requests=5, n_models=2))
+    assert [core["weights_bytes"] for core in copies["cores"]] == [one, two, one, two]
+
+
+def test_several_models_that_do_not_fit() -> None:
+    with pytest.raises(BenchError) as caught:
+        side_by_side(8, 8, 1)
+    assert (caught.value.limit, caught.value.actual) == (16, 17) and "--groups" in caught.value.help
+    with pytest.raises(BenchError, match="cores of their own"):
+        side_by_side(1, 1, groups="1,1", n_models=3)
+
+
 def requests_at(ends: list[int]) -> Requests:
     column = np.array(ends, dtype=np.int64)
     return Requests("m", np.zeros_like(column), np.zeros_like(column), column, len(ends), 0, 10)
@@ -183,12 +278,25 @@ def test_long_tables_are_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "more: --verbose" not in (full := capsys.readouterr().out) and len(full) > len(short)
 
 
+def test_text_of_several(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [tmp_path / f"{name}.neff" for name in "abcd"]
+    for path in paths:
+        container.write(pipeline(2), path)
+    argv = ["bench", *map(str, paths), "--groups", "2,2", "--requests", "20", "--in-flight", "1"]
+    assert cli.main(argv) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines[:5]] == ["model_filename", *(p.name for p in paths)]
+    assert "cost_per_1m_inf" not in lines[0] and "for a million of them" in lines[6]
+    assert lines[8].split()[:3] == ["model", "alone", "together"] and lines[12].endswith("d.neff")
+    assert any("model switches: " in line for line in lines)
+
+
 def test_narrow_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
-    report = run(Neff(pipeline(1)), TARGET, Question(requests=20))
+    report, several = run(Neff(pipeline(1)), TARGET, Question(requests=20)), side_by_side(1, 1, requests=20)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    for columns, rows in ((80, len(PRINTED) + 1), (200, 1)):
+    for columns, rows, of_two in ((80, len(PRINTED) + 1, len(PRINTED)), (200, 1, 2)):
         monkeypatch.setenv("COLUMNS", str(columns))
-        assert len(figures(report).rows) == rows
+        assert (len(figures(report).rows), len(figures(several).rows)) == (rows, of_two)
 
 
 def test_json(neff: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -205,6 +313,8 @@ def test_json(neff: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     "argv, code, text",
     [
         (["--n-models", "5"], 1, "error[BENCH]"),
+        (["--groups", "9,9"], 1, "error[NRT_INVALID]"),
+        (["--groups", "2"], 1, "error[NRT_LOAD_NOT_ENOUGH_NC]"),
         (["--n-models", "0"], 2, "error[USAGE]"),
         (["--in-flight", "1", "--arrivals", "constant:1"], 1, "error[BENCH]"),
         (["--arrivals", "poisson:-1"], 1, "error[SERVING]"),
