@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
+import many_cores
 import measure
 import quality
 
@@ -141,6 +142,14 @@ def document(found: list[measure.Measured], fixtures: list[str]) -> str:
         "Simulated. bf16 everywhere (`--auto-cast all`; the product has bf16 inputs and outputs). MFU is useful work",
         "over the documented peak; weights are streamed from DRAM in every run and counted. BERT-base: 12 layers,",
         "sequence 128.", "",
+        "## Many cores", "", *many_cores.lines(), "",
+        "Simulated; bf16 everywhere, batch 1. Copies of the program fill the instance, with two requests in flight for",
+        "each core; latency is that of one request alone. *No pipeline*: every core runs the whole network and fetches",
+        "its weights in every run, and the cores of a chip share its DRAM. In a pipeline what fits stays on chip",
+        "(*pinned*: of the core that holds most); *fetched*: weights that the stages of one copy read from DRAM in a",
+        "run. Bubbles: mean share of the time in which a stage waits. A rate below 1 / slowest stage is bounded by the",
+        "host link (BERT on 128 cores of trn2: 393 kB in and out at 16 GB/s). Method: how the requests were simulated;",
+        "exact where it does not say approximate (docs/serving.md).", "",
         "## Where the time goes", "", *mfu_table(found), "",
         "MFU and HFU are against the PE's peak for the operand type. Inferred share: part of the device time that goes",
         "away with all machine parameters that no document states. NeuronCore-v1 has next to no published figures:",
