@@ -216,6 +216,9 @@ class Tiler:
         return [n for n in leaving if n in kept]
 
     def _in_dram(self, name: str) -> bool:
+        made = self.graph.producer(name)
+        if made is not None and made.op == "Slice" and made.attrs.get("rows"):  # read where the whole value is
+            return self._in_dram(made.inputs[0])
         return name in self.graph.inputs or name in self.streamed
 
     def _groups(

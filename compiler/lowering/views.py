@@ -63,10 +63,16 @@ def lower_transpose(ctx: Context, node: Node) -> None:
 
 
 def lower_slice(ctx: Context, node: Node) -> None:
-    """Slice with constant bounds; steps may be negative."""
-    x = ctx.tensor(node.inputs[0])
-    rank = len(x.shape)
+    """Slice with constant bounds; steps may be negative. Rows that a part of a node reads are read where they are."""
+    source = node.inputs[0]
     starts, ends = constant_list(ctx, node, 1), constant_list(ctx, node, 2)
+    if node.attrs.get("rows") and source in ctx.dram and source not in ctx.tensors:
+        inside = {a: slice(lo, hi) for a, lo, hi in zip(constant_list(ctx, node, 3), starts, ends, strict=True)}
+        whole = ctx.dram[source]
+        ctx.dram[node.output] = whole[tuple(inside.get(a, slice(None)) for a in range(len(whole.shape)))]
+        return
+    x = ctx.tensor(source)
+    rank = len(x.shape)
     axes = constant_list(ctx, node, 3) if node.input(3) else list(range(len(starts)))
     steps = constant_list(ctx, node, 4) if node.input(4) else [1] * len(starts)
     picks = [np.arange(n) for n in x.shape]

@@ -97,6 +97,9 @@ def _lying(graph: Graph, name: str, depth: int) -> Tensor | None:
         return source.transpose(node.attrs["perm"]) if node.op == "Transpose" else source.reshape(shape)
     if node.op == "Concat":
         return _joined(graph, node, depth)
+    if node.op == "Slice" and node.attrs.get("rows"):
+        source = _lying(graph, node.inputs[0], depth + 1)
+        return _dry(shape, source.p_axes()) if source is not None else None
     if node.op in ALIKE:
         same = [i for i in node.inputs if i and not graph.is_const(i) and graph.shape(i) == shape]
         return _lying(graph, same[0], depth + 1) if same else None

@@ -52,7 +52,7 @@ def _times(line: Line, rates: Rates, start: np.ndarray, end: np.ndarray) -> np.n
 def _streamed(line: Line, rates: Rates, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """[d, j] weight bytes of the same stages that find no room beside handover buffers and what a run needs."""
     held = np.concatenate([[0.0], line.weights.cumsum()])
-    weights = held[end] - held[start]
+    weights = held[end] - held[start] + line.repeated[start]
     scratch = np.maximum.accumulate(line.scratch[start], axis=0)
     buffers = HANDOVER_BUFFERS * np.ceil(line.crossing[start] / rates.partitions)
     return np.clip(weights + scratch + buffers - rates.room, 0, weights) * rates.partitions

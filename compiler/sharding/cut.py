@@ -58,6 +58,7 @@ class _Cutter:
         self._check()
         self.results = [o for o in graph.outputs if o not in graph.inputs]
         self._drop_dead()
+        self._slice_early()
         # the stage that makes a value (inputs: the first) and the last that needs it
         self.born = {**dict.fromkeys(graph.inputs, 0),
                      **{o: k for name, k in self.stage_of.items() for o in self.nodes[name].outputs if o}}
@@ -86,6 +87,27 @@ class _Cutter:
             else:
                 live.update(node.inputs)
         self.groups = [[name for name in group if name in self.stage_of] for group in self.groups]
+
+    def _slice_early(self) -> None:
+        """Rows that only later stages need are cut out where the rest of a value is read last: only they are handed on.
+
+        The inputs of the segment are left whole: rows of them are read in place.
+        """
+        for v in self.graph.values:
+            cuts = [n for n in self.graph.consumers(v) if n.attrs.get("rows") and n.op == "Slice"
+                    and n.name in self.stage_of]
+            maker = self.graph.producer(v)
+            if not cuts or maker is None:
+                continue
+            others = [self.stage_of[n.name] for n in self.graph.consumers(v)
+                      if n not in cuts and n.name in self.stage_of]
+            read = [self.last] if v in self.results else others
+            stage = max([min(self.stage_of[n.name] for n in cuts), *read])
+            for node in cuts:
+                if self.stage_of[node.name] > stage:
+                    self.groups[self.stage_of[node.name]].remove(node.name)
+                    self.groups[stage].append(node.name)
+                    self.stage_of[node.name] = stage
 
     def _arranged(self) -> dict[str, Arrangement]:
         """Values that cross in another order than row-major; what the host gives or takes is row-major."""

@@ -1,4 +1,4 @@
-"""The work of a segment in one line: nodes in order, large ones as runs of channel blocks, what crosses each cut."""
+"""The work of a segment in one line: nodes in order, large ones as runs of blocks, what crosses each cut."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,8 @@ from compiler.ir import Graph, Node
 from compiler.precision import Precision
 from compiler.sharding.costs import Cost
 from compiler.sharding.order import crossing_bytes
-from compiler.sharding.split import split_limits
+from compiler.sharding.split import BY_ROWS, split_of
+from compiler.windows import ROWS
 from isa.dtypes import dtype as dtype_of
 
 GRAIN = 24  # pieces of a stage's time into which nodes are split; finer ones would not balance better than the estimate
@@ -20,7 +21,7 @@ NOTHING_NS = 1e-3  # nodes of less time are views: they go with the work before 
 
 
 class Piece(NamedTuple):
-    """Channel blocks `first` .. `end`-1 of the `blocks` of one node; (0, 1) of 1 is the whole node."""
+    """Blocks `first` .. `end`-1 of the `blocks` of one node, of channels or rows; (0, 1) of 1 is the whole node."""
 
     node: str
     first: int
@@ -41,6 +42,8 @@ class Line:
         crossing: [n + 1] bytes handed on by a cut in front of each atom; 0 at both ends, which are the host's.
         values: (atom that makes it or -1, last atom that reads it or n, bytes) of each value that can cross a cut.
         enter, leave: [n + 1] ns that a cut in front of each atom costs the stage behind it and the one before.
+        repeated: [n + 1] SBUF bytes per partition of weights that a stage needs beyond its atoms' if a cut is in front
+            of an atom: parts of a node by rows all need its weights, which are those of the first in `weights`.
         known: (first atom, end) -> ns of stages whose time is no longer a guess.
     """
 
@@ -54,6 +57,7 @@ class Line:
     values: Sequence[tuple[int, int, float]]
     enter: np.ndarray
     leave: np.ndarray
+    repeated: np.ndarray
     known: Mapping[tuple[int, int], float] = field(default_factory=dict)
 
 
@@ -65,6 +69,7 @@ class _Unit(NamedTuple):
     weights: float
     scratch: int
     crossing: float
+    repeated: float
 
 
 def line_of(
@@ -79,10 +84,12 @@ def line_of(
     nodes = {n.name: n for n in graph.nodes}
     crossing = [0, *crossing_bytes(graph, names, precision.storage)]
     grain = sum(c.ns for c in costs.values()) / stages / GRAIN
+    place = {name: at for at, name in enumerate(names)}
     units: list[_Unit] = []
     for at, name in enumerate(names):
         made = sum(size_bytes(graph, o, precision) for o in nodes[name].outputs if o)
-        units += _units(graph, nodes[name], costs[name], grain, crossing[at], made)
+        spent = _spent(graph, nodes[name], place, precision)
+        units += _units(graph, nodes[name], costs[name], grain, crossing[at], made, spent)
     starts = _starts(units)
     runs = [units[lo:hi] for lo, hi in pairwise([*starts, len(units)])]
     atoms = [tuple(u.piece for u in run) for run in runs]
@@ -96,6 +103,7 @@ def line_of(
         _values(graph, atoms, precision),
         np.zeros(len(runs) + 1),
         np.zeros(len(runs) + 1),
+        np.array([0.0, *(units[s].repeated for s in starts[1:]), 0.0]),
     )
 
 
@@ -127,15 +135,32 @@ def _values(graph: Graph, atoms: Sequence[tuple[Piece, ...]], precision: Precisi
     return [(born, until, size_bytes(graph, v, precision)) for v, (born, until) in lives.items() if until > born]
 
 
-def _units(graph: Graph, node: Node, cost: Cost, grain: float, crossing: float, made: int) -> list[_Unit]:
-    blocks = split_limits(graph, node) if cost.ns > grain else 1
+def _units(graph: Graph, node: Node, cost: Cost, grain: float, crossing: float, made: int, spent: int) -> list[_Unit]:
+    """Pieces of a node, in order.
+
+    Args:
+        crossing: bytes that a cut in front of the node hands on. made: of its results. spent: of operands that nobody
+            reads any more: of those that are cut with the rows only the rest is handed on.
+    """
+    how = split_of(graph, node) if cost.ns > grain else None
+    blocks = how.limit if how is not None else 1
     count = min(blocks, max(1, round(cost.ns / grain))) if blocks > 1 else 1
     ends = [round(blocks * k / count) for k in range(count + 1)]
+    rows = how is not None and how.by == BY_ROWS
+    whole = cost.weight_bytes if rows else 0
     return [
-        _Unit(Piece(node.name, lo, hi, blocks), cost.ns * (hi - lo) / blocks, cost.weight_bytes * (hi - lo) / blocks,
-              cost.scratch_bytes, crossing + made * lo / blocks)
+        _Unit(Piece(node.name, lo, hi, blocks), cost.ns * (hi - lo) / blocks,
+              (0 if lo else whole) if rows else cost.weight_bytes * (hi - lo) / blocks, cost.scratch_bytes,
+              crossing + (made - (spent if rows else 0)) * lo / blocks, whole if lo else 0)
         for lo, hi in pairwise(ends)
     ]
+
+
+def _spent(graph: Graph, node: Node, place: Mapping[str, int], precision: Precision) -> int:
+    """Bytes of computed operands with the rows of the result that no later node reads."""
+    read = [i for i in dict.fromkeys(node.inputs) if graph.producer(i) is not None and i not in graph.outputs]
+    last = (i for i in read if all(place[n.name] <= place[node.name] for n in graph.consumers(i)))
+    return sum(size_bytes(graph, i, precision) for i in last if len(graph.shape(i)) > ROWS)
 
 
 def _starts(units: Sequence[_Unit]) -> list[int]:

@@ -1,21 +1,26 @@
-"""Splits one node by its output channels (or attention heads) into parts that several stages can share.
+"""Splits one node by its output channels, attention heads or rows of images into parts that several stages can share.
 
-Each part computes a range of the channels in the way the whole node did, so that values do not change by a bit. What is
-constant (weights, bias) is cut with it, what the epilogue adds is sliced, and a Concat joins the parts.
+Each part computes its range in the way the whole node did, so that values do not change by a bit. What is constant
+(weights, bias) is cut with channels, what the epilogue adds is sliced, and a Concat joins the parts. Parts by rows read
+the rows under their windows, and all weights.
 """
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import lcm
+from math import lcm, prod
 
 import numpy as np
 
 from compiler.ir import Graph, Node
+from compiler.sharding.rows import Reach, reach, row_operands, row_parts
+from compiler.windows import ROWS, WINDOWED
 from isa.word import PARTITIONS
 
 #: operators between the two products of attention
 BETWEEN = ("Softmax", "Add", "Sub", "Mul", "Div", "Where")
+
+CHANNELS, HEADS, BY_ROWS = "channels", "heads", "rows"
 
 
 @dataclass(frozen=True)
@@ -26,17 +31,16 @@ class Split:
         axis: of the result along which it is cut.
         size: of that axis. unit: parts but the last are multiples of it.
         operands: input index -> axis along which that input is cut; inputs not listed are read whole by every part.
+        by: "channels", "heads" (batch entries) or "rows"; the Concat tells the latter two from channels.
+        reach: rows of the first operand under rows of the result, where these are not the same.
     """
 
     axis: int
     size: int
     unit: int
     operands: dict[int, int]
-
-    @property
-    def by_heads(self) -> bool:
-        """Whether parts are batch entries; their Concat then says so, lest its axis be taken for channels."""
-        return self.unit == 1
+    by: str = CHANNELS
+    reach: Reach | None = None
 
     @property
     def limit(self) -> int:
@@ -49,17 +53,17 @@ def split_of(graph: Graph, node: Node) -> Split | None:
 
     A product with a constant matrix is cut by columns, a convolution with a constant kernel by output channels (a
     grouped one by whole groups), both in blocks of the PE's 128; a product of two run-time operands by heads, the
-    innermost batch axis, and likewise what scales, masks and normalises its rows.
+    innermost batch axis, and likewise what scales, masks and normalises its rows. Convolutions of large images with few
+    weights, pools and what is done to images point by point are cut by rows.
     """
     if node.domain or len(graph.shape(node.output)) < 2:
         return None
-    if node.op in BETWEEN:
-        return _between_heads(graph, node)
-    if node.op not in ("MatMul", "Conv"):
-        return None
-    weight = graph.const(node.inputs[1])
+    found = _between_heads(graph, node) if node.op in BETWEEN else None
     if node.op == "Conv":
-        return _by_channels(graph, node, weight) if weight is not None else None
+        return _of_conv(graph, node)
+    if node.op != "MatMul":
+        return found or _by_rows(graph, node)
+    weight = graph.const(node.inputs[1])
     if weight is None:
         return _by_heads(graph, node, 2)
     if weight.ndim != 2:
@@ -85,12 +89,14 @@ def split(graph: Graph, name: str, blocks: Sequence[int]) -> list[str]:
     """
     node = next(n for n in graph.nodes if n.name == name)
     how = split_of(graph, node)
-    if how is None or sum(blocks) != how.size or min(blocks, default=0) < 1 or any(b % how.unit for b in blocks[:-1]):
-        raise ValueError(f"node {name!r} cannot be split into {list(blocks)} channels: "
-                         + (f"{how.size} in multiples of {how.unit}" if how is not None else "it is no such product"))
+    if how is None:
+        raise ValueError(f"node {name!r} cannot be split into {list(blocks)}: it does not fall into parts")
+    if sum(blocks) != how.size or min(blocks, default=0) < 1 or any(b % how.unit for b in blocks[:-1]):
+        raise ValueError(f"node {name!r} cannot be split into {list(blocks)} {how.by}: "
+                         f"{how.size} in multiples of {how.unit}")
     if len(blocks) == 1:
         return [name]
-    pieces = _Pieces(graph, node)
+    pieces = _Pieces(graph, node, how.by)
     made: list[Node] = []
     low = 0
     for block in blocks:
@@ -98,10 +104,30 @@ def split(graph: Graph, name: str, blocks: Sequence[int]) -> list[str]:
         low += block
     result = node.output
     graph.set_outputs(node, [])
-    attrs = {"axis": how.axis, "heads": True} if how.by_heads else {"axis": how.axis}
+    attrs = {"axis": how.axis} | ({how.by: True} if how.by != CHANNELS else {})
     graph.insert_after(node, "Concat", [n.output for n in made], [result], attrs, name=f"{name}.joined")
     graph.remove(node)
     return [n.name for n in made]
+
+
+def _of_conv(graph: Graph, node: Node) -> Split | None:
+    """By channels, or by rows where the PE has no more than one block of channels or the weights are few."""
+    weight = graph.const(node.inputs[1])
+    channels = _by_channels(graph, node, weight) if weight is not None else None
+    rows = _by_rows(graph, node)
+    if channels is None or rows is None:
+        return channels or rows
+    image = prod(graph.shape(node.inputs[0]))
+    few = weight is not None and weight.size <= image and rows.limit >= channels.limit
+    return rows if channels.limit == 1 or few else channels
+
+
+def _by_rows(graph: Graph, node: Node) -> Split | None:
+    operands = row_operands(graph, node)
+    if operands is None:
+        return None
+    size, unit = row_parts(graph, node)
+    return Split(ROWS, size, unit, operands, BY_ROWS, reach(graph, node) if node.op in WINDOWED else None)
 
 
 def _by_channels(graph: Graph, node: Node, weight: np.ndarray) -> Split | None:
@@ -140,7 +166,7 @@ def _by_heads(graph: Graph, node: Node, operands: int) -> Split | None:
         own = graph.shape(name)
         if len(own) >= 3 and own[-3] > 1:
             heads[index] = len(own) - 3
-    return Split(axis, shape[axis], 1, {**heads, **_tail(node, axis, {"add": axis})})
+    return Split(axis, shape[axis], 1, {**heads, **_tail(node, axis, {"add": axis})}, HEADS)
 
 
 def _tail(node: Node, axis: int, axes: dict[str, int]) -> dict[int, int]:
@@ -151,9 +177,10 @@ def _tail(node: Node, axis: int, axes: dict[str, int]) -> dict[int, int]:
 class _Pieces:
     """Ranges of a node's operands, each made once."""
 
-    def __init__(self, graph: Graph, node: Node) -> None:
+    def __init__(self, graph: Graph, node: Node, by: str) -> None:
         self.graph = graph
         self.node = node
+        self.by = by
         self.made: dict[tuple[str, int, int, int], str] = {}
 
     def of(self, name: str, axis: int, low: int, high: int) -> str:
@@ -178,7 +205,8 @@ class _Pieces:
         out = graph.add_value(graph.fresh_name(f"{name}[{low}:{high}]"), shape, graph.dtype(name))
         bounds = [graph.add_const(np.array([n], np.int64), f"{out}.{what}")
                   for what, n in (("from", low), ("to", high), ("axis", axis))]
-        graph.insert_before(self.node, "Slice", [name, *bounds], [out], name=f"{self.node.name}.slice")
+        attrs = {"rows": True} if self.by == BY_ROWS else {}
+        graph.insert_before(self.node, "Slice", [name, *bounds], [out], attrs, name=f"{self.node.name}.slice")
         return out
 
 
@@ -197,15 +225,20 @@ def _joined_part(graph: Graph, name: str, axis: int, low: int, high: int) -> tup
 
 
 def _part(graph: Graph, node: Node, how: Split, pieces: _Pieces, low: int, block: int) -> Node:
-    """One part, before the node: channels `low` .. `low + block - 1`."""
+    """One part, before the node: `low` .. `low + block - 1` of the axis."""
     inputs = list(node.inputs)
+    attrs = dict(node.attrs)
     for index, axis in how.operands.items():
         name = inputs[index]
-        if name:
+        if name and index == 0 and how.reach is not None:
+            first, end, above, below = how.reach.of(low, low + block)
+            inputs[index] = pieces.of(name, axis, first, end)
+            others = attrs["pads"][1 : len(attrs["pads"]) // 2]
+            attrs["pads"] = [above, *others, below, *attrs["pads"][len(attrs["pads"]) // 2 + 1 :]]
+        elif name:
             size = graph.shape(name)[axis]  # the input channels of a grouped convolution go with its groups
             inputs[index] = pieces.of(name, axis, low * size // how.size, (low + block) * size // how.size)
-    attrs = dict(node.attrs)
-    if attrs.get("group", 1) > 1:
+    if attrs.get("group", 1) > 1 and how.by == CHANNELS:
         attrs["group"] = attrs["group"] * block // how.size
     shape = tuple(block if a == how.axis else n for a, n in enumerate(graph.shape(node.output)))
     stem = f"{node.output}[{low}:{low + block}]"

@@ -1,6 +1,7 @@
 """Cuts of random lines are the best there are, by trying all of them; what building stages teaches changes them."""
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -25,7 +26,7 @@ def line_with(ns: np.ndarray, crossing: np.ndarray, weights: np.ndarray | None =
     values = [(k - 1, k, float(crossing[k])) for k in range(1, n)]
     return Line([(Piece(f"n{k}", 0, 1, 1),) for k in range(n)], numbers, np.stack([numbers, numbers], axis=1), ns,
                 np.zeros(n) if weights is None else weights, np.zeros(n), crossing, values, np.zeros(n + 1),
-                np.zeros(n + 1))
+                np.zeros(n + 1), np.zeros(n + 1))
 
 
 def machine(stages: int, **changes: object) -> Rates:
@@ -81,8 +82,7 @@ def test_a_value_that_passes_is_not_made() -> None:
     """The middle stage hands on what the first made: its link is busy from the start, not from the end."""
     ns = np.array([10.0, 90.0, 10.0])
     plain = line_with(ns, np.array([0.0, 80.0, 80.0, 0.0]))
-    passing = Line(*[getattr(plain, f) for f in ("atoms", "kinds", "looks", "ns", "weights", "scratch", "crossing")],
-                   [(0, 2, 80.0)], plain.enter, plain.leave)
+    passing = replace(plain, values=[(0, 2, 80.0)])
     limits = machine(3, chip=1)
     assert slowest_ns(plain, limits) == pytest.approx(2 * 5 + 90 + 16 + 80)
     assert slowest_ns(passing, limits) == pytest.approx(2 * 5 + 90 + 16)

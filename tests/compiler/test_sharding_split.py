@@ -113,8 +113,11 @@ def test_what_cannot_be_split_and_blocks_that_do_not_fit() -> None:
         with pytest.raises(ValueError, match="300 in multiples of 128"):
             split(graph, name, blocks)
     pooled = optimised(convolution())
-    with pytest.raises(ValueError, match="no such product"):
-        split(pooled, first(pooled, "MaxPool"), [128, 128])
+    with pytest.raises(ValueError, match="3 in multiples of 3"):  # rows
+        split(pooled, first(pooled, "MaxPool"), [2, 1])
+    means = optimised(make([node("ReduceMax", ["x"], ["y"], keepdims=1)], {"x": [4, 5]}, ["y"]))
+    with pytest.raises(ValueError, match="it does not fall into parts"):
+        split(means, means.nodes[0].name, [2, 2])
 
 
 @pytest.mark.parametrize("seed", range(6))
