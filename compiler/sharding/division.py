@@ -52,10 +52,14 @@ def _share(line: Line, lo: int, hi: int) -> tuple[Piece, ...]:
 
 
 def _split(work: Graph, name: str, held: Sequence[tuple[int, Piece]]) -> list[tuple[int, str]]:
-    """Split a node in place; (stage, name) of all that stands for it now, in order."""
+    """Split a node in place; (stage, name) of all that stands for it now, in order.
+
+    Where what has been split before keeps it whole, it goes to its last stage.
+    """
     known = {n.name for n in work.nodes}
     how = split_of(work, next(n for n in work.nodes if n.name == name))
-    assert how is not None, "only what can be split has several pieces"
+    if how is None or how.limit != held[0][1].blocks:
+        return [(held[-1][0], name)]
     bounds = [0, *(min(piece.end * how.unit, how.size) for _, piece in held)]
     parts = split(work, name, [hi - lo for lo, hi in pairwise(bounds)])
     stage_of = dict(zip(parts, (k for k, _ in held), strict=True))

@@ -4,15 +4,16 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 
 from compiler.ir import Graph
+from compiler.precision import Precision
 
 SMALL = 64  # elements of constants whose values may decide how a node is lowered: axes, sizes, permutations
 
 
-def look(graph: Graph, spaces: Mapping[str, str]) -> Hashable:
+def look(graph: Graph, precision: Precision, spaces: Mapping[str, str]) -> Hashable:
     """Equal for stages that take the same time.
 
     Args:
-        spaces: memory of the values that are handed over, by name.
+        precision: of the segment. spaces: memory of the values that are handed over, by name.
     """
     numbers: dict[str, int] = {}
 
@@ -24,8 +25,9 @@ def look(graph: Graph, spaces: Mapping[str, str]) -> Hashable:
         if known:
             return number
         v = graph.value(name)
-        const = None if v.const is None else v.const.tobytes() if v.const.size <= SMALL else "weight"
-        return number, v.shape, v.dtype, const, spaces.get(name, "")
+        if v.const is not None:
+            return number, v.shape, v.dtype, v.const.tobytes() if v.const.size <= SMALL else "weight"
+        return number, v.shape, v.dtype, precision.storage(name), spaces.get(name, "")
 
     faces = tuple(value(i) for i in graph.inputs)
     nodes = tuple(

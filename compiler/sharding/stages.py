@@ -129,7 +129,7 @@ class Stages:
 
     def time(self, part: Part, whole: Whole) -> Time:
         """Time of a stage; that of one that looks alike where there is one. Infinite where it cannot be built."""
-        key = look(part.graph, part.spaces)
+        key = look(part.graph, whole.precision, part.spaces)
         if key not in self._times:
             try:
                 info = self._stage(part, whole).info
@@ -152,8 +152,8 @@ class Stages:
 
     def _stage(self, part: Part, whole: Whole, require_pinned: bool = False) -> Stage:
         """The stage, built."""
-        shapes = tuple((name, part.graph.shape(name), space) for name, space in part.spaces.items())
-        key = part.pieces, shapes, require_pinned
+        faces = tuple((v, part.graph.shape(v), whole.precision.storage(v), s) for v, s in part.spaces.items())
+        key = part.pieces, faces, require_pinned
         if key not in self._stages:
             self._stages[key] = self._built(part, whole, require_pinned)
         return self._stages[key]

@@ -1,6 +1,7 @@
 """Prices of nodes, the line they are laid out in, and where handed values lie."""
 from __future__ import annotations
 
+from collections.abc import Hashable
 from itertools import pairwise
 
 import numpy as np
@@ -94,10 +95,15 @@ def test_stages_that_differ_in_names_and_weights_look_alike() -> None:
     graph, other = products(256, 256), products(256, 256)
     for value in other.constants():
         value.const = value.const + 1
-    assert look(graph, {}) == look(other, {})
-    assert look(graph, {}) != look(graph, {"x": IN_SBUF})
-    assert look(graph, {}) != look(products(256, 384), {})
-    assert look(graph, {}) != look(products(256, 256, rows=64), {})
+    assert look_of(graph) == look_of(other)
+    assert look_of(graph) != look_of(graph, {"x": IN_SBUF})
+    assert look_of(graph) != look_of(graph, auto_cast="none")
+    assert look_of(graph) != look_of(products(256, 384))
+    assert look_of(graph) != look_of(products(256, 256, rows=64))
+
+
+def look_of(graph: Graph, spaces: dict[str, str] | None = None, auto_cast: str = "matmult") -> Hashable:
+    return look(graph, Precision(graph, load("trn1.2xlarge"), auto_cast), spaces or {})
 
 
 def test_values_lie_in_sbuf_up_to_a_quarter_of_it() -> None:
