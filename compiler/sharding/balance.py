@@ -4,7 +4,8 @@ A stage takes the time of its pieces, a fixed part, what its two cuts cost it, a
 crosses them. Where its weights do not fit SBUF it takes at least the time to stream the rest from DRAM. Where its
 results go to another chip they cross the link: what it only hands on at once, what it makes itself at the end. Dynamic
 programming over (stages so far, atoms so far) finds the smallest maximum exactly; among the cuts that reach it, those
-that move least are taken: bytes handed on and weights fetched.
+that move least are taken: bytes handed on and weights fetched. Where the stages of a chip fetch so much together that
+its DRAM is slower than they are, slower stages that fetch less are sought.
 """
 from __future__ import annotations
 
@@ -17,12 +18,32 @@ from compiler.sharding.rates import Rates
 from isa.program import HANDOVER_BUFFERS
 
 SLACK = 0.005  # of the slowest stage that moving less is worth
+TRIES = 8  # halvings of the span between the fastest stages and the DRAM's time for what they fetch
 
 
 def balance(line: Line, rates: Rates) -> list[int]:
     """Ends of the stages as numbers of atoms, ascending, the last one n; `rates.stages` of them."""
     band = _Band(line, rates.stages, rates)
-    return band.least_moved(band.slowest() * (1 + SLACK))
+    fastest = band.slowest() * (1 + SLACK)
+    found = band.least_moved(fastest)
+    low, high, best = fastest, _fetch_ns(line, found, rates), found
+    if high <= low:
+        return found
+    band = _Band(line, rates.stages, rates, high)
+    for _ in range(TRIES):
+        limit = (low + high) / 2
+        ends = band.least_moved(limit)
+        fetch = _fetch_ns(line, ends, rates)
+        low, high, best = (limit, high, best) if fetch > limit else (low, limit, ends)
+    return best
+
+
+def _fetch_ns(line: Line, ends: Sequence[int], rates: Rates) -> float:
+    """Time of the busiest chip's DRAM for the weights that its stages fetch."""
+    chips: dict[int, float] = {}
+    for k, (low, end) in enumerate(spans(ends)):
+        chips[rates.chip_of(k)] = chips.get(rates.chip_of(k), 0.0) + streamed_bytes(line, low, end, rates)
+    return max(chips.values()) / rates.dram_bytes_per_ns
 
 
 def slowest_ns(line: Line, rates: Rates) -> float:
@@ -33,6 +54,11 @@ def slowest_ns(line: Line, rates: Rates) -> float:
 def stage_ns(line: Line, low: int, end: int, rates: Rates) -> float:
     """Time of the stage of atoms `low` .. `end` - 1, without links."""
     return float(_times(line, rates, np.arange(low, end)[::-1, None], np.array([end]))[-1, 0])
+
+
+def streamed_bytes(line: Line, low: int, end: int, rates: Rates) -> float:
+    """Weight bytes of the stage of atoms `low` .. `end` - 1 that find no room."""
+    return float(_streamed(line, rates, np.arange(low, end)[::-1, None], np.array([end]))[-1, 0])
 
 
 def linked_ns(time: float, own: float, relayed: float, rates: Rates) -> float:
@@ -59,13 +85,18 @@ def _streamed(line: Line, rates: Rates, start: np.ndarray, end: np.ndarray) -> n
 
 
 class _Band:
-    """Times of the stages worth a look: [d, j] is the stage of the d + 1 atoms that end with atom j."""
+    """Times of the stages worth a look: [d, j] is the stage of the d + 1 atoms that end with atom j.
 
-    def __init__(self, line: Line, stages: int, rates: Rates) -> None:
+    Args:
+        limit: ns of work in stages to look at even if others would be faster.
+    """
+
+    def __init__(self, line: Line, stages: int, rates: Rates, limit: float = 0.0) -> None:
         self.line, self.rates, self.stages = line, rates, stages
         n = len(line.atoms)
         prefix = np.concatenate([[0.0], line.ns.cumsum()])
-        most = prefix[-1] / stages + line.ns.max(initial=0.0)  # some cut has no stage with more work than this
+        # some cut has no stage with more work than this
+        most = max(prefix[-1] / stages + line.ns.max(initial=0.0), limit)
         first = np.searchsorted(prefix, prefix[1:] - most * (1 + 1e-9))
         width = int((np.arange(1, n + 1) - first).max())
         start = np.arange(n) - np.arange(width)[:, None]

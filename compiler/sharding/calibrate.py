@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from compiler.sharding.balance import balance, spans, stage_ns
+from compiler.sharding.balance import balance, spans, stage_ns, streamed_bytes
 from compiler.sharding.line import Line
 from compiler.sharding.rates import Rates
 
@@ -66,7 +66,8 @@ class Calibration:
         for (low, end), alone, missing in zip(spans(ends), times, streamed, strict=True):
             time = max(alone, missing / self.rates.stream_bytes_per_ns)
             self.seen[self._stage(low, end)] = _Seen(low, end, time, not missing and math.isfinite(time))
-            scratch[low:end] += -(-missing // self.rates.partitions)
+            short = missing - streamed_bytes(self.line, low, end, self.rates)
+            scratch[low:end] += max(0, math.ceil(short / self.rates.partitions))
         self.line = replace(self.line, scratch=scratch)
         self._spread()
         self.line = replace(self.line, known=self._known())

@@ -20,6 +20,7 @@ class Rates:
         stream_bytes_per_ns: weights that have no room, from DRAM.
         room: SBUF bytes of each of `partitions`.
         chip: cores of a chip. stages: of the pipeline. first_core: the one of the first stage.
+        dram_bytes_per_ns: that the stages of a chip share.
     """
 
     start_ns: float
@@ -31,6 +32,7 @@ class Rates:
     chip: int
     stages: int
     first_core: int = 0
+    dram_bytes_per_ns: float = float("inf")
 
     def crosses(self, stage: int) -> bool:
         """Whether what a stage hands on goes to another chip."""
@@ -59,4 +61,5 @@ def rates(target: Target, stages: int, first_core: int = 0, stream: float = NEVE
         chip=topology.cores_per_chip,
         stages=stages,
         first_core=first_core,
+        dram_bytes_per_ns=target.dram_bytes_per_ns,
     )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.sharding.balance import balance, linked_ns, slowest_ns, spans, stage_ns
+from compiler.sharding.balance import balance, linked_ns, slowest_ns, spans, stage_ns, streamed_bytes
 from compiler.sharding.calibrate import Calibration
 from compiler.sharding.line import Line, Piece
 from compiler.sharding.rates import NEVER, Rates, rates
@@ -95,6 +95,25 @@ def test_weights_without_room_are_spread() -> None:
     assert balance(line, machine(2, room=200)) == [2, 4]
     assert balance(line, machine(2, room=90, stream_bytes_per_ns=NEVER)) == [1, 4]
     assert slowest_ns(line, machine(2, room=50, stream_bytes_per_ns=NEVER)) >= 1 / NEVER
+
+
+def test_what_a_chip_fetches_together_is_weighed_against_its_slowest_stage() -> None:
+    """Each stage alone would fetch in time; both together are bound by the DRAM that they share."""
+    weights = np.array([0.0, 0.0, 60.0, 60.0])
+    line = line_with(np.full(4, 100.0), np.zeros(5), weights)
+    shared = machine(2, room=70, stream_bytes_per_ns=1.0, dram_bytes_per_ns=0.15)
+    assert balance(line, replace(shared, dram_bytes_per_ns=1.0)) == [2, 4]
+    assert balance(line, shared) == [3, 4]
+    assert streamed_bytes(line, 2, 4, shared) == 50
+    assert streamed_bytes(line, 0, 3, shared) == streamed_bytes(line, 3, 4, shared) == 0
+
+
+def test_parts_by_rows_all_hold_the_weights() -> None:
+    line = line_with(np.full(2, 100.0), np.zeros(3), np.array([60.0, 0.0]))
+    line = replace(line, repeated=np.array([0.0, 60.0, 0.0]))
+    limits = machine(2, room=50)
+    assert [streamed_bytes(line, k, k + 1, limits) for k in (0, 1)] == [10, 10]
+    assert streamed_bytes(line, 0, 2, limits) == 10
 
 
 def test_stages_are_as_many_as_asked() -> None:
