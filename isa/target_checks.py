@@ -55,3 +55,6 @@ def _check_value(target: Target, name: str, value: Any) -> None:
     zero_allowed = name.endswith(TIMES) or name in ("usd_per_hour", "stride_threshold_bytes")
     if math.isnan(value) or value < 0 or (value == 0 and not zero_allowed):
         raise TargetError(f"{name} is out of range", where=target.name, limit="positive", actual=value)
+    if math.isinf(value) and not name.endswith(RATES):
+        raise TargetError(f"{name} cannot be infinite", where=target.name, actual=value,
+                          help="clocks and bandwidths can be")

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from compiler.options import CompileOptions
     from neuronsim.check import Finding
     from neuronsim.runtime.status import NrtStatus
+    from neuronsim.whatif import Answer
     from profiler.summary import Summary
 
 MODES: tuple[str, ...] = ("both", "values", "timing")
@@ -217,6 +218,20 @@ class Neff:
     def check(self, instance: str | Target | None = None) -> list[Finding]:
         """Findings of the static checks (docs/checks.md): races, uninitialised reads, range, PSUM groups, deadlock."""
         return self.machine(self._target(instance)).check()
+
+    def what_if(self, instance: str | Target | None = None, **options: Any) -> Answer:
+        """What limits the program: its time on machines of which one thing is better, ranked (docs/whatif.md).
+
+        Args:
+            instance: as of `run`.
+            options: of `neuronsim.whatif.what_if`.
+        Raises: RunError, SimulationError.
+        """
+        from neuronsim.whatif import what_if
+
+        target = self._target(instance)
+        self.machine(target)
+        return what_if(self.program, target, **options)
 
     def _target(self, instance: str | Target | None) -> Target:
         target = targets.load(self.program.target if instance is None else instance)

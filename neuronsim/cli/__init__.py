@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "run": "run a NEFF: real values and simulated time",
     "top": "show the cores, memory and models of running simulations",
     "unpack": "write the members of a NEFF into a directory",
+    "whatif": "what limits a NEFF, shown by simulating it on better machines",
 }
 JSON_TO_FILE = ("bench",)  # commands whose --json names a file
 EXIT_BAD_INPUT, EXIT_USAGE, EXIT_INTERNAL, EXIT_INTERRUPTED = 1, 2, 70, 130

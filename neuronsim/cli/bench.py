@@ -9,13 +9,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from isa import target as targets
 from neuronsim.api import load
 from neuronsim.benchmark import PRINTED, Question
 from neuronsim.benchmark import run as benchmark
 from neuronsim.cli.arguments import check_output, natural, positive
 from neuronsim.cli.output import print_json, write_json
 from neuronsim.cli.progress import bar
+from neuronsim.cli.settings import add_setting, machine
 from neuronsim.runtime.environment import GROUP_SIZES
 from neuronsim.runtime.ownership import STATE_DIR
 from neuronsim.serving.methods import METHODS
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `bench`."""
     parser.add_argument("neffs", metavar="NEFF", nargs="+", help="several are served side by side")
     parser.add_argument("--instance", metavar="T", help="machine to run on (default: what it was compiled for)")
+    add_setting(parser)
     parser.add_argument(
         "--n-models", type=positive, metavar="M",
         help="copies of each (default: as many as the cores hold; of several NEFFs one each)",
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     to_file = args.json if args.json != STDOUT else None
     check_output(to_file, *args.neffs)
     neffs = [load(path) for path in args.neffs]
-    target = targets.load(args.instance or neffs[0].program.target)
+    target = machine(args.instance, neffs[0].program.target, args.settings)
     question = Question(
         args.n_models, args.in_flight, args.requests, args.arrivals, args.seed, args.policy, args.rows or 0,
         args.method, args.price, args.groups,

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from isa.target import Target
 from neuronsim.api import Neff, NonFiniteWarning, Result, RunError, load
 from neuronsim.cli.arguments import check_output, natural, positive
 from neuronsim.cli.arrays import load_arrays, save_arrays
 from neuronsim.cli.output import note, print_json, write_json
+from neuronsim.cli.settings import add_setting, machine
 from neuronsim.errors import SimulationError
 from neuronsim.host import non_finite
 from profiler.summary import seconds_text
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stats", metavar="FILE", help="write the statistics as JSON")
     parser.add_argument("--trace", metavar="FILE", help="write every instruction and transfer with its times as npz")
     parser.add_argument("--instance", metavar="T", help="machine to run on (default: what it was compiled for)")
+    add_setting(parser)
     parser.add_argument("--iterations", type=positive, default=1, metavar="N")
     parser.add_argument(
         "--callers", type=positive, default=1, metavar="N", help="threads running the model, for throughput and latency"
@@ -53,10 +56,11 @@ def run(args: argparse.Namespace) -> int:
     for path in (args.outputs, args.stats, args.trace):
         check_output(path, *given)
     neff = load(args.neff, verify=args.verify)
+    target = machine(args.instance, neff.program.target, args.settings)
     inputs = load_arrays(args.inputs, neff.inputs) if args.inputs else None
-    findings = neff.check(args.instance) if args.check else []
+    findings = neff.check(target) if args.check else []
     try:
-        result = _result(args, neff, inputs)
+        result = _result(args, neff, target, inputs)
     except SimulationError as error:  # what was found explains why it cannot run
         if not findings:
             raise
@@ -124,7 +128,7 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
             raise RunError(f"--{flag} needs values", where="--timing-only", help="leave --timing-only out")
 
 
-def _result(args: argparse.Namespace, neff: Neff, inputs: dict[str, Any] | None) -> Result:
+def _result(args: argparse.Namespace, neff: Neff, target: Target, inputs: dict[str, Any] | None) -> Result:
     mode = "timing" if args.timing_only else "values" if args.values_only else "both"
     for name in non_finite(inputs or {}):
         note(f"input {name!r} holds NaN or infinities")
@@ -132,7 +136,7 @@ def _result(args: argparse.Namespace, neff: Neff, inputs: dict[str, Any] | None)
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", NonFiniteWarning)
         result = neff.run(
-            inputs, args.instance, args.iterations, mode, False, args.threads, args.seed, args.callers
+            inputs, target, args.iterations, mode, False, args.threads, args.seed, args.callers
         )
     for warning in caught:
         note(str(warning.message))
