@@ -185,6 +185,7 @@ class Program:
     cpu_models: Mapping[str, bytes] = field(default_factory=dict)
     report: Mapping[str, object] = field(default_factory=dict)  # report.json of the design page
     options: Mapping[str, object] = field(default_factory=dict)  # compile options, for the record
+    seal: str = field(default="", init=False, compare=False, repr=False)  # hash in its NEFF's header; "" in memory
 
     @property
     def cores(self) -> int:

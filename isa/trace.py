@@ -1,7 +1,9 @@
-"""The trace: what happened when, as versioned columns. Written by the machine, read by the profiler.
+"""The trace: what happened when, as versioned columns. Written by the simulator, read by the profiler.
 
-Times are integer ticks of `1 / tick_hz` seconds. Row i of `instructions` is op id i: words of all streams in engine
-order. The schema below is the file format: one npz member per column, loaded without pickle.
+All times are integer ticks of `1 / tick_hz` seconds on one clock that starts at 0: runs of several cores and requests
+overlap as they did. A row of a table is named by its number: `run` is a row of `runs`, `request` a row of `requests`,
+an op id a row of `instructions`. The rows of one run stand together, words in engine order, runs by their start. The
+schema below is the file format: one npz member per column, loaded without pickle (docs/trace.md).
 """
 from __future__ import annotations
 
@@ -9,128 +11,129 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from isa.errors import IsaError
+from isa.program import Program
+from isa.trace_schema import (
+    HOST,
+    INSTRUCTIONS,
+    REQUESTS,
+    ROW_NAMES,
+    RUNS,
+    SCHEMA_VERSION,
+    TABLES,
+    TRANSFERS,
+    Cause,
+    HostKind,
+    RunWait,
+    Table,
+    TraceError,
+    check,
+    corrupt,
+    empty,
+    names_word,
+    renamed,
+)
 
-SCHEMA_VERSION = 1
+__all__ = ["HOST", "INSTRUCTIONS", "REQUESTS", "RUNS", "SCHEMA_VERSION", "TABLES", "TRANSFERS", "Cause", "HostKind",
+           "RunWait", "Table", "Trace", "TraceError", "empty", "load", "names_word"]
 
-
-class Cause(IntEnum):
-    """Why a word started later than its engine was ready: the constraint met last (`cause` column).
-
-    `cause_id` is the semaphore for SEMAPHORE and DMA, else the op id of the word waited for; -1 for NONE. `cause_op` is
-    the op id of the word, or of the transfer's dma_trigger, that ended the wait.
-    """
-
-    NONE = 0
-    SEMAPHORE = 1  # posted by another word
-    PORT = 2  # exclusive SBUF or PSUM port held by another engine's word
-    RAW = 3  # result of an earlier word of the same engine
-    PE_SLOT = 4  # matmul: its stationary matrix was still being loaded
-    DMA = 5  # semaphore posted by a DMA transfer
-
-
-INSTRUCTIONS: Mapping[str, str] = {
-    "core": "<i4",
-    "engine": "|u1",  # index in isa.word.ENGINES
-    "index": "<i4",  # position in the engine's stream
-    "debug": "<u4",  # row of the stage's debug table
-    "opcode": "|u1",
-    "start": "<i8",
-    "end": "<i8",  # result written
-    "retire": "<i8",  # in order; the post is seen one semaphore latency later
-    "wait_start": "<i8",  # when the engine was ready to issue it
-    "cause": "|u1",  # Cause
-    "cause_id": "<i4",
-    "cause_op": "<i4",
-}
-TRANSFERS: Mapping[str, str] = {
-    "core": "<i4",
-    "trigger_engine": "|u1",
-    "trigger_index": "<i4",
-    "op": "<i4",  # op id of the dma_trigger
-    "queue": "|u1",
-    "enqueue": "<i8",
-    "start": "<i8",  # first share served
-    "end": "<i8",  # last share done
-    "bytes": "<i8",
-    "debug": "<u4",  # of the first descriptor
-}
-_TABLES: Mapping[str, Mapping[str, str]] = {"instructions": INSTRUCTIONS, "transfers": TRANSFERS}
-_SCALARS: Mapping[str, str] = {"schema_version": "iu", "tick_hz": "iu", "total_ticks": "iu", "target": "U"}
+_SCALARS: Mapping[str, tuple[str, int]] = {  # kinds of dtype, dimensions
+    "schema_version": ("iu", 0), "tick_hz": ("iu", 0), "total_ticks": ("iu", 0), "target": ("U", 0),
+    "neff_hashes": ("U", 1), "dropped": ("iu", 1), "notes": ("U", 1)}
 # what zipfile, zlib and numpy raise for damaged bytes (RuntimeError includes NotImplementedError: compression methods)
 _DAMAGE = (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, RuntimeError, SyntaxError, MemoryError,
            OverflowError, IndexError, struct.error, zlib.error, zipfile.BadZipFile)
 
 
-class TraceError(IsaError):
-    """A trace file that cannot be used; `code` is TRACE_VERSION, TRACE_CORRUPT or TRACE_MISSING."""
-
-    code = "TRACE"
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trace:
-    """Columns of one run.
+    """What happened on an instance from tick 0 on.
 
     Attributes:
-        instructions: column name -> [n] array, as `INSTRUCTIONS`.
-        transfers: column name -> [x] array, as `TRANSFERS`.
+        runs, instructions, transfers, host, requests: column name -> [n] array, as `RUNS` and so on.
         tick_hz: ticks per second.
         target: target name.
-        total_ticks: end of the last word or transfer.
+        total_ticks: end of the last row, of dropped ones too.
+        neff_hashes: of each model, as `isa.neff.identity` tells.
+        dropped: rows of each table that were not kept; {} when all were.
+        notes: for the reader, among them what was dropped.
     """
 
-    instructions: dict[str, np.ndarray]
-    transfers: dict[str, np.ndarray]
+    instructions: Table
+    transfers: Table
+    runs: Table
     tick_hz: int
     target: str
     total_ticks: int
+    host: Table = field(default_factory=lambda: empty("host"))
+    requests: Table = field(default_factory=lambda: empty("requests"))
+    neff_hashes: tuple[str, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, schema in _TABLES.items():
-            _check_table(name, getattr(self, name), schema)
+        """Raises: TraceError (TRACE_CORRUPT) for columns that break the schema or rows that name no row."""
+        check({name: getattr(self, name) for name in TABLES}, self.total_ticks)
 
-    @classmethod
-    def join(
-        cls, traces: Sequence[Trace], cores: Sequence[int] | None = None, waits: Sequence[int] | None = None
-    ) -> Trace:
-        """Put traces one after the other on one clock, op ids counted on.
+    # ---- rows
+    def words(self, run: int) -> slice:
+        """Rows of `instructions` that belong to a run."""
+        return _part(self.instructions["run"], run)
 
-        Args:
-            traces: in order of time.
-            cores: what their `core` columns get; default: their numbers.
-            waits: ticks that pass before each; default: none.
-        Raises: TraceError when there is none, or when clocks differ.
-        """
-        if not traces:
-            raise TraceError("no trace to join")
-        if len({t.tick_hz for t in traces}) > 1:
-            raise TraceError("traces of different clocks", actual=sorted({t.tick_hz for t in traces}))
-        tick = op = 0
-        parts: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in _TABLES}
-        numbers = range(len(traces)) if cores is None else cores
-        for trace, core, wait in zip(traces, numbers, waits or [0] * len(traces), strict=True):
-            tick += wait
-            for name in _TABLES:
-                parts[name].append(_moved(getattr(trace, name), tick, op, core))
-            tick += trace.total_ticks
-            op += len(trace.instructions["start"])
-        tables = {
-            name: {c: np.concatenate([p[c] for p in parts[name]]) for c in schema} for name, schema in _TABLES.items()
-        }
-        return cls(tables["instructions"], tables["transfers"], traces[0].tick_hz, traces[0].target, tick)
+    def moves(self, run: int) -> slice:
+        """Rows of `transfers` that belong to a run."""
+        return _part(self.transfers["run"], run)
 
+    @property
+    def models(self) -> int:
+        """How many models took part."""
+        most = max((int(t["model"].max(initial=-1)) for t in (self.runs, self.host, self.requests)), default=-1)
+        return max(len(self.neff_hashes), most + 1)
+
+    def of(self, model: int) -> Trace:
+        """The rows of one model, on the same clock, as the trace of model 0."""
+        kept = {name: getattr(self, name)["model"] == model for name in ("runs", "host", "requests")}
+        kept |= {name: kept["runs"][getattr(self, name)["run"]] for name in ("instructions", "transfers")}
+        new = {name: np.cumsum(rows, dtype=np.int32) - np.int32(1) for name, rows in kept.items()}
+        tables = {name: {c: a[kept[name]] for c, a in getattr(self, name).items()} for name in TABLES}
+        for name, references in ROW_NAMES.items():
+            for column, table in references.items():
+                tables[name][column] = renamed(tables[name][column], new[table])
+        words = tables["instructions"]
+        words["cause_id"] = np.where(names_word(words["cause"]), words["cause_op"], words["cause_id"])
+        for name in ("runs", "host", "requests"):
+            tables[name]["model"] = np.zeros_like(tables[name]["model"])
+        hashes = self.neff_hashes[model:model + 1]
+        return Trace(**tables, tick_hz=self.tick_hz, target=self.target, total_ticks=self.total_ticks,
+                     neff_hashes=hashes, dropped=self.dropped, notes=self.notes)
+
+    def check(self, programs: Sequence[Program]) -> None:
+        """Raises: TraceError (TRACE_NEFF) unless the trace is of these programs, in this order."""
+        from isa.neff import identity
+
+        found = tuple(identity(p) for p in programs)
+        if found == self.neff_hashes:
+            return
+        if len(found) != len(self.neff_hashes):
+            raise TraceError("the trace is of another number of models", code="TRACE_NEFF",
+                             limit=len(self.neff_hashes), actual=len(found), help="give the NEFFs it was recorded with")
+        model = next(k for k, (a, b) in enumerate(zip(found, self.neff_hashes, strict=True)) if a != b)
+        raise TraceError("the trace is of another NEFF", code="TRACE_NEFF",
+                         where=f"model {model}, {programs[model].name}", limit=self.neff_hashes[model],
+                         actual=found[model],
+                         help="give the NEFF it was recorded with, or record it again with `neuronsim profile`")
+
+    # ---- files
     def save(self, path: str | Path) -> None:
-        """Write an uncompressed npz file at exactly that path."""
-        members = {f"{t}.{c}": a for t in _TABLES for c, a in getattr(self, t).items()}
+        """Write an uncompressed npz file at exactly that path; the same trace always gives the same bytes."""
+        members = {f"{t}.{c}": a for t in TABLES for c, a in getattr(self, t).items()}
         scalars = {"schema_version": SCHEMA_VERSION, "tick_hz": self.tick_hz, "target": self.target,
-                   "total_ticks": self.total_ticks}
+                   "total_ticks": self.total_ticks, "neff_hashes": _texts(self.neff_hashes),
+                   "dropped": np.array([self.dropped.get(t, 0) for t in TABLES], np.int64), "notes": _texts(self.notes)}
         with open(path, "wb") as file:
             np.savez(file, **scalars, **members)  # type: ignore[arg-type]
 
@@ -145,55 +148,43 @@ def load(path: str | Path) -> Trace:
     except _DAMAGE as error:
         raise TraceError(f"not a complete trace file: {error}", code="TRACE_CORRUPT", where=str(path),
                          help="record it again with `neuronsim profile`") from error
-    return _from_members(members, str(path))
+    try:
+        return _from_members(members)
+    except TraceError as error:
+        raise TraceError(error.what, code=error.code, where=str(path), limit=error.limit, actual=error.actual,
+                         help=error.help) from error
 
 
-def _from_members(members: Mapping[str, np.ndarray], where: str) -> Trace:
-    scalars = {name: _scalar(members, name, kinds, where) for name, kinds in _SCALARS.items()}
-    tables: dict[str, dict[str, np.ndarray]] = {}
-    for table, schema in _TABLES.items():
+def _from_members(members: Mapping[str, np.ndarray]) -> Trace:
+    scalars = {name: _scalar(members, name, *shape) for name, shape in _SCALARS.items()}
+    tables: dict[str, Table] = {}
+    for table, schema in TABLES.items():
         absent = [c for c in schema if f"{table}.{c}" not in members]
         if absent:
-            raise TraceError(f"{table}: missing columns {', '.join(absent)}", code="TRACE_CORRUPT", where=where)
+            raise corrupt(f"{table}: missing columns {', '.join(absent)}")
         tables[table] = {c: members[f"{table}.{c}"] for c in schema}
-    return Trace(tables["instructions"], tables["transfers"], int(scalars["tick_hz"]), str(scalars["target"]),
-                 int(scalars["total_ticks"]))
+    if len(scalars["dropped"]) != len(TABLES):
+        raise corrupt("dropped: one number for each table")
+    dropped = {t: int(n) for t, n in zip(TABLES, scalars["dropped"], strict=True) if n}
+    return Trace(**tables, tick_hz=int(scalars["tick_hz"]), target=str(scalars["target"]),
+                 total_ticks=int(scalars["total_ticks"]), neff_hashes=tuple(scalars["neff_hashes"].tolist()),
+                 dropped=dropped, notes=tuple(scalars["notes"].tolist()))
 
 
-def _scalar(members: Mapping[str, np.ndarray], name: str, kinds: str, where: str) -> np.ndarray:
+def _scalar(members: Mapping[str, np.ndarray], name: str, kinds: str, dimensions: int) -> np.ndarray:
     value = members.get(name)
-    if value is None or value.ndim != 0 or value.dtype.kind not in kinds:
-        raise TraceError(f"not a trace file: {name} missing", code="TRACE_CORRUPT", where=where)
+    if value is None or value.ndim != dimensions or value.dtype.kind not in kinds:
+        raise corrupt(f"not a trace file: {name} missing")
     if name == "schema_version" and int(value) != SCHEMA_VERSION:
-        raise TraceError("trace of another schema version", code="TRACE_VERSION", where=where, limit=SCHEMA_VERSION,
+        raise TraceError("trace of another schema version", code="TRACE_VERSION", limit=SCHEMA_VERSION,
                          actual=int(value), help="record it again with this version")
     return value
 
 
-def _check_table(name: str, table: Mapping[str, np.ndarray], schema: Mapping[str, str]) -> None:
-    if set(table) != set(schema):
-        raise TraceError(f"{name}: columns differ from the schema", code="TRACE_CORRUPT", limit=sorted(schema),
-                         actual=sorted(table))
-    rows = {a.shape for a in table.values()}
-    if len(rows) != 1 or len(next(iter(rows))) != 1:
-        raise TraceError(f"{name}: columns of different lengths", code="TRACE_CORRUPT", actual=sorted(rows))
-    for column, dtype in schema.items():
-        if table[column].dtype != np.dtype(dtype):
-            raise TraceError(f"{name}.{column}: wrong type", code="TRACE_CORRUPT", limit=dtype,
-                             actual=table[column].dtype.str)
+def _part(runs: np.ndarray, run: int) -> slice:
+    first, last = np.searchsorted(runs, [run, run + 1])
+    return slice(int(first), int(last))
 
 
-def _moved(table: Mapping[str, np.ndarray], tick: int, op: int, core: int) -> dict[str, np.ndarray]:
-    """The table `tick` later, with op ids counted on by `op`, as core number `core`."""
-    moved = dict(table)
-    for column in ("enqueue", "start", "end", "retire", "wait_start"):
-        if column in table:
-            moved[column] = table[column] + tick
-    for column in ("cause_op", "op"):
-        if column in table:
-            moved[column] = np.where(table[column] >= 0, table[column] + np.int32(op), table[column])
-    if "cause" in table:
-        of_word = ~np.isin(table["cause"], (Cause.NONE, Cause.SEMAPHORE, Cause.DMA))
-        moved["cause_id"] = np.where(of_word, table["cause_id"] + np.int32(op), table["cause_id"])
-    moved["core"] = np.full_like(table["core"], core)
-    return moved
+def _texts(texts: Sequence[str]) -> np.ndarray:
+    return np.array(list(texts), dtype=np.str_)

@@ -308,15 +308,16 @@ class Result:
 
     @cached_property
     def trace(self) -> Trace:
-        """Every instruction and transfer with its times; the stages one after another."""
-        return self.last.trace(self.machine.target)
+        """Every instruction and transfer with its times, of one request alone on the machine (docs/trace.md)."""
+        return self.last.trace(self.machine.program, self.machine.target)
 
     @cached_property
     def summary(self) -> Summary:
         """The profiler's first page. Simulates three more machines, for the share of inferred parameters."""
         from profiler.summary import summarise
 
-        return summarise(self.trace, self.stages, self.machine.target, self.machine.device_seconds)
+        machine = self.machine
+        return summarise(self.trace, [machine.program], machine.target, machine.device_seconds)
 
     @cached_property
     def stats(self) -> dict[str, Any]:

@@ -105,13 +105,11 @@ class Run:
         """The run on these cores of the instance, one for each core of the program."""
         return replace(self, stages=[replace(r, core=cores[r.node.core]) for r in self.stages])
 
-    def trace(self, target: Target) -> Trace:
-        """The traces of all stages on one clock, one after the other; `core` is the core of the instance."""
-        return Trace.join(
-            [r.timeline.trace(r.stage, target) for r in self.stages],
-            [r.core for r in self.stages],
-            [r.wait_ticks for r in self.stages],
-        )
+    def trace(self, program: Program, target: Target) -> Trace:
+        """What happened when, from the first input on the host link to the last output."""
+        from neuronsim.tracing import of_run
+
+        return of_run(self, program, target)
 
     def statistics(self, iterations: int, callers: int, target: Target) -> dict[str, Any]:
         """What a run adds to the profiler's metrics.

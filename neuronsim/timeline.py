@@ -9,12 +9,9 @@ import numpy as np
 
 from isa import cost
 from isa.program import Stage
-from isa.target import Target
-from isa.trace import INSTRUCTIONS, TRANSFERS, Cause, Trace
+from isa.trace import Cause, names_word
 from isa.word import ENGINES
 from neuronsim.units.model import Problem, Solution
-
-_NAMES_WORD = (Cause.PORT, Cause.RAW, Cause.PE_SLOT)  # causes whose `cause_id` is an op id
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,9 @@ class Timeline:
         cause, cause_id, cause_op: [n] why start > wait_start, as `isa.trace.Cause`.
         transfer_op: [x] op id of each transfer's dma_trigger, ascending; transfer_queue: [x].
         transfer_enqueue, transfer_start, transfer_end: [x] enters its queue; first share served; last share done.
+        transfer_dram_wait, transfer_link_wait: [x] ticks that shares took beyond their service, as `Solution.waited`.
         transfer_bytes: [x] delivered bytes.
+        transfer_read, transfer_written, transfer_link_bytes: [x] bytes of DRAM, and those that went to another chip.
         engine_busy: [5] ticks in which the engine was issuing; dma_busy: [16] ticks serving, DRAM waits included.
         dram_read_bytes, dram_written_bytes: over all transfers.
         total_ticks: last retirement or end of a transfer.
@@ -48,7 +47,12 @@ class Timeline:
     transfer_enqueue: np.ndarray
     transfer_start: np.ndarray
     transfer_end: np.ndarray
+    transfer_dram_wait: np.ndarray
+    transfer_link_wait: np.ndarray
     transfer_bytes: np.ndarray
+    transfer_read: np.ndarray
+    transfer_written: np.ndarray
+    transfer_link_bytes: np.ndarray
     engine_busy: np.ndarray
     dma_busy: np.ndarray
     dram_read_bytes: int
@@ -59,29 +63,6 @@ class Timeline:
     @property
     def seconds(self) -> float:
         return self.total_ticks / self.tick_hz
-
-    def trace(self, stage: Stage, target: Target, core: int = 0) -> Trace:
-        """The timeline as a trace of core number `core`, with opcodes and debug rows of the stage it was made from."""
-        streams = [stage.stream(e) for e in ENGINES]
-        trigger = _rows(streams, self.transfer_op)
-        instructions = {
-            "core": np.full(len(self.start), core), "engine": self.engine, "index": self.index,
-            "debug": np.concatenate([s["debug"] for s in streams]),
-            "opcode": np.concatenate([s["opcode"] for s in streams]),
-            "start": self.start, "end": self.end, "retire": self.retire, "wait_start": self.wait_start,
-            "cause": self.cause, "cause_id": self.cause_id, "cause_op": self.cause_op,
-        }
-        transfers = {
-            "core": np.full(len(trigger), core), "trigger_engine": self.engine[self.transfer_op],
-            "trigger_index": self.index[self.transfer_op], "op": self.transfer_op, "queue": self.transfer_queue,
-            "enqueue": self.transfer_enqueue, "start": self.transfer_start, "end": self.transfer_end,
-            "bytes": self.transfer_bytes, "debug": _first_debug(trigger, stage),
-        }
-        return Trace(
-            {c: np.ascontiguousarray(instructions[c], dtype=t) for c, t in INSTRUCTIONS.items()},
-            {c: np.ascontiguousarray(transfers[c], dtype=t) for c, t in TRANSFERS.items()},
-            self.tick_hz, target.name, self.total_ticks,
-        )
 
 
 class Frame:
@@ -98,11 +79,14 @@ class Frame:
         engine = np.repeat(np.arange(len(ENGINES), dtype=np.uint8), counts)
         index = (np.arange(len(engine)) - np.repeat(begin[:-1] - begin[0], counts)).astype(np.int32)
         op = problem.trigger[self._transfers] - begin[0]
-        trigger = _rows(problem.words[slot * len(ENGINES):(slot + 1) * len(ENGINES)], op)
+        trigger = rows_of(problem.words[slot * len(ENGINES):(slot + 1) * len(ENGINES)], op)
         read, written, delivered = (
             per_transfer(trigger, column) for column in cost.dma_bytes(stage.descriptors, cost.sbuf_variables(stage)))
+        links = [use.moved for use in problem.uses[slot] if use.resources[0] >= problem.chips]
+        over_links = per_transfer(trigger, sum(links, start=np.zeros(len(stage.descriptors), np.int64)))
         shared = {"engine": engine, "index": index, "transfer_op": op, "transfer_queue": trigger["op0"].copy(),
-                  "transfer_bytes": delivered}
+                  "transfer_bytes": delivered, "transfer_read": read, "transfer_written": written,
+                  "transfer_link_bytes": over_links}
         for column in shared.values():
             column.setflags(write=False)
         self.trigger = trigger
@@ -114,13 +98,14 @@ class Frame:
         words, rows, base, s = self._words, self._transfers, np.int32(self._words.start), solution
         cause, cause_id, cause_op = s.cause[words].copy(), s.cause_id[words].copy(), s.cause_op[words].copy()
         if base:
-            cause_id = np.where(np.isin(cause, _NAMES_WORD), cause_id - base, cause_id)
+            cause_id = np.where(names_word(cause), cause_id - base, cause_id)
             cause_op = np.where(cause != Cause.NONE, cause_op - base, cause_op)
         return Timeline(
             wait_start=s.wait_start[words] - started, start=s.start[words] - started, end=s.end[words] - started,
             retire=s.retire[words] - started, cause=cause, cause_id=cause_id, cause_op=cause_op,
             transfer_enqueue=s.enqueued[rows] - started, transfer_start=s.first[rows] - started,
-            transfer_end=s.last[rows] - started, engine_busy=s.engine_busy[self._slot].copy(),
+            transfer_end=s.last[rows] - started, transfer_dram_wait=s.waited[rows, 0].copy(),
+            transfer_link_wait=s.waited[rows, 1].copy(), engine_busy=s.engine_busy[self._slot].copy(),
             dma_busy=s.dma_busy[self._slot].copy(), total_ticks=ended - started, tick_hz=self._tick_hz,
             **self._columns,
         )
@@ -133,16 +118,8 @@ def per_transfer(trigger: np.ndarray, column: np.ndarray) -> np.ndarray:
     return before[first + trigger["count"]] - before[first]
 
 
-def _rows(streams: Sequence[np.ndarray], ops: np.ndarray) -> np.ndarray:
+def rows_of(streams: Sequence[np.ndarray], ops: np.ndarray) -> np.ndarray:
     """Words of one core by ascending op id, without joining the streams: [len(ops)] WORD."""
     begin = np.concatenate([[0], np.cumsum([len(s) for s in streams])])
     parts = np.searchsorted(ops, begin)
     return np.concatenate([s[ops[a:b] - first] for s, first, a, b in zip(streams, begin, parts[:-1], parts[1:])])
-
-
-def _first_debug(trigger: np.ndarray, stage: Stage) -> np.ndarray:
-    """Debug row of each transfer's first descriptor; of the trigger where it has none, [x] uint32."""
-    debug = trigger["debug"].copy()
-    some = np.flatnonzero(trigger["count"])
-    debug[some] = stage.descriptors["debug"][trigger["arg"][some]]
-    return debug

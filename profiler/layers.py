@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isa.program import Stage
+from isa.program import Program, Stage
 from isa.target import Target
 from isa.trace import Trace
 from profiler import work
 from profiler.intervals import merge, share
 from profiler.metrics import peak_seconds, percent
+from profiler.ran import Ran, stages
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,15 @@ class Layer:
     mfu_percent: float
 
 
-def layers(trace: Trace, stages: Sequence[Stage], target: Target, total: float) -> list[Layer]:
-    """All layers of a run, the longest first. `total`: seconds of the run."""
+def layers(trace: Trace, programs: Sequence[Program], target: Target, total: float) -> list[Layer]:
+    """All layers of a trace, the longest first. `programs`: its models, in order; `total`: seconds on the device."""
     keys: dict[tuple[str, str], int] = {}
-    rows = [_rows(stage, keys) for stage in stages]
-    words = np.cumsum([sum(map(len, stage.streams.values())) for stage in stages])
-    seconds = _times(trace, rows, words, len(keys)) / trace.tick_hz
-    macs, moved = _work(stages, rows, len(keys))
-    hardware = sum(sum(work.matmul_flops(s).values()) for s in stages)
-    at_peak = peak_seconds(stages, target) / hardware if hardware else 0.0
+    ran, place = stages(trace, programs)
+    rows = [_rows(r.stage, keys) for r in ran]
+    seconds = _times(trace, rows, place, len(keys)) / trace.tick_hz
+    macs, moved = _work(ran, rows, len(keys))
+    hardware = sum(r.runs * sum(work.matmul_flops(r.stage).values()) for r in ran)
+    at_peak = peak_seconds(ran, target) / hardware if hardware else 0.0
     found = [
         Layer(
             name,
@@ -62,20 +63,20 @@ def _rows(stage: Stage, keys: dict[tuple[str, str], int]) -> np.ndarray:
     return np.array([keys.setdefault((d.layer, d.op_type), len(keys)) for d in stage.debug], dtype=np.int64)
 
 
-def _layer_of(table: dict[str, np.ndarray], op: np.ndarray, rows: Sequence[np.ndarray], ends: np.ndarray) -> np.ndarray:
-    """Layer number of each row of a trace table, whose `op` ids below `ends[k]` are of stage k or one before it."""
+def _layer_of(table: dict[str, np.ndarray], rows: Sequence[np.ndarray], place: np.ndarray) -> np.ndarray:
+    """Layer number of each row of a trace table; `place`: of each run in `rows`."""
     number = np.zeros(len(table["start"]), np.int64)
-    of_stage = np.searchsorted(ends, op, side="right")
+    of_stage = place[table["run"]]
     for stage, layer in enumerate(rows):
         mine = of_stage == stage
         number[mine] = layer[table["debug"][mine]]
     return number
 
 
-def _times(trace: Trace, rows: Sequence[np.ndarray], ends: np.ndarray, count: int) -> np.ndarray:
+def _times(trace: Trace, rows: Sequence[np.ndarray], place: np.ndarray, count: int) -> np.ndarray:
     busy = merge(trace.instructions["start"], trace.instructions["end"])
-    of_word = _layer_of(trace.instructions, np.arange(len(trace.instructions["start"])), rows, ends)
-    of_transfer = _layer_of(trace.transfers, trace.transfers["op"], rows, ends)
+    of_word = _layer_of(trace.instructions, rows, place)
+    of_transfer = _layer_of(trace.transfers, rows, place)
     compute = share(_grouped(trace.instructions, of_word, count))
     return compute + share(_grouped(trace.transfers, of_transfer, count), hidden=busy)
 
@@ -86,10 +87,10 @@ def _grouped(table: dict[str, np.ndarray], number: np.ndarray, count: int) -> li
     return list(zip(np.split(table["start"][order], cuts), np.split(table["end"][order], cuts), strict=True))
 
 
-def _work(stages: Sequence[Stage], rows: Sequence[np.ndarray], count: int) -> tuple[np.ndarray, np.ndarray]:
+def _work(ran: Sequence[Ran], rows: Sequence[np.ndarray], count: int) -> tuple[np.ndarray, np.ndarray]:
     macs, moved = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    for stage, layer in zip(stages, rows, strict=True):
-        np.add.at(macs, layer, [d.macs for d in stage.debug])
-        found = work.triggers(stage)
-        np.add.at(moved, layer[found.debug], found.moved)
+    for r, layer in zip(ran, rows, strict=True):
+        np.add.at(macs, layer, [r.runs * d.macs for d in r.stage.debug])
+        found = work.triggers(r.stage)
+        np.add.at(moved, layer[found.debug], r.runs * found.moved)
     return macs, moved

@@ -11,34 +11,37 @@ from typing import Any
 
 import numpy as np
 
-from isa.program import INPUT, OUTPUT, WEIGHT, Stage
+from isa.program import INPUT, OUTPUT, WEIGHT, Program
 from isa.target import Target
 from isa.trace import Trace
 from isa.word import ENGINES
 from profiler import work
 from profiler.intervals import covered
+from profiler.ran import Ran, device_ticks, stages
 
 # Clock that defines the unit of `neuroncore_cycle_count`. Source: tools/neuron-explorer/profile-schema-reference.rst
 BASE_CLOCK_GHZ = {"v1": 1.0, "v2": 1.4, "v3": 1.2}
 
 
-def metrics(trace: Trace, stages: Sequence[Stage], target: Target) -> dict[str, Any]:
-    """All metrics of one run. `stages`: in the order of the trace's rows."""
-    total = trace.total_ticks / trace.tick_hz
+def metrics(trace: Trace, programs: Sequence[Program], target: Target) -> dict[str, Any]:
+    """All metrics of a trace. `programs`: its models, in order."""
+    total = device_ticks(trace) / trace.tick_hz
+    ran, _ = stages(trace, programs)
     values: dict[str, Any] = {
         "total_time": total,
         "neuroncore_cycle_count": round(total * BASE_CLOCK_GHZ[target.generation] * 1e9),
     }
-    values |= _engine_metrics(trace, stages, total)
-    values |= _dma_metrics(trace, stages, target, total)
-    values |= _size_metrics(stages)
-    values |= _flop_metrics(stages, target, total, values)
+    values |= _engine_metrics(trace, ran, total)
+    values |= _dma_metrics(trace, ran, target, total)
+    values |= _size_metrics(ran)
+    values |= _flop_metrics(ran, target, total, values)
     return values
 
 
-def peak_seconds(stages: Sequence[Stage], target: Target) -> float:
+def peak_seconds(ran: Sequence[Ran], target: Target) -> float:
     """Time the PE would need for all its work at peak rate, each operand type at its own."""
-    return sum(flops / target.peak_flops(dtype) for s in stages for dtype, flops in work.matmul_flops(s).items())
+    return sum(r.runs * flops / target.peak_flops(dtype)
+               for r in ran for dtype, flops in work.matmul_flops(r.stage).items())  # fmt: skip
 
 
 def percent(part: float, whole: float) -> float:
@@ -46,7 +49,7 @@ def percent(part: float, whole: float) -> float:
     return 100.0 * part / whole if whole else 0.0
 
 
-def _engine_metrics(trace: Trace, stages: Sequence[Stage], total: float) -> dict[str, Any]:
+def _engine_metrics(trace: Trace, ran: Sequence[Ran], total: float) -> dict[str, Any]:
     table = trace.instructions
     values: dict[str, Any] = {}
     for number, name in enumerate(ENGINES):
@@ -57,9 +60,9 @@ def _engine_metrics(trace: Trace, stages: Sequence[Stage], total: float) -> dict
         values[f"{name}_engine_instruction_time"] = float((end - start).sum()) / trace.tick_hz
         values[f"{name}_engine_active_time"] = active
         values[f"{name}_engine_active_time_percent"] = percent(active, total)
-    values["matmul_instruction_count"] = sum(work.count(s, "tensor", "matmul") for s in stages)
+    values["matmul_instruction_count"] = sum(r.runs * work.count(r.stage, "tensor", "matmul") for r in ran)
     values["activate_instruction_count"] = sum(
-        work.count(s, "scalar", "activation", "activation_reduce") for s in stages
+        r.runs * work.count(r.stage, "scalar", "activation", "activation_reduce") for r in ran
     )
     both = [np.concatenate([table[c], trace.transfers[c]]) for c in ("start", "end")]
     values["total_active_time"] = covered(*both) / trace.tick_hz
@@ -67,11 +70,10 @@ def _engine_metrics(trace: Trace, stages: Sequence[Stage], total: float) -> dict
     return values
 
 
-def _dma_metrics(trace: Trace, stages: Sequence[Stage], target: Target, total: float) -> dict[str, Any]:
+def _dma_metrics(trace: Trace, ran: Sequence[Ran], target: Target, total: float) -> dict[str, Any]:
     start, end = trace.transfers["start"], trace.transfers["end"]
     active = covered(start, end) / trace.tick_hz
-    triggers = [work.triggers(s) for s in stages]
-    moved, read, written = (sum(int(getattr(t, k).sum()) for t in triggers) for k in ("moved", "read", "written"))
+    moved, read, written = (int(trace.transfers[c].sum()) for c in ("bytes", "read", "written"))
     transfers = len(start)
     return {
         "dma_active_time": active,
@@ -83,26 +85,27 @@ def _dma_metrics(trace: Trace, stages: Sequence[Stage], target: Target, total: f
         "hbm_read_bytes": read,
         "hbm_write_bytes": written,
         "mbu_estimated_percent": percent((read + written) / (target.dram_bytes_per_ns * 1e9), total),
-        **_purpose_bytes(stages, triggers),
+        **_purpose_bytes(ran),
     }
 
 
-def _purpose_bytes(stages: Sequence[Stage], triggers: Sequence[work.Triggers]) -> dict[str, int]:
+def _purpose_bytes(ran: Sequence[Ran]) -> dict[str, int]:
     names = {"spill": "spill_save_bytes", "reload": "spill_reload_bytes"}
     totals = dict.fromkeys(names.values(), 0)
-    for stage, found in zip(stages, triggers, strict=True):
-        purposes = np.array([d.purpose for d in stage.debug])[found.debug]
+    for r in ran:
+        found = work.triggers(r.stage)
+        purposes = np.array([d.purpose for d in r.stage.debug])[found.debug]
         for purpose, name in names.items():
-            totals[name] += int(found.moved[purposes == purpose].sum())
+            totals[name] += r.runs * int(found.moved[purposes == purpose].sum())
     return totals
 
 
-def _size_metrics(stages: Sequence[Stage]) -> dict[str, int]:
+def _size_metrics(ran: Sequence[Ran]) -> dict[str, int]:
     values: dict[str, int] = {}
-    for stage in stages:
-        for name, size in work.memory_bytes(stage).items():
-            values[name] = values.get(name, 0) + size
-    sizes = [work.variable_bytes(s) for s in stages]
+    for r in ran:
+        for name, size in work.memory_bytes(r.stage).items():
+            values[name] = values.get(name, 0) + r.runs * size
+    sizes = [work.variable_bytes(r.stage) for r in ran]
     inputs, outputs, weights = (sum(s[kind] for s in sizes) for kind in (INPUT, OUTPUT, WEIGHT))
     values["weight_size_bytes"] = weights
     values["inputs_and_weights_size_bytes"] = inputs + weights
@@ -110,11 +113,11 @@ def _size_metrics(stages: Sequence[Stage]) -> dict[str, int]:
     return values
 
 
-def _flop_metrics(stages: Sequence[Stage], target: Target, total: float, so_far: dict[str, Any]) -> dict[str, Any]:
-    hardware = sum(sum(work.matmul_flops(s).values()) for s in stages)
-    model = 2 * sum(work.model_macs(s) for s in stages)
-    transposes = sum(work.transpose_flops(s) for s in stages)
-    at_peak = peak_seconds(stages, target)
+def _flop_metrics(ran: Sequence[Ran], target: Target, total: float, so_far: dict[str, Any]) -> dict[str, Any]:
+    hardware = sum(r.runs * sum(work.matmul_flops(r.stage).values()) for r in ran)
+    model = 2 * sum(r.runs * work.model_macs(r.stage) for r in ran)
+    transposes = sum(r.runs * work.transpose_flops(r.stage) for r in ran)
+    at_peak = peak_seconds(ran, target)
     traffic = so_far["hbm_read_bytes"] + so_far["hbm_write_bytes"]
     mean_peak = hardware / at_peak if at_peak else 0.0
     return {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from isa.program import Stage
+from isa.program import Program
 from isa.target import Target
 from isa.trace import Trace
 from isa.word import ENGINES
@@ -36,17 +36,17 @@ class Summary:
 
 
 def summarise(
-    trace: Trace, stages: Sequence[Stage], target: Target, simulate: Callable[[Target], float] | None = None
+    trace: Trace, programs: Sequence[Program], target: Target, simulate: Callable[[Target], float] | None = None
 ) -> Summary:
-    """Summary of one run.
+    """Summary of a trace.
 
     Args:
-        trace: of the run.
-        stages: in the order of the trace's rows.
+        trace: of one or more runs.
+        programs: its models, in order.
         target: the machine it ran on.
         simulate: device seconds of the same program on another target; None leaves the inferred share out.
     """
-    values = metrics(trace, stages, target)
+    values = metrics(trace, programs, target)
     inferred = None if simulate is None else sensitivity(target, values["total_time"], simulate)
     if inferred is not None:
         values["inferred_share"] = inferred.inferred_share
@@ -56,7 +56,7 @@ def summarise(
             "x1.25": inferred.costlier,
             "removed": inferred.removed,
         }
-    return Summary(values, layers(trace, stages, target, values["total_time"]), inferred)
+    return Summary(values, layers(trace, programs, target, values["total_time"]), inferred)
 
 
 def seconds_text(value: float) -> str:

@@ -9,10 +9,10 @@ from isa.neff.container import Container
 from isa.neff.decode import open_program
 from isa.neff.inspection import inspect
 from isa.neff.weights import StoredWeight, weight_bytes
-from isa.neff.writer import write
+from isa.neff.writer import identity, write
 from isa.program import Program
 
-__all__ = ["Container", "StoredWeight", "inspect", "read", "unpack", "verify_all", "weight_bytes", "write"]
+__all__ = ["Container", "StoredWeight", "identity", "inspect", "read", "unpack", "verify_all", "weight_bytes", "write"]
 
 
 def read(path: str | os.PathLike[str], verify: bool = False) -> Program:

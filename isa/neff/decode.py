@@ -41,7 +41,9 @@ def open_program(path: str | os.PathLike[str], verify: bool = False) -> tuple[Co
     try:
         if verify:
             container.verify_all()
-        return container, program_of(container)
+        program = program_of(container)
+        program.seal = container.header.hash.hex()
+        return container, program
     except ContainerError as error:
         raise located(error, container.path) from error.__cause__
 

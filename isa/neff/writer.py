@@ -26,12 +26,27 @@ def write(program: Program, path: str | os.PathLike[str]) -> None:
     """
     check_program(program)
     check_pipeline(program.nodes, program.stages)
+    header, members = _sealed(program)
+    replace_file(Path(path), header.to_bytes(), members)
+
+
+def identity(program: Program) -> str:
+    """The hash in the header of the program's NEFF, as 64 hex digits; of the one it would have when it has none yet.
+
+    Programs of equal identity are the same to the last bit. Encodes and hashes a program in memory, once.
+    """
+    if not program.seal:
+        program.seal = _sealed(program)[0].hash.hex()
+    return program.seal
+
+
+def _sealed(program: Program) -> tuple[Header, encode.Members]:
+    """The header and all members, the manifest first."""
     members = encode.members(program)
     digests = {name: hashlib.sha256(data.data).hexdigest() for name, data in members.items()}
     manifest = container.manifest(digests)
     everything = {MANIFEST: np.frombuffer(manifest, dtype=np.uint8)} | members
-    header = Header.of(program, archive_bytes(everything)).sealed(manifest)
-    replace_file(Path(path), header.to_bytes(), everything)
+    return Header.of(program, archive_bytes(everything)).sealed(manifest), everything
 
 
 def archive_bytes(members: encode.Members) -> int:

@@ -51,6 +51,15 @@ static inline int has_share(const slot_t *p, int64_t at)
     return ticks != 0;
 }
 
+/* A DMA engine is done with a transfer: what its shares waited, if no other engine's have waited longer. */
+static void note_waits(int64_t *most, int64_t *waited)
+{
+    for (int k = 0; k < 2; k++) {
+        most[k] = max64(most[k], waited[k]);
+        waited[k] = 0;
+    }
+}
+
 /* Move the head of a queue past empty shares; transfers that end there are done for this engine at once. */
 static void advance(machine_t *m, int64_t tick, int64_t slot, int engine, int queue)
 {
@@ -66,15 +75,18 @@ static void advance(machine_t *m, int64_t tick, int64_t slot, int engine, int qu
                 return;
             }
         }
+        note_waits(&m->waited[2 * transfer], &d->waited[2 * queue]);
         share_of_transfer_done(m, tick, slot, transfer);
     }
     d->nonempty &= ~((uint64_t)1 << queue);
 }
 
-/* Reserve shared bandwidth in order of arrival, all of it from now on; return when the last is through. */
-static int64_t reserve(machine_t *m, int64_t tick, const slot_t *p, int64_t at)
+/* Reserve shared bandwidth in order of arrival, all of it from now on; return when the share is done: served, and
+ * through the last of them. What that takes beyond its service it has waited for this last one. */
+static int64_t reserve(machine_t *m, int64_t tick, const slot_t *p, int64_t at, int64_t *waited)
 {
-    int64_t done = tick;
+    int64_t served = tick + p->service[at], done = served;
+    int link = 0;
     for (int u = 0; u < p->use_count; u++) {
         const use_t *use = &p->uses[u];
         if (use->ticks[at] == 0)
@@ -82,9 +94,13 @@ static int64_t reserve(machine_t *m, int64_t tick, const slot_t *p, int64_t at)
         for (int64_t k = 0; k < use->count; k++) {
             int64_t *free = &m->resource_free[use->resources[k]];
             *free = max64(tick, *free) + use->ticks[at];
-            done = max64(done, *free);
+            if (*free > done) {
+                done = *free;
+                link = use->resources[k] >= m->chips;
+            }
         }
     }
+    waited[link] += done - served;
     return done;
 }
 
@@ -100,7 +116,7 @@ static void serve(machine_t *m, int64_t tick, int64_t slot, int engine)
     const slot_t *p = &m->slots[slot];
     int64_t transfer = m->order[m->queue_begin[slot * m->queues + queue] + d->head[queue]];
     int64_t at = ((int64_t)trigger_word(m, transfer)->arg + d->share[queue]) * DMA_ENGINES + engine;
-    d->done = max64(tick + p->service[at], reserve(m, tick, p, at));
+    d->done = reserve(m, tick, p, at, &d->waited[2 * queue]);
     if (m->first[transfer] < 0)
         m->first[transfer] = tick;
     d->queue = queue;
@@ -118,6 +134,7 @@ void dma_start(machine_t *m, int64_t slot)
     for (dma_t *d = &m->dma[slot * DMA_ENGINES]; d < &m->dma[(slot + 1) * DMA_ENGINES]; d++) {
         memset(d->head, 0, queues);
         memset(d->share, 0, queues);
+        memset(d->waited, 0, 2 * queues);
         d->nonempty = 0;
         d->busy = 0;
         d->queue = (int32_t)m->queues - 1;
@@ -125,6 +142,7 @@ void dma_start(machine_t *m, int64_t slot)
     for (int64_t x = p->first_transfer; x < p->first_transfer + p->transfers; x++) {
         m->left[x] = DMA_ENGINES;
         m->enqueued[x] = m->first[x] = m->last[x] = -1;
+        m->waited[2 * x] = m->waited[2 * x + 1] = 0;
     }
 }
 

@@ -51,6 +51,7 @@ typedef struct { /* one in-order instruction stream */
 typedef struct {
     int64_t *head;  /* [queues] position in the queue's order */
     int64_t *share; /* [queues] next descriptor of the transfer at the head */
+    int64_t *waited; /* [queues, 2] ticks its shares took beyond their service: for DRAM, for links */
     uint64_t nonempty;
     int64_t started, done; /* of the share being served */
     int32_t queue; /* being served, or served last */
@@ -80,7 +81,7 @@ typedef struct { /* one placed stage */
 
 typedef struct {
     /* the programs and the machine */
-    int64_t slot_count, semaphores, queues, resources;
+    int64_t slot_count, semaphores, queues, resources, chips; /* resources below chips are DRAM, the others links */
     int64_t post_latency, dma_latency;
     const int64_t *cost;           /* [n] */
     const uint8_t *kinds, *roles;  /* [256] by opcode */
@@ -107,6 +108,7 @@ typedef struct {
     const int64_t *trigger;        /* [transfers] op id */
     const int32_t *stream_of;      /* [transfers] */
     int64_t *enqueued, *first, *last;
+    int64_t *waited;               /* [transfers, 2] most of any DMA engine */
     /* busy ticks */
     int64_t *engine_busy;          /* [slots * ENGINES] */
     int64_t *dma_busy;             /* [slots * DMA_ENGINES] */

@@ -34,6 +34,7 @@ cdef extern from "machine.h" nogil:
     ctypedef struct dma_t:
         int64_t *head
         int64_t *share
+        int64_t *waited
     ctypedef struct dma_post_t:
         int64_t tick
     ctypedef struct use_t:
@@ -53,6 +54,7 @@ cdef extern from "machine.h" nogil:
         int64_t semaphores
         int64_t queues
         int64_t resources
+        int64_t chips
         int64_t post_latency
         int64_t dma_latency
         const int64_t *cost
@@ -85,6 +87,7 @@ cdef extern from "machine.h" nogil:
         int64_t *enqueued
         int64_t *first
         int64_t *last
+        int64_t *waited
         int64_t *engine_busy
         int64_t *dma_busy
     void machine_start(machine_t *m, int64_t slot, int64_t tick)
@@ -204,7 +207,7 @@ cdef class Machine:
         cdef Py_ssize_t n = problem.begin[-1], slots = problem.slots
         i64, u8 = np.dtype(np.int64), np.dtype(np.uint8)
         self.m.slot_count, self.m.semaphores = slots, problem.semaphores
-        self.m.queues, self.m.resources = problem.queues, problem.resources
+        self.m.queues, self.m.resources, self.m.chips = problem.queues, problem.resources, problem.chips
         self.m.post_latency, self.m.dma_latency = problem.post_latency, problem.dma_latency
         self.m.cost = <const int64_t *>a.of(problem.cost, i64, n)
         self.m.kinds = <const uint8_t *>a.of(problem.kinds, u8, 256)
@@ -250,6 +253,7 @@ cdef class Machine:
         self.m.enqueued = <int64_t *>a.of(solution.enqueued, i64, x)
         self.m.first = <int64_t *>a.of(solution.first, i64, x)
         self.m.last = <int64_t *>a.of(solution.last, i64, x)
+        self.m.waited = <int64_t *>a.of(solution.waited, i64, 2 * x)
         self.m.engine_busy = <int64_t *>a.of(solution.engine_busy, i64, slots * ENGINES)
         self.m.dma_busy = <int64_t *>a.of(solution.dma_busy, i64, slots * DMA_ENGINES)
         return 0
@@ -273,6 +277,7 @@ cdef class Machine:
         for e in range(slot * DMA_ENGINES, (slot + 1) * DMA_ENGINES):
             self.m.dma[e].head = <int64_t *>a.new(problem.queues, np.int64)
             self.m.dma[e].share = <int64_t *>a.new(problem.queues, np.int64)
+            self.m.dma[e].waited = <int64_t *>a.new(2 * problem.queues, np.int64)
         for e in range(slot * ENGINES, (slot + 1) * ENGINES):
             self.stream(problem, e)
         return 0

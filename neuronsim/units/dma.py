@@ -1,14 +1,16 @@
 """The DMA engines of one run: every transfer is spread over all 16, each serves its queues round robin.
 
 In order inside a queue, one descriptor share at a time. A share takes its service ticks, and longer when bandwidth that
-it shares with others, reserved in order of arrival, is not free: DRAM, and every link on its way to another chip.
+it shares with others, reserved in order of arrival, is not free: DRAM, and every link on its way to another chip. What
+it takes beyond its service, it has waited for the one that was through last (for DRAM unless a link was later).
 Source: nki/get-started/about/nki-dma-overview.rst.
 """
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import numpy as np
 
@@ -45,6 +47,7 @@ class DmaEngine:
 
     queues: list[deque[Transfer]]
     share: list[int]
+    waited: list[list[int]]  # per queue, by the shares of that transfer: for DRAM, for links
     queue: int  # being served, or served last
     ready: set[int] = field(default_factory=set)  # queues with a share to serve
     busy: bool = False
@@ -56,14 +59,16 @@ class Dma:
     """DMA of one run. `done(tick, transfer)` is called once per transfer and engine, when its share is done."""
 
     def __init__(self, problem: Problem, slot: int, resources: list[Bandwidth], events: EventQueue, first: np.ndarray,
-                 busy: np.ndarray, done: Callable[[int, Transfer], None]) -> None:
+                 waited: np.ndarray, busy: np.ndarray, done: Callable[[int, Transfer], None]) -> None:
         self._slot, self._service, self._uses = slot, problem.service[slot], problem.uses[slot]
         self._resources, self._events, self._done = resources, events, done
-        self._first, self._busy = first, busy
+        self._first, self._waited, self._busy = first, waited, busy
+        self._chips = problem.chips
         self._busy[:] = 0
         queues = problem.queues
         self.engines = [
-            DmaEngine([deque() for _ in range(queues)], [0] * queues, queues - 1) for _ in range(DMA_ENGINES)
+            DmaEngine([deque() for _ in range(queues)], [0] * queues, [[0, 0] for _ in range(queues)], queues - 1)
+            for _ in range(DMA_ENGINES)
         ]
 
     def enqueue(self, tick: int, transfer: Transfer) -> None:
@@ -99,6 +104,8 @@ class Dma:
                 engine.share[q] += 1
             queue.popleft()
             engine.share[q] = 0
+            np.maximum(self._waited[transfer.number], engine.waited[q], out=self._waited[transfer.number])
+            engine.waited[q] = [0, 0]
             transfer.left -= 1
             if transfer.left == 0 and self._first[transfer.number] < 0:
                 self._first[transfer.number] = tick  # nothing was moved at all
@@ -114,17 +121,18 @@ class Dma:
         engine.queue = min(engine.ready, key=lambda q: (q <= engine.queue, q))
         transfer = engine.queues[engine.queue][0]
         descriptor = transfer.first + engine.share[engine.queue]
-        engine.ends = max(tick + int(self._service[descriptor, number]), self._reserve(tick, descriptor, number))
+        served = tick + int(self._service[descriptor, number])
+        through, resource = max(self._reserve(tick, descriptor, number), key=itemgetter(0), default=(served, 0))
+        engine.ends = max(served, through)
+        engine.waited[engine.queue][resource >= self._chips] += engine.ends - served
         if self._first[transfer.number] < 0:
             self._first[transfer.number] = tick
         engine.started = tick
         self._events.push(engine.ends, Phase.SHARE, self._slot, number)
 
-    def _reserve(self, tick: int, descriptor: int, number: int) -> int:
-        """Take the shared bandwidth the share needs, all of it from now on; return when the last is through."""
-        done = tick
+    def _reserve(self, tick: int, descriptor: int, number: int) -> Iterator[tuple[int, int]]:
+        """Take the shared bandwidth the share needs, all of it from now on: when each resource is through."""
         for use in self._uses:
             ticks = int(use.ticks[descriptor, number])
             if ticks:
-                done = max([done, *(self._resources[r].reserve(tick, ticks) for r in use.resources)])
-        return done
+                yield from ((self._resources[r].reserve(tick, ticks), r) for r in use.resources)

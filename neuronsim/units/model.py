@@ -63,6 +63,7 @@ class Problem:
         semaphores, queues: per slot.
         service: per slot, [m, 16] int64 ticks each DMA engine needs for a descriptor.
         uses: per slot, what its descriptors take of the resources 0 .. resources - 1.
+        chips: resources below this are the DRAM of chips, the others links.
         trigger: [x] int64, op ids of all dma_triggers, ascending.
     """
 
@@ -79,6 +80,7 @@ class Problem:
     semaphores: int
     queues: int
     resources: int
+    chips: int
     service: list[np.ndarray]
     uses: list[tuple[Use, ...]]
     trigger: np.ndarray
@@ -106,6 +108,8 @@ class Solution:
     Attributes:
         start, end, retire, wait_start: [n] int64; cause [n] uint8, cause_id and cause_op [n] int32, as `isa.trace`.
         enqueued, first, last: [x] int64 per transfer.
+        waited: [x, 2] int64, ticks that its shares on one DMA engine took beyond their service, because DRAM was
+            through last, because a link was; the most of any engine.
         engine_busy: [slots, 5] int64; dma_busy: [slots, 16] int64.
         pc: [streams] int64 op id of the next word when the loop found itself blocked.
         blocked_wait: [streams] int8 which of its waits was not met then, -1: none.
@@ -122,6 +126,7 @@ class Solution:
     enqueued: np.ndarray
     first: np.ndarray
     last: np.ndarray
+    waited: np.ndarray
     engine_busy: np.ndarray
     dma_busy: np.ndarray
     pc: np.ndarray
@@ -138,7 +143,7 @@ class Solution:
         return cls(
             ticks(n, fill=-1), ticks(n, fill=-1), ticks(n, fill=-1), ticks(n, fill=-1),
             np.zeros(n, np.uint8), np.full(n, -1, np.int32), np.full(n, -1, np.int32),
-            ticks(x, fill=-1), ticks(x, fill=-1), ticks(x, fill=-1),
+            ticks(x, fill=-1), ticks(x, fill=-1), ticks(x, fill=-1), ticks(x, 2),
             ticks(slots, len(ENGINES)), ticks(slots, DMA_ENGINES),
             problem.begin[:-1].copy(), np.full(slots * len(ENGINES), -1, np.int8), ticks(slots, problem.semaphores),
         )

@@ -33,10 +33,12 @@ class Run:
         self.posts: list[deque[int]] = [deque() for _ in streams]  # ops whose post is not seen yet
         self.triggers: list[deque[int]] = [deque() for _ in streams]  # ops whose transfer is not in its queue yet
         self.dma_posts: deque[tuple[int, int]] = deque()  # tick, transfer
-        self.dma = Dma(problem, slot, resources, events, solution.first, solution.dma_busy[slot], self._share_done)
+        self.dma = Dma(problem, slot, resources, events, solution.first, solution.waited,
+                       solution.dma_busy[slot], self._share_done)
         transfers = problem.transfers_of(slot)
         for column in (solution.enqueued, solution.first, solution.last):
             column[transfers] = -1
+        solution.waited[transfers] = 0
         self.transfer_of = {int(problem.trigger[x]): x for x in range(transfers.start, transfers.stop)}
         self.transfers_left = len(self.transfer_of)
         self.end: int | None = None

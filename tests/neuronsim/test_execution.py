@@ -98,10 +98,11 @@ def test_a_program_without_pipeline_costs_what_it_did() -> None:
 def test_the_trace_names_cores_and_has_the_signals() -> None:
     result = Neff(pipeline(3)).run(mode="timing")
     trace = result.trace
-    assert trace.total_ticks == round(result.last.device_seconds * TARGET.tick_hz)
+    assert trace.total_ticks == round(result.last.latency_seconds * TARGET.tick_hz)
     assert list(np.unique(trace.instructions["core"])) == [0, 1, 2]
     first, second = (trace.instructions["start"][trace.instructions["core"] == core] for core in (0, 1))
-    assert second.min() >= result.last.stages[0].timeline.total_ticks + result.last.stages[1].wait_ticks > first.max()
+    arrived, signal = trace.host["end"][0], result.last.stages[1].wait_ticks
+    assert second.min() >= arrived + signal + result.last.stages[0].timeline.total_ticks + signal > first.max()
     assert sum(layer.time for layer in result.summary.layers) <= result.stats["total_time"]
     assert result.stats["total_time"] == pytest.approx(result.last.device_seconds)
 

@@ -9,9 +9,11 @@ import pytest
 
 from isa import target, trace
 from isa.program import DebugEntry, Stage
+from isa.trace import RunWait
 from isa.word import WORD
 from neuronsim import timing
 from neuronsim.timing import LAST_TICK, Placed, simulate
+from neuronsim.tracing import Recorder, RunRow
 from neuronsim.units.prepare import prepare
 from tests.neuronsim.timing_programs import activation, copy, dram_to_sbuf, load, matmul, stage, trigger, word
 
@@ -30,8 +32,10 @@ def small() -> Stage:
 def test_trace_has_every_word_and_transfer(tmp_path: Path) -> None:
     program = small()
     timeline = simulate(program, V2)
-    made = timeline.trace(program, V2, core=3)
-    made.save(tmp_path / "t")
+    recorder = Recorder()
+    recorder.run(RunRow(0, 0, 0, 3, 0, 0, timeline.total_ticks, 0, 0, RunWait.NONE), timeline, program)
+    once = {c: [0] for c in ("model", "arrival", "start")} | {"end": [timeline.total_ticks], "rows": [1]}
+    recorder.trace(once, [], V2).save(tmp_path / "t")
     back = trace.load(tmp_path / "t")
     rows = back.instructions
     assert list(rows["engine"]) == [1, 1, 4, 4, 4] and list(rows["index"]) == [0, 1, 0, 1, 2]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from isa import dtypes, word
-from isa.program import INPUT, DebugEntry, Stage, Variable
+from isa.program import INPUT, DebugEntry, Node, Program, Stage, Variable
 from isa.spec import SPEC
-from isa.trace import INSTRUCTIONS, TRANSFERS, Trace
+from isa.trace import TABLES, Trace
 
 TICK_HZ = 1_000_000  # a tick is a microsecond
 Row = tuple[int, int, int, int]  # engine or queue, debug, start, end
@@ -53,16 +53,27 @@ def two_layer_stage() -> Stage:
     )
 
 
+def program_of(*stages: Stage) -> Program:
+    """A program of these stages, each on a core of its own."""
+    nodes = [Node(f"stage{k}", "neuron_core", (), (), stage=k, core=k) for k in range(len(stages))]
+    return Program("test", "trn1.2xlarge", "v2", [], [], nodes, list(stages))
+
+
 def trace_of(instructions: list[Row], transfers: list[Row]) -> Trace:
-    """A trace of one core with these (engine, debug, start, end) rows."""
-    return Trace(_table(INSTRUCTIONS, instructions, "engine"), _table(TRANSFERS, transfers, "queue"), TICK_HZ, "test",
-                 max(end for *_, end in (*instructions, *transfers)))  # fmt: skip
+    """A trace of one run on one core with these (engine, debug, start, end) rows."""
+    last = max(end for *_, end in (*instructions, *transfers))
+    return Trace(
+        runs={c: np.array([last if c == "end" else 0], t) for c, t in TABLES["runs"].items()},
+        requests={c: np.array([last if c == "end" else 0], t) for c, t in TABLES["requests"].items()},
+        instructions=_table("instructions", instructions, "engine"), transfers=_table("transfers", transfers, "queue"),
+        tick_hz=TICK_HZ, target="test", total_ticks=last,
+    )  # fmt: skip
 
 
-def _table(schema: dict[str, str] | object, rows: list[Row], first: str) -> dict[str, np.ndarray]:
+def _table(name: str, rows: list[Row], first: str) -> dict[str, np.ndarray]:
     columns = {first: 0, "debug": 1, "start": 2, "end": 3}
     array = np.array(rows, dtype=np.int64).reshape(-1, 4)
     return {
-        name: array[:, columns[name]].astype(dtype) if name in columns else np.zeros(len(rows), dtype)
-        for name, dtype in dict(schema).items()  # type: ignore[call-overload]
+        column: array[:, columns[column]].astype(dtype) if column in columns else np.zeros(len(rows), dtype)
+        for column, dtype in TABLES[name].items()
     }

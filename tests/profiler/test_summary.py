@@ -13,16 +13,17 @@ from profiler.layers import layers
 from profiler.metrics import metrics
 from profiler.summary import bytes_text, seconds_text, summarise
 from profiler.table import show
-from tests.profiler.stages import trace_of, two_layer_stage
+from tests.profiler.stages import program_of, trace_of, two_layer_stage
 
 TARGET = targets.load("trn1.2xlarge")
 # load 0..40; matmul 30..60; activation 50..100 (engines: 0 tensor, 2 scalar, 4 sync)
 TRACE = trace_of([(0, 1, 30, 60), (2, 2, 50, 100), (4, 1, 0, 0)], [(0, 1, 0, 40)])
-STAGE = two_layer_stage()
+TRACE.transfers["bytes"][:] = TRACE.transfers["read"][:] = 16 * 32 * 4
+PROGRAM = program_of(two_layer_stage())
 
 
 def test_times_are_unions_and_percents_of_the_whole() -> None:
-    m = metrics(TRACE, [STAGE], TARGET)
+    m = metrics(TRACE, [PROGRAM], TARGET)
     assert m["total_time"] == pytest.approx(100e-6)
     assert m["neuroncore_cycle_count"] == 140_000
     assert m["tensor_engine_active_time"] == pytest.approx(30e-6)
@@ -34,7 +35,7 @@ def test_times_are_unions_and_percents_of_the_whole() -> None:
 
 
 def test_work_is_read_from_words_and_descriptors() -> None:
-    m = metrics(TRACE, [STAGE], TARGET)
+    m = metrics(TRACE, [PROGRAM], TARGET)
     assert m["model_flops"] == 2 * 4096
     assert m["hardware_flops"] == 2 * 16 * 8 * 32
     assert m["transpose_flops"] == 0
@@ -50,7 +51,7 @@ def test_work_is_read_from_words_and_descriptors() -> None:
 
 
 def test_each_instant_counts_once() -> None:
-    found = {layer.name: layer for layer in layers(TRACE, [STAGE], TARGET, 100e-6)}
+    found = {layer.name: layer for layer in layers(TRACE, [PROGRAM], TARGET, 100e-6)}
     # DMA alone 0..30 and matmul alone 30..50 belong to fc, 50..60 is shared, 60..100 belongs to act
     assert found["fc"].time == pytest.approx(55e-6)
     assert found["act"].time == pytest.approx(45e-6)
@@ -62,7 +63,7 @@ def test_each_instant_counts_once() -> None:
 def test_transposes_are_hardware_work_but_not_model_work() -> None:
     stage = two_layer_stage()
     stage.streams["tensor"]["flags"] |= 4
-    m = metrics(TRACE, [stage], TARGET)
+    m = metrics(TRACE, [program_of(stage)], TARGET)
     assert m["transpose_flops"] == m["hardware_flops"] == 8192
 
 
@@ -74,25 +75,25 @@ def test_inferred_share_is_what_goes_away() -> None:
         return 100e-6 * (0.4 + 0.6 * target.semaphore_latency_ns / TARGET.semaphore_latency_ns)
 
     assert "semaphore_latency_ns" in TARGET.inferred()
-    summary = summarise(TRACE, [STAGE], TARGET, simulate)
+    summary = summarise(TRACE, [PROGRAM], TARGET, simulate)
     assert len(asked) == 3
     assert summary.metrics["inferred_share"] == pytest.approx(0.6, abs=1e-4)
     costs = summary.metrics["total_time_inferred_costs"]
     assert costs["x0.75"] == pytest.approx(85e-6)
     assert costs["x1.25"] == pytest.approx(115e-6)
-    assert summary.metrics == {**metrics(TRACE, [STAGE], TARGET), **{k: summary.metrics[k] for k in (
+    assert summary.metrics == {**metrics(TRACE, [PROGRAM], TARGET), **{k: summary.metrics[k] for k in (
         "inferred_share", "inferred_parameters", "total_time_inferred_costs")}}  # fmt: skip
 
 
 def test_summary_text(golden: Callable[[str, str], None]) -> None:
     stream = io.StringIO()
-    show(summarise(TRACE, [STAGE], TARGET, lambda t: 90e-6).tables(), stream)
+    show(summarise(TRACE, [PROGRAM], TARGET, lambda t: 90e-6).tables(), stream)
     golden("summary.txt", stream.getvalue())
 
 
 def test_text_names_layers_and_the_inferred_share() -> None:
     stream = io.StringIO()
-    show(summarise(TRACE, [STAGE], TARGET, lambda t: 90e-6).tables(top=1), stream)
+    show(summarise(TRACE, [PROGRAM], TARGET, lambda t: 90e-6).tables(top=1), stream)
     text = stream.getvalue()
     assert "Longest 1 of 2 layers" in text
     assert "fc" in text
