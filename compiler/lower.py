@@ -21,7 +21,7 @@ from compiler.nonfinite import nonfinite
 from compiler.options import CompileOptions
 from compiler.precision import Precision
 from compiler.tiling import Chunk, Tiler
-from compiler.windows import WINDOWED, is_empty
+from compiler.windows import ROWS, WINDOWED, is_empty
 from isa import lang
 from isa.errors import ErrorList
 from isa.program import IN_DRAM
@@ -187,6 +187,8 @@ def plan_pads(graph: Graph) -> tuple[dict[str, dict[int, tuple[int, int]]], dict
 
 def _through_views(graph: Graph, node: Node, pads: dict[str, dict[int, tuple[int, int]]]) -> None:
     """Fill wanted by a view's readers is wanted of the tensor behind it, where the trailing axes are the same."""
+    if node.op == "Slice" and node.attrs.get("rows") and node.output in pads:
+        _around_rows(graph, node, pads)
     if node.op not in ("Reshape", "Transpose") or node.output not in pads:
         return
     before, after = graph.shape(node.inputs[0]), graph.shape(node.output)
@@ -200,6 +202,18 @@ def _through_views(graph: Graph, node: Node, pads: dict[str, dict[int, tuple[int
             mine = pads.setdefault(node.inputs[0], {})
             have = mine.get(len(before) - back, (0, 0))
             mine[len(before) - back] = (max(have[0], need[0]), max(have[1], need[1]))
+
+
+def _around_rows(graph: Graph, node: Node, pads: dict[str, dict[int, tuple[int, int]]]) -> None:
+    """Rows of an image lie between its pads; those above and below only where they are its first and last."""
+    first, end = (int(bound[0]) for k in (1, 2) if (bound := graph.const(node.inputs[k])) is not None)
+    need = dict(pads[node.output])
+    before, after = need.get(ROWS, (0, 0))
+    need[ROWS] = before if first == 0 else 0, after if end == graph.shape(node.inputs[0])[ROWS] else 0
+    mine = pads.setdefault(node.inputs[0], {})
+    for axis, (before, after) in need.items():
+        have = mine.get(axis, (0, 0))
+        mine[axis] = max(have[0], before), max(have[1], after)
 
 
 def merge_pads(pads: dict[str, dict[int, tuple[int, int]]], root: str, parts: list[str]) -> None:
@@ -227,6 +241,6 @@ def nonnegative(graph: Graph, name: str, depth: int = 0) -> bool:
     if node.op == "Clip":
         low = graph.const(node.input(1))
         return low is not None and float(low) >= 0
-    return node.op in SELECTS_NONNEGATIVE and all(
+    return (node.op in SELECTS_NONNEGATIVE or node.attrs.get("rows", False)) and all(
         nonnegative(graph, i, depth + 1) for i in node.inputs if i and not graph.is_const(i)
     )

@@ -75,6 +75,13 @@ def dram_value(ctx: Context, name: str) -> DramView:
     return view
 
 
+def rows_view(ctx: Context, name: str) -> DramView:
+    """The value in DRAM: row-major, or rows of such a value where they lie."""
+    cut = ctx.graph.producer(name)
+    here = name in ctx.dram and name not in ctx.tensors and cut is not None and cut.op == "Slice"
+    return ctx.dram[name] if here else dram_value(ctx, name)
+
+
 def _reorder(ctx: Context, to: DramView, far: DramView) -> None:
     """to = far in DRAM, by pieces through SBUF where the PE turns what is contiguous on one side only."""
     inner = next((a for a, step in enumerate(far.steps) if step == far.dtype.size and far.shape[a] > 1), None)
@@ -120,7 +127,7 @@ def store_output(ctx: Context, name: str, dram: DramView) -> None:
     if name not in ctx.tensors and ctx.dram.get(name) is dram:
         return  # written where it belongs already
     if ctx.graph.const(name) is not None or name not in ctx.tensors:
-        source = dram_value(ctx, name)
+        source = rows_view(ctx, name)
         if source.dtype.name == dram.dtype.name or "cast" in ctx.target.dma.ops:
             ctx.program.dma(dram, source, purpose="store")
             return

@@ -18,7 +18,7 @@ from compiler.ir import Node
 from compiler.layout import Tensor, align_dims, blocks
 from compiler.lowering.context import MOST_FREE, Context
 from compiler.lowering.conv_plan import Phase, Tap
-from compiler.lowering.dram import dram_value, dram_view
+from compiler.lowering.dram import rows_view
 from isa.lang import DramView
 from isa.word import PARTITIONS
 
@@ -110,14 +110,8 @@ def pack(ctx: Context, node: Node, phase: Phase, weight: np.ndarray) -> tuple[Te
         origin={0: n0, **{d + 2: spans[d][0] * in_step[d] for d in range(len(axes))}}, name=f"{source}.packed",
     )
     _clear(ctx, x, axes)
-    _load(ctx, x, _image(ctx, source)[n0:n1], axes)
+    _load(ctx, x, rows_view(ctx, source)[n0:n1], axes)
     return x, replace(phase, taps=taps), lanes_of(weight, [a.group for a in axes])
-
-
-def _image(ctx: Context, source: str) -> DramView:
-    """The image in DRAM: row-major, or rows of one where they lie."""
-    cut = ctx.graph.producer(source)
-    return dram_view(ctx, source) if cut is not None and cut.op == "Slice" else dram_value(ctx, source)
 
 
 def _axes(

@@ -16,6 +16,7 @@ from compiler.lowering.move import copy
 from compiler.lowering.operand import reference, result
 from compiler.lowering.select import cut_axis, pick
 from compiler.lowering.transpose import relayout
+from compiler.windows import ROWS
 from isa.target import Target
 from isa.word import PARTITIONS
 
@@ -80,7 +81,17 @@ def lower_slice(ctx: Context, node: Node) -> None:
         picks[a % rank] = np.arange(x.shape[a % rank])[
             slice(lo, hi if not (st < 0 and hi < -x.shape[a % rank]) else None, st)
         ]
-    ctx.tensors[node.output] = pick(ctx, node.output, x, picks)
+    out = pick(ctx, node.output, x, picks)
+    if node.attrs.get("rows") and out.tiles == x.tiles:
+        out = _between_pads(out, x, int(picks[ROWS][0]))
+    ctx.tensors[node.output] = out
+
+
+def _between_pads(rows: Tensor, whole: Tensor, first: int) -> Tensor:
+    """Rows of an image as a view, with what it has around them of the image's pads."""
+    before, after = whole.pads.get(ROWS, (0, 0))
+    ends = before if first == 0 else 0, after if first + rows.shape[ROWS] == whole.shape[ROWS] else 0
+    return replace(rows, pads={**whole.pads, ROWS: ends}, fill=whole.fill)
 
 
 def lower_expand(ctx: Context, node: Node) -> None:

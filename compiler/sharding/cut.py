@@ -89,15 +89,11 @@ class _Cutter:
         self.groups = [[name for name in group if name in self.stage_of] for group in self.groups]
 
     def _slice_early(self) -> None:
-        """Rows that only later stages need are cut out where the rest of a value is read last: only they are handed on.
-
-        The inputs of the segment are left whole: rows of them are read in place.
-        """
+        """Rows that later stages need are cut out where the rest of a value is read last: they alone are handed on."""
         for v in self.graph.values:
             cuts = [n for n in self.graph.consumers(v) if n.attrs.get("rows") and n.op == "Slice"
                     and n.name in self.stage_of]
-            maker = self.graph.producer(v)
-            if not cuts or maker is None:
+            if not cuts:
                 continue
             others = [self.stage_of[n.name] for n in self.graph.consumers(v)
                       if n not in cuts and n.name in self.stage_of]

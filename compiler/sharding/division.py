@@ -42,13 +42,11 @@ def divide(graph: Graph, line: Line, ends: Sequence[int]) -> Division:
 
 
 def _share(line: Line, lo: int, hi: int) -> tuple[Piece, ...]:
-    joined: list[Piece] = []
+    joined: dict[str, Piece] = {}
     for piece in (p for atom in line.atoms[lo:hi] for p in atom):
-        if joined and joined[-1].node == piece.node:
-            joined[-1] = joined[-1]._replace(end=piece.end)
-        else:
-            joined.append(piece)
-    return tuple(joined)
+        first = joined.get(piece.node, piece)
+        joined[piece.node] = first._replace(end=piece.end)
+    return tuple(joined.values())
 
 
 def _split(work: Graph, name: str, held: Sequence[tuple[int, Piece]]) -> list[tuple[int, str]]:

@@ -10,9 +10,10 @@ import numpy as np
 
 from compiler.ir import Graph, Node
 from compiler.precision import Precision
+from compiler.sharding.chains import Link, chains, turns
 from compiler.sharding.costs import Cost
 from compiler.sharding.order import crossing_bytes
-from compiler.sharding.split import BY_ROWS, split_of
+from compiler.sharding.split import Split, split_of
 from compiler.windows import ROWS
 from isa.dtypes import dtype as dtype_of
 
@@ -82,27 +83,32 @@ def line_of(
         costs: by node name. precision: tells in which type values are handed on.
     """
     nodes = {n.name: n for n in graph.nodes}
-    crossing = [0, *crossing_bytes(graph, names, precision.storage)]
+    crossing = [sum(size_bytes(graph, i, precision) for i in graph.inputs),
+                *crossing_bytes(graph, names, precision.storage)]
     grain = sum(c.ns for c in costs.values()) / stages / GRAIN
     place = {name: at for at, name in enumerate(names)}
+    made = {name: sum(size_bytes(graph, o, precision) for o in nodes[name].outputs if o) for name in names}
+    hows = {name: split_of(graph, nodes[name]) for name in names}
+    runs = chains(graph, names, hows)
     units: list[_Unit] = []
-    for at, name in enumerate(names):
-        made = sum(size_bytes(graph, o, precision) for o in nodes[name].outputs if o)
-        spent = _spent(graph, nodes[name], place, precision)
-        units += _units(graph, nodes[name], costs[name], grain, crossing[at], made, spent)
+    for run in runs:
+        spent = [_spent(graph, nodes[n], [nodes[m] for m in run], place, precision) for n in run]
+        units += _units([nodes[n] for n in run], _links(run, hows, costs, grain), [costs[n] for n in run],
+                        crossing[place[run[0]]], spent, [made[n] for n in run])
     starts = _starts(units)
-    runs = [units[lo:hi] for lo, hi in pairwise([*starts, len(units)])]
-    atoms = [tuple(u.piece for u in run) for run in runs]
+    parts = [units[lo:hi] for lo, hi in pairwise([*starts, len(units)])]
+    atoms = [tuple(u.piece for u in part) for part in parts]
+    inside = {nodes[n].output for run in runs for n in run[:-1]}
     return Line(
         atoms,
         *_kinds(graph, nodes, atoms),
-        np.array([sum(u.ns for u in run) for run in runs]),
-        np.array([sum(u.weights for u in run) for run in runs]),
-        np.array([max((u.scratch for u in run), default=0) for run in runs]),
+        np.array([sum(u.ns for u in part) for part in parts]),
+        np.array([sum(u.weights for u in part) for part in parts]),
+        np.array([max((u.scratch for u in part), default=0) for part in parts]),
         np.array([0.0, *(units[s].crossing for s in starts[1:]), 0.0]),
-        _values(graph, atoms, precision),
-        np.zeros(len(runs) + 1),
-        np.zeros(len(runs) + 1),
+        [v for name, v in _values(graph, atoms, precision) if name not in inside],
+        np.zeros(len(parts) + 1),
+        np.zeros(len(parts) + 1),
         np.array([0.0, *(units[s].repeated for s in starts[1:]), 0.0]),
     )
 
@@ -126,41 +132,75 @@ def _lives(graph: Graph, place: Mapping[str, tuple[int, int]], n: int) -> dict[s
     return found
 
 
-def _values(graph: Graph, atoms: Sequence[tuple[Piece, ...]], precision: Precision) -> list[tuple[int, int, float]]:
+def _values(
+    graph: Graph, atoms: Sequence[tuple[Piece, ...]], precision: Precision
+) -> list[tuple[str, tuple[int, int, float]]]:
+    """Name and entry in `Line.values` of each."""
     place: dict[str, tuple[int, int]] = {}
     for at, atom in enumerate(atoms):
         for piece in atom:
             place[piece.node] = place.get(piece.node, (at, at))[0], at
     lives = _lives(graph, place, len(atoms))
-    return [(born, until, size_bytes(graph, v, precision)) for v, (born, until) in lives.items() if until > born]
+    return [(v, (born, until, size_bytes(graph, v, precision))) for v, (born, until) in lives.items() if until > born]
 
 
-def _units(graph: Graph, node: Node, cost: Cost, grain: float, crossing: float, made: int, spent: int) -> list[_Unit]:
-    """Pieces of a node, in order.
+def _units(
+    run: Sequence[Node], links: Sequence[Link], costs: Sequence[Cost], crossing: float, spent: Sequence[int],
+    made: Sequence[int],
+) -> list[_Unit]:
+    """Pieces of the nodes of a chain, in the order in which their rows are computed.
 
     Args:
-        crossing: bytes that a cut in front of the node hands on. made: of its results. spent: of operands that nobody
-            reads any more: of those that are cut with the rows only the rest is handed on.
+        crossing: bytes that a cut in front of the chain hands on. made: of the results of each node. spent: of its
+            operands from before the chain that nobody reads later: of those that are cut with its rows only the rest is
+            handed on.
     """
-    how = split_of(graph, node) if cost.ns > grain else None
-    blocks = how.limit if how is not None else 1
-    count = min(blocks, max(1, round(cost.ns / grain))) if blocks > 1 else 1
-    ends = [round(blocks * k / count) for k in range(count + 1)]
-    rows = how is not None and how.by == BY_ROWS
-    whole = cost.weight_bytes if rows else 0
-    return [
-        _Unit(Piece(node.name, lo, hi, blocks), cost.ns * (hi - lo) / blocks,
-              (0 if lo else whole) if rows else cost.weight_bytes * (hi - lo) / blocks, cost.scratch_bytes,
-              crossing + (made - (spent if rows else 0)) * lo / blocks, whole if lo else 0)
-        for lo, hi in pairwise(ends)
-    ]
+    done = [0] * len(run)
+    units = []
+    for k, lo, hi in turns(links):
+        link, cost = links[k], costs[k]
+        share = (hi - lo) / link.blocks
+        weights = cost.weight_bytes * (float(lo == 0) if link.by_rows else share)
+        repeated = sum(c.weight_bytes for c, n, d in zip(costs, links, done, strict=True)
+                       if n.by_rows and 0 < d < n.blocks)
+        units.append(_Unit(Piece(run[k].name, lo, hi, link.blocks), cost.ns * share, weights, cost.scratch_bytes,
+                           crossing + _between(links, done, spent, made), repeated))
+        done[k] = hi
+    return units
 
 
-def _spent(graph: Graph, node: Node, place: Mapping[str, int], precision: Precision) -> int:
-    """Bytes of computed operands with the rows of the result that no later node reads."""
-    read = [i for i in dict.fromkeys(node.inputs) if graph.producer(i) is not None and i not in graph.outputs]
+def _between(links: Sequence[Link], done: Sequence[int], spent: Sequence[int], made: Sequence[int]) -> float:
+    """Bytes that a cut hands on beyond those in front of the chain when so many blocks of each node are done."""
+    found = 0.0
+    for k, (link, blocks) in enumerate(zip(links, done, strict=True)):
+        if link.by_rows:
+            found -= spent[k] * blocks / link.blocks
+        if k + 1 < len(links):
+            ready = link.rows(blocks)
+            found += made[k] * max(0, ready - links[k + 1].passed(done[k + 1])) / link.rows(link.blocks)
+        else:
+            found += made[k] * blocks / link.blocks
+    return found
+
+
+def _links(names: Sequence[str], hows: Mapping[str, Split | None], costs: Mapping[str, Cost],
+           grain: float) -> list[Link]:
+    """Nodes of a chain in pieces of about `grain` ns, and as many as those of the node with the most."""
+    limits = [how.limit if how is not None else 1 for how in (hows[n] for n in names)]
+    most = max(round(costs[n].ns / grain) if costs[n].ns > grain else 1 for n in names)
+    found = []
+    for name, blocks in zip(names, limits, strict=True):
+        count = min(blocks, max(1, most))
+        found.append(Link(hows[name], [round(blocks * k / count) for k in range(count + 1)]))
+    return found
+
+
+def _spent(graph: Graph, node: Node, chain: Sequence[Node], place: Mapping[str, int], precision: Precision) -> int:
+    """Bytes of operands with the rows of the result, known before the chain, that no later node reads."""
+    inside = {n.output for n in chain}
+    read = [i for i in dict.fromkeys(node.inputs) if i and not graph.is_const(i) and i not in graph.outputs]
     last = (i for i in read if all(place[n.name] <= place[node.name] for n in graph.consumers(i)))
-    return sum(size_bytes(graph, i, precision) for i in last if len(graph.shape(i)) > ROWS)
+    return sum(size_bytes(graph, i, precision) for i in last if i not in inside and len(graph.shape(i)) > ROWS)
 
 
 def _starts(units: Sequence[_Unit]) -> list[int]:

@@ -89,6 +89,8 @@ def _per_channel(node: Node, own: tuple[int, ...], shape: tuple[int, ...]) -> bo
 def _image(graph: Graph, node: Node) -> bool:
     """Whether a pointwise node works on what a convolution or pool has made: its channels are on partitions."""
     for _ in range(DEEPEST):
+        if any(m.attrs.get("rows") for i in node.inputs if i and (m := graph.producer(i)) is not None):
+            return True  # what joins or cuts rows
         maker = next((m for i in node.inputs if i and (m := graph.producer(i)) is not None
                       and graph.shape(i)[ROWS:] == graph.shape(node.output)[ROWS:]), None)
         if maker is None or maker.op not in (*WINDOWED, *POINTWISE):

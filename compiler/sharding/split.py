@@ -202,10 +202,15 @@ class _Pieces:
         if part:
             return self.of(part, axis, low - begin, high - begin)
         shape = tuple(high - low if a == axis else n for a, n in enumerate(graph.shape(name)))
+        over = [self.of(*range_) for range_ in _joined_rows(graph, name, axis, low, high)]
         out = graph.add_value(graph.fresh_name(f"{name}[{low}:{high}]"), shape, graph.dtype(name))
+        if over:
+            graph.insert_before(self.node, "Concat", over, [out], {"axis": axis, BY_ROWS: True},
+                                name=f"{self.node.name}.rows")
+            return out
         bounds = [graph.add_const(np.array([n], np.int64), f"{out}.{what}")
                   for what, n in (("from", low), ("to", high), ("axis", axis))]
-        attrs = {"rows": True} if self.by == BY_ROWS else {}
+        attrs = {BY_ROWS: True} if self.by == BY_ROWS else {}
         graph.insert_before(self.node, "Slice", [name, *bounds], [out], attrs, name=f"{self.node.name}.slice")
         return out
 
@@ -222,6 +227,23 @@ def _joined_part(graph: Graph, name: str, axis: int, low: int, high: int) -> tup
             return part, at
         at += size
     return "", 0
+
+
+def _joined_rows(graph: Graph, name: str, axis: int, low: int, high: int) -> list[tuple[str, int, int, int]]:
+    """Ranges of the parts of a value split by rows that make up one of its ranges, as arguments of `_Pieces.of`.
+
+    The parts are read one by one: what joins them may be in a later stage.
+    """
+    joined = graph.producer(name)
+    if joined is None or joined.op != "Concat" or not joined.attrs.get(BY_ROWS):
+        return []
+    found, at = [], 0
+    for part in joined.inputs:
+        size = graph.shape(part)[axis]
+        if max(low, at) < min(high, at + size):
+            found.append((part, axis, max(low - at, 0), min(high - at, size)))
+        at += size
+    return found
 
 
 def _part(graph: Graph, node: Node, how: Split, pieces: _Pieces, low: int, block: int) -> Node:
