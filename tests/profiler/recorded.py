@@ -1,0 +1,52 @@
+"""Traces of real runs: random programs on several cores, started over and over, as the simulator records them."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from isa.program import Program, Stage
+from isa.target import Target
+from isa.trace import RunWait, Trace
+from neuronsim.timing import LAST_TICK, Cores, Placed
+from neuronsim.tracing import Recorder, RunRow
+from tests.neuronsim.test_timing_twin import MACHINES, programs
+from tests.profiler.stages import program_of
+
+
+def record(stages: list[Stage], target: Target, gaps: list[int]) -> tuple[Trace, list[Program], Target]:
+    """Each stage on a core of its own, run once for each gap: that many ticks after its last run."""
+    cores = Cores([Placed(stage, core) for core, stage in enumerate(stages)], target)
+    recorder, ended, begun, left = Recorder(), [0] * len(stages), [0] * len(stages), [list(gaps) for _ in stages]
+
+    def start(slot: int) -> None:
+        begun[slot] = ended[slot] + left[slot].pop(0)
+        cores.start(slot, begun[slot])
+
+    for slot in range(len(stages)):
+        start(slot)
+    while (found := cores.advance(LAST_TICK)) is not None:
+        slot, end = found
+        wait = begun[slot] - ended[slot]
+        row = RunRow(slot, 0, 0, slot, 0, begun[slot], end, 0, wait, RunWait.WORK if wait else RunWait.NONE)
+        recorder.run(row, cores.timeline(slot), stages[slot])
+        ended[slot] = end
+        if left[slot]:
+            start(slot)
+    program = program_of(*stages)
+    once = {c: [0] for c in ("model", "arrival", "start")} | {"end": [max(ended)], "rows": [1]}
+    return recorder.trace(once, [], target), [program], target
+
+
+@st.composite
+def recordings(draw: st.DrawFn) -> tuple[Trace, list[Program], Target]:
+    """One or two random programs, run up to three times."""
+    name = draw(st.sampled_from(["v1", "trn1.2xlarge", "tight", "instant"]))
+    stages = [draw(programs(gpsimd=name != "v1")) for _ in range(draw(st.integers(1, min(2, MACHINES[name].cores))))]
+    gaps = draw(st.lists(st.one_of(st.just(0), st.integers(0, 2000)), min_size=1, max_size=3))
+    return record(stages, MACHINES[name], gaps)
+
+
+def total_ticks_of(found: np.ndarray, total: int) -> bool:
+    """Whether the last axis adds up to `total` everywhere, nothing being negative."""
+    return bool((found >= 0).all() and (found.sum(axis=-1) == total).all())
