@@ -21,7 +21,7 @@ from typing import Any
 
 from isa.errors import TargetError
 from isa.target_checks import RATES, TIMES, check
-from isa.target_file import Parameter, parameters, read
+from isa.target_file import Parameter, parameters, read, written
 from isa.word import ENGINES
 
 FOLDER = Path(__file__).parent / "targets"
@@ -289,6 +289,12 @@ class Target:
             self[name]
         changed = {k: Parameter(v, source="changed by the user") for k, v in changes.items()}
         return _checked(Target(self.name, self.generation, {**self.parameters, **changed}, self.summary))
+
+    def as_yaml(self) -> str:
+        """A target file that is this machine, every parameter with its source: `load` gives an equal one."""
+        same = (name for name in _instances()["instances"] if _built_in(name).generation == self.generation)
+        base = self.name if self.name in names() else next(same)
+        return written(self.name, self.summary, base, self.parameters)
 
     def inferred(self) -> list[str]:
         """Names of the parameters no document states, sorted."""

@@ -53,3 +53,10 @@ def _parameter(name: str, entry: Any, where: str) -> Parameter:
     if not text:
         raise TargetError(f"{name}: a value needs its source, or `inferred: true` with a reason", where=where)
     return Parameter(entry["value"], "" if inferred else text, inferred, text if inferred else "")
+
+
+def written(name: str, summary: str, extends: str, values: Mapping[str, Parameter]) -> str:
+    """The text of a target file, which gives the same parameters when it is read."""
+    own = {k: {"value": p.value, "inferred": True, "reason": p.reason} if p.inferred
+           else {"value": p.value, "source": p.source} for k, p in values.items()}
+    return str(yaml.safe_dump({"name": name, "summary": summary, "extends": extends, "parameters": own}, width=120))

@@ -171,3 +171,21 @@ def test_every_machine_states_its_host(name: str) -> None:
 def test_a_slower_host_takes_longer() -> None:
     slow = targets.load("trn1.2xlarge").scaled(["host.dispatch_ns", "host.cpu_bytes_per_ns", "host.flops_per_ns"], 2)
     assert (slow.host_dispatch_ns, slow.host_bytes_per_cpu_ns, slow.host_flops_per_ns) == (10000, 5, 32)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_target_written_as_a_file_is_the_same_machine(name: str, tmp_path: Path) -> None:
+    target = targets.load(name).with_params({"dram.bytes_per_ns": math.inf, "sbuf.exclusive_pairs": []})
+    path = tmp_path / "machine.yaml"
+    path.write_text(target.as_yaml(), encoding="utf-8")
+    again = targets.load(path)
+    assert (again.name, again.generation, again.summary) == (target.name, target.generation, target.summary)
+    assert dict(again.parameters) == dict(target.parameters)
+    path.write_text(again.with_params({"dma.t0_ns": 1}).as_yaml(), encoding="utf-8")
+    assert targets.load(path).dma.t0_ns == 1
+
+
+@pytest.mark.parametrize("name", ["dma.t0_ns", "semaphores", "host.dispatch_ns", "dma.engines"])
+def test_only_rates_can_be_infinite(name: str) -> None:
+    with pytest.raises(TargetError):
+        targets.load("v2").with_params({name: math.inf})
