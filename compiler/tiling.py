@@ -73,6 +73,7 @@ class Tiler:
         self.room = target.sbuf_partition_bytes
         self.streamed: set[str] = set()
         self.stretch: dict[str, int] = {}  # values computed in visits -> first node of their stretch
+        self.outgrown: set[str] = set()  # parts of which a visit computes other rows than of the concatenation
         self.images = self._images()
 
     def plan(self) -> list[Chunk]:
@@ -89,14 +90,23 @@ class Tiler:
     def in_place(self) -> dict[str, Place]:
         """The places that still make sense after planning.
 
-        A part is computed in the visits that compute the whole, and a value in DRAM is no part of a tensor in SBUF.
+        A part is computed in the visits that compute the whole, and the same rows of it: other readers may want more.
+        A value in DRAM is no part of a tensor in SBUF.
         """
         return {
             name: place
             for name, place in self.places.items()
             if name == place.root
-            or (name not in self.streamed and self.stretch.get(name) == self.stretch.get(place.root))
+            or (
+                name not in self.streamed | self.outgrown
+                and self.stretch.get(name) == self.stretch.get(place.root)
+            )
         }
+
+    def _outgrown(self, chunk: Chunk) -> list[str]:
+        windows = chunk.windows
+        roots = {n: p.root for n, p in self.places.items() if n in windows and p.root in windows}
+        return [n for n, root in roots.items() if root not in chunk.assembled and windows[n] != windows[root]]
 
     def _plain(self, k: int) -> Chunk:
         return Chunk([self.graph.nodes[k]], dead=self._dead(k, k + 1))
@@ -204,6 +214,7 @@ class Tiler:
         for number, chunk in enumerate(chunks):
             chunk.number = number
             chunk.streamed = [n.output for n in chunk.nodes if n.output in leaving and n.output not in whole]
+        self.outgrown |= {n for chunk in chunks for n in self._outgrown(chunk)}
         chunks[-1].finished = [*chunks[-1].finished, *whole]
         chunks[-1].dead = self._dead(begin, end)
         return chunks

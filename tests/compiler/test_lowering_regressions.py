@@ -38,6 +38,17 @@ def test_constants_of_windows(tmp_path: Path) -> None:
     compare(make(nodes, {"x": [1, 3, 64, 40]}, ["y"], weights), small_target(tmp_path, 24))
 
 
+def test_part_of_a_concatenation_of_which_a_visit_computes_more_rows(tmp_path: Path) -> None:
+    """The way through the pool reads rows around those that the concatenation takes."""
+    pad = {"pads": [1] * 4}
+    nodes = [node("Conv", ["x", "k"], ["a"], **pad), node("MaxPool", ["a"], ["b"], kernel_shape=[2, 2], strides=[2, 2]),
+             node("Conv", ["b", "m"], ["c"], **pad), node("ConvTranspose", ["c", "u"], ["d"], strides=[2, 2]),
+             node("Concat", ["d", "a"], ["e"], axis=1), node("Conv", ["e", "v"], ["y"], **pad)]
+    shapes = {"k": (8, 4, 3, 3), "m": (8, 8, 3, 3), "u": (8, 8, 2, 2), "v": (8, 16, 3, 3)}
+    weights = {name: floats(RNG, *shape) for name, shape in shapes.items()}
+    compare(make(nodes, {"x": [1, 4, 128, 8]}, ["y"], weights), small_target(tmp_path, 12))
+
+
 def test_contraction_of_size_one_at_an_odd_partition() -> None:
     """One token, one head: the batch is on partitions 0 and 1, and no access may start at 1."""
     nodes = [node("MatMul", ["x", "w"], ["a"]), node("Reshape", ["a", "s"], ["b"]),
