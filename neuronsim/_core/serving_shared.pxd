@@ -7,13 +7,14 @@ cdef enum:
 
 cdef struct Lump:
     int64_t release, due      # on the clock of a run alone
+    int64_t gate, gap         # when what waits for it first shows; how long that stands still for it, alone
     int64_t work, service     # ticks of DRAM time, and of the DMA engine
     int32_t chain, next       # its DMA engine, and what that moves after it (-1: nothing)
 
 cdef struct Run:
     int32_t program
-    int32_t asked, met, pad   # lumps asked for; deadlines that are behind
-    int64_t clock, tick       # the clock showed this at that tick, and has run since
+    int32_t asked, met, pad   # lumps asked for; gates that are behind
+    int64_t began, zero       # the tick at which the run began, and that at which its clock would have shown 0
     int32_t[CHAINS] blocked   # lump of each chain whose release is not known yet, -1: none
 
 cdef struct Next:
@@ -22,7 +23,7 @@ cdef struct Next:
 
 @cython.final
 cdef class Shared:
-    cdef const int32_t[::1] first, due
+    cdef const int32_t[::1] first, order
     cdef const int64_t[::1] ticks
     cdef Lump[::1] lumps
     cdef int32_t cores_per_chip

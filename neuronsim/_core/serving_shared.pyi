@@ -2,6 +2,6 @@ import numpy as np
 
 class Shared:
     def __init__(
-        self, first: np.ndarray, ticks: np.ndarray, lumps: np.ndarray, due: np.ndarray, *, cores: int,
+        self, first: np.ndarray, ticks: np.ndarray, lumps: np.ndarray, order: np.ndarray, *, cores: int,
         cores_per_chip: int,
     ) -> None: ...

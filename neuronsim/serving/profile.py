@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,52 +12,85 @@ from isa import cost
 from isa.program import OUTPUT, Stage
 from isa.target import Target
 from isa.word import ENGINES
+from neuronsim.serving.waits import Waits
 from neuronsim.timing import Placed, Timeline, simulate
 
 _NEVER = 2**62
-RELEASE, DUE, WORK, SERVICE, CHAIN, NEXT = range(6)
+RELEASE, DUE, GATE, GAP, WORK, SERVICE, CHAIN, NEXT = range(8)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A stage without its instructions: ticks of a run alone, and the lumps it asks for, [n, 6] int64.
+    """A stage without its instructions: ticks of a run alone, and what its DMA engines move, descriptor by descriptor.
 
-    A lump has a release and a time it is due on the clock of a run alone, ticks of DRAM time (0: it moves within SBUF),
-    ticks of its DMA engine, that engine, and the lump it moves next (-1: none).
+    Attributes:
+        release: [d] when a descriptor enters its queue, on the clock of a run alone; queue: [d].
+        due, gate: [d, engines] of the share of each engine, as `Waits`. gap: [d].
+        work, service: [d, engines] ticks of DRAM time (0: within SBUF), and of the DMA engine (0: it has no share).
     """
 
     ticks: int
-    lumps: np.ndarray
+    release: np.ndarray
+    queue: np.ndarray
+    due: np.ndarray
+    gate: np.ndarray
+    gap: np.ndarray
+    work: np.ndarray
+    service: np.ndarray
 
     @classmethod
-    def of(cls, placed: Placed, target: Target, away: bool, most: int) -> Profile:
-        """From the timeline of a run alone: a lump is the share of one DMA engine in one descriptor.
-
-        Where that makes more than `most` lumps, DMA engines and then neighbouring descriptors are taken together.
-        Args: away: outputs go to another chip, whose DRAM is not this one's.
-        """
+    def of(cls, placed: Placed, target: Target, away: bool) -> Profile:
+        """From the timeline of a run alone. Args: away: outputs go to another chip, whose DRAM is not this one's."""
         stage, timeline = placed.stage, simulate(placed.stage, target, placed.core, placed.downstream)
         transfer, work, service = _descriptors(stage, timeline, target, away)
-        times = np.stack([timeline.transfer_enqueue, _first_waits(stage, timeline, target)], axis=1)[transfer]
-        while work.shape[1] > 1 and (service > 0).sum() > most:
-            pairs = np.arange(0, work.shape[1], 2)
-            work, service = np.add.reduceat(work, pairs, axis=1), np.maximum.reduceat(service, pairs, axis=1)
-        joined = np.arange(0, len(work), -(-len(work) // most)) if len(work) else np.zeros(0, dtype=np.int64)
-        if len(joined):
-            work, service = np.add.reduceat(work, joined), np.add.reduceat(service, joined)
-            times = np.stack([times[joined, 0], np.minimum.reduceat(times[:, 1], joined)], axis=1)
-        row, chain = np.nonzero(service > 0)
-        asked = np.column_stack([times[row], work[row, chain], service[row, chain], chain])
-        return cls(timeline.total_ticks, _with_order(asked, timeline.total_ticks))
+        waits, queue, has_share = Waits.of(stage, timeline, target), timeline.transfer_queue[transfer], service > 0
+        due, gate = (_in_queues(has_share, queue, column[transfer]) for column in (waits.due, waits.gate))
+        return cls(timeline.total_ticks, timeline.transfer_enqueue[transfer], queue, due, gate,
+                   _once(waits.gap, transfer), work, service)
+
+    @property
+    def count(self) -> int:
+        """Shares, each of which is a lump."""
+        return int((self.service > 0).sum())
+
+    def joined(self, engines: int, descriptors: int) -> Profile:
+        """With so many neighbouring DMA engines, and descriptors, as one."""
+        if not len(self.work):
+            return self
+        rows = np.arange(0, len(self.work), descriptors)
+        columns = np.arange(0, self.work.shape[1], engines)
+
+        def both(ufunc: np.ufunc, table: np.ndarray, along: np.ufunc) -> np.ndarray:
+            return along.reduceat(ufunc.reduceat(table, columns, axis=1), rows)
+
+        return Profile(
+            self.ticks, self.release[rows], self.queue[rows], both(np.minimum, self.due, np.minimum),
+            both(np.minimum, self.gate, np.minimum), np.add.reduceat(self.gap, rows), both(np.add, self.work, np.add),
+            both(np.maximum, self.service, np.add),
+        )
+
+    def lumps(self) -> np.ndarray:
+        """[n, 8] int64 as the columns of `Shared`."""
+        row, chain = np.nonzero(self.service > 0)
+        asked = [self.release[row], self.due[row, chain], self.gate[row, chain], _once(self.gap, row),
+                 self.work[row, chain], self.service[row, chain], chain]
+        return _with_order(np.column_stack(asked), self.queue[row], self.ticks)
+
+
+def _once(values: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """values[row] where a row comes for the first time, else 0."""
+    found = np.zeros(len(row), dtype=np.int64)
+    first = np.unique(row, return_index=True)[1]
+    found[first] = values[row[first]]
+    return found
 
 
 def _descriptors(
     stage: Stage, timeline: Timeline, target: Target, away: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Descriptors by the start of their transfers: [d] transfer, [d, engines] DRAM ticks, ticks of
-    the DMA engines."""
-    trigger = _words(stage)[timeline.transfer_op]
-    order = np.argsort(timeline.transfer_start, kind="stable")
+    """Descriptors in the order they are enqueued: [d] transfer, [d, engines] DRAM ticks, ticks of the DMA engines."""
+    trigger = np.concatenate([stage.stream(e) for e in ENGINES])[timeline.transfer_op]
+    order = np.argsort(timeline.transfer_enqueue, kind="stable")
     counts = trigger["count"][order].astype(np.int64)
     transfer = np.repeat(order, counts)
     within = np.arange(len(transfer)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -71,50 +105,58 @@ def _descriptors(
     return transfer, work[descriptor], service[descriptor]
 
 
-def _with_order(asked: np.ndarray, total: int) -> np.ndarray:
-    """Lumps with what their engine moves next, due no earlier than a run alone has them.
+def _in_queues(used: np.ndarray, queue: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """[d, engines] int64 the least time of what waits for the share of each engine in each descriptor, `_NEVER` where
+    it has none.
 
-    Args: asked: [n, 5] release, due, DRAM ticks, ticks of the DMA engine, which engine; in the order of each engine.
+    An engine posts for a transfer when it comes to its end in the queue, also where it has no share in it: who waits
+    for that transfer then waits for what the engine moves before.
+    Args: used: [d, engines] bool, has a share. queue: [d]. times: [d] of the descriptor's transfer.
+    """
+    found = np.full(used.shape, _NEVER)
+    for q in np.unique(queue).tolist():
+        rows = np.flatnonzero(queue == q)
+        for engine in range(used.shape[1]):
+            shares = np.flatnonzero(used[rows, engine])
+            if len(shares):
+                found[rows[shares], engine] = np.minimum.reduceat(times[rows], shares)
+    return found
+
+
+def _with_order(asked: np.ndarray, queue: np.ndarray, total: int) -> np.ndarray:
+    """Lumps with what their engine moves next, alone; due no earlier than they have been moved then, with gates behind.
+
+    An engine takes its queues in turn. Args: asked: [n, 7], all but the last column of the lumps. queue: [n]. Both in
+    the order in which they enter their queues.
     """
     lumps = np.column_stack([asked, np.full(len(asked), -1)]).astype(np.int64)
-    for chain in range(int(asked[:, CHAIN].max(initial=-1)) + 1):
-        mine = np.flatnonzero(asked[:, CHAIN] == chain)
-        lumps[mine[:-1], NEXT] = mine[1:]
-    first = np.setdiff1d(np.arange(len(lumps)), lumps[:, NEXT])
     rows, done, free = lumps.tolist(), [0] * len(lumps), 0
-    heap = [(rows[i][RELEASE], rows[i][CHAIN], i) for i in first.tolist()]
-    heapq.heapify(heap)
+    engines: dict[int, dict[int, deque[int]]] = {}
+    for i, (row, q) in enumerate(zip(rows, queue.tolist())):
+        engines.setdefault(row[CHAIN], {}).setdefault(q, deque()).append(i)
+    last = dict.fromkeys(engines, (-1, -1))  # lump and queue
+    heap = [(0, engine) for engine in sorted(engines)]
     while heap:
-        now, chain, i = heapq.heappop(heap)
+        now, engine = heapq.heappop(heap)
+        queues, (before, turn) = engines[engine], last[engine]
+        if not queues:
+            continue
+        began = min(rows[waiting[0]][RELEASE] for waiting in queues.values())
+        if began > now:
+            heapq.heappush(heap, (began, engine))
+            continue
+        q = min((q for q, waiting in queues.items() if rows[waiting[0]][RELEASE] <= now), key=lambda q: (q <= turn, q))
+        i = queues[q].popleft()
+        if not queues[q]:
+            del queues[q]
+        if before >= 0:
+            lumps[before, NEXT] = i
         done[i] = now + rows[i][SERVICE]
         if rows[i][WORK]:
             free = max(free, now) + rows[i][WORK]
             done[i] = max(free, done[i])
-        if (after := rows[i][NEXT]) >= 0:
-            heapq.heappush(heap, (max(done[i], rows[after][RELEASE]), chain, after))
+        last[engine] = i, q
+        heapq.heappush(heap, (done[i], engine))
     lumps[:, DUE] = np.minimum(np.maximum(lumps[:, DUE], done), total)
+    lumps[:, GATE] = np.minimum(np.maximum(lumps[:, GATE], lumps[:, DUE]), total)
     return lumps
-
-
-def _words(stage: Stage) -> np.ndarray:
-    return np.concatenate([stage.stream(e) for e in ENGINES])
-
-
-def _first_waits(stage: Stage, timeline: Timeline, target: Target) -> np.ndarray:
-    """[x] int64 when the result of each transfer is first waited for, less the semaphore's latency; the end of the run
-    where no word waits for it."""
-    words = _words(stage)
-    posts = words["post_sem"][timeline.transfer_op]
-    due = np.full(len(posts), timeline.total_ticks, dtype=np.int64)
-    latency = target.ns_to_ticks(target.semaphore_latency_ns)
-    for semaphore in np.unique(posts[posts > 0]).tolist():
-        mine = np.flatnonzero(posts == semaphore)
-        mine = mine[np.argsort(timeline.transfer_end[mine], kind="stable")]
-        row, side = np.nonzero(words["wait_sem"] == semaphore)
-        value = words["wait_val"][row, side].astype(np.int64)
-        order = np.argsort(value, kind="stable")
-        first = np.append(np.minimum.accumulate(timeline.start[row][order][::-1])[::-1], _NEVER)
-        # each transfer posts once per DMA engine: a value above what those before it post needs this one
-        before = np.arange(len(mine)) * target.dma.engines
-        due[mine] = np.minimum(due[mine], first[np.searchsorted(value[order], before, side="right")] - latency)
-    return due
