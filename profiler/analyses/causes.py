@@ -79,7 +79,10 @@ class Causes:
             pieces = self._followed(segments, pieces.take(rows))
         else:
             final.append(pieces)
-        return self._queued(joined(final))
+        found = joined(final)
+        rows, rest = np.flatnonzero(found.queued >= 0), np.flatnonzero(found.queued < 0)
+        ahead = self.in_queue(found.owner[rows], found.start[rows], found.end[rows], found.queued[rows])
+        return joined([found.take(rest), ahead])
 
     def ends(self, owner: np.ndarray, start: np.ndarray, end: np.ndarray, run: np.ndarray) -> Pieces:
         """Parts of times behind an engine's last word, by what the end of the run waited for: its last event."""
@@ -152,33 +155,27 @@ class Causes:
             reached = until
         return parts
 
-    def _queued(self, pieces: Pieces) -> Pieces:
-        """Times in a queue, by what became of the transfer ahead; DMA_QUEUE where that was done for the most part."""
-        rows = np.flatnonzero(pieces.queued >= 0)
-        table, rest = self._transfers, pieces.take(np.flatnonzero(pieces.queued < 0))
-        if not len(rows):
-            return pieces
+    def in_queue(self, owner: np.ndarray, start: np.ndarray, end: np.ndarray, x: np.ndarray) -> Pieces:
+        """Times of transfers in a queue, by what became of the one ahead; DMA_QUEUE where that was nearly done."""
+        table = self._transfers
         queue = table["run"].astype(np.int64) * 256 + table["queue"]
         order = np.lexsort((table["start"], queue))
-        begin = self._begin[table["run"][order]]
-        width = int(self._length.max()) + 1
-        key = queue[order] * width + table["start"][order] - begin
-        waiting = pieces.queued[rows]
-        from_ = queue[waiting] * width - self._begin[table["run"][waiting]]
-        first = np.searchsorted(key, from_ + pieces.start[rows], side="right") - 1
-        count = np.searchsorted(key, from_ + pieces.end[rows], side="left") - first
-        interval = np.repeat(np.arange(len(rows)), count)
-        found = np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(interval))
-        mine = (found >= 0) & (queue[order][np.maximum(found, 0)] == queue[waiting][interval])
-        starts = np.where(mine, table["start"][order][found], 0)
-        after = np.append(starts[1:], 0)
-        last = np.append(np.diff(interval) > 0, True)
-        row = rows[interval]
-        start = np.maximum(starts, pieces.start[row])
-        end = np.where(last, pieces.end[row], after)
-        done = np.where(mine, np.clip(table["end"][order][found], start, end), start)
-        owner, x = pieces.owner[row], order[found]
-        return joined([rest, *self._service(x, owner, start, done), _pieces(owner, done, end, Stall.DMA_QUEUE)])
+        width = int(self._length.max(initial=0)) + 1
+        key = queue * width - self._begin[table["run"]]  # plus a time of the run: ascending over queues and time
+        starts = (key + table["start"])[order]
+        first = np.searchsorted(starts, key[x] + start, side="right") - 1
+        count = np.maximum(np.searchsorted(starts, key[x] + end, side="left") - first, 0)
+        interval = np.repeat(np.arange(len(x)), count)
+        place = np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(interval))
+        ahead = order[np.maximum(place, 0)]
+        mine = (place >= 0) & (queue[ahead] == queue[x][interval])
+        last = np.append(np.diff(interval) > 0, True)[: len(interval)]
+        until = np.append(table["start"][ahead], 0)[1:]
+        begin = np.where(mine, np.maximum(table["start"][ahead], start[interval]), start[interval])
+        finish = np.where(last, end[interval], until)
+        done = np.where(mine, np.clip(table["end"][ahead], begin, finish), begin)
+        service = self._service(ahead, owner[interval], begin, done)
+        return joined([*service, _pieces(owner[interval], done, finish, Stall.DMA_QUEUE)])
 
     def _served(self, x: np.ndarray, start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ends of the parts for service, DRAM and links. Where in a transfer it waited is not recorded: evenly."""

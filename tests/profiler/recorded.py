@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -17,7 +19,9 @@ from tests.profiler.stages import program_of
 def record(stages: list[Stage], target: Target, gaps: list[int]) -> tuple[Trace, list[Program], Target]:
     """Each stage on a core of its own, run once for each gap: that many ticks after its last run."""
     cores = Cores([Placed(stage, core) for core, stage in enumerate(stages)], target)
-    recorder, ended, begun, left = Recorder(), [0] * len(stages), [0] * len(stages), [list(gaps) for _ in stages]
+    program = program_of(*stages)
+    recorder = Recorder([program], target)
+    ended, begun, left = [0] * len(stages), [0] * len(stages), [list(gaps) for _ in stages]
 
     def start(slot: int) -> None:
         begun[slot] = ended[slot] + left[slot].pop(0)
@@ -29,13 +33,12 @@ def record(stages: list[Stage], target: Target, gaps: list[int]) -> tuple[Trace,
         slot, end = found
         wait = begun[slot] - ended[slot]
         row = RunRow(slot, 0, 0, slot, 0, begun[slot], end, 0, wait, RunWait.WORK if wait else RunWait.NONE)
-        recorder.run(row, cores.timeline(slot), stages[slot])
+        recorder.run(row, stages[slot], partial(cores.timeline, slot))
         ended[slot] = end
         if left[slot]:
             start(slot)
-    program = program_of(*stages)
     once = {c: [0] for c in ("model", "arrival", "start")} | {"end": [max(ended)], "rows": [1]}
-    return recorder.trace(once, [], target), [program], target
+    return recorder.trace(once), [program], target
 
 
 @st.composite

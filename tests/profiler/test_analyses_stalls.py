@@ -17,7 +17,7 @@ from tests.neuronsim.bound_programs import BOUND
 from tests.profiler.recorded import recordings, total_ticks_of
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(recordings())
 def test_every_tick_of_every_engine_has_one_class(recorded: tuple[Trace, list[Program], Target]) -> None:
     trace, programs, target = recorded
@@ -28,7 +28,7 @@ def test_every_tick_of_every_engine_has_one_class(recorded: tuple[Trace, list[Pr
     assert not found.root[..., Stall.END_OF_STREAM].any()  # a run always ends with something
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(recordings())
 def test_engines_that_are_not_the_pe_wait_exactly_between_their_words(
     recorded: tuple[Trace, list[Program], Target],
