@@ -9,6 +9,7 @@ from compiler.backend import build
 from isa import target as targets
 from isa.lang import TileProgram
 from isa.program import Stage
+from isa.word import ENGINES
 from neuronsim.serving.profile import CHAIN, DUE, GAP, GATE, NEXT, RELEASE, SERVICE, WORK, Profile
 from neuronsim.serving.waits import Waits
 from neuronsim.timing import Placed, Timeline, simulate
@@ -19,7 +20,7 @@ LATENCY = INF1.ns_to_ticks(INF1.semaphore_latency_ns)
 
 
 def two_in_two_out() -> tuple[Stage, Timeline]:
-    """a and b come in, b later needed: relu(a) goes out, then a chain of work, then relu(b) goes out."""
+    """a and b come in: relu(a) goes out, then a chain of work, then its result plus b."""
     p = TileProgram("inf1.xlarge")
     a, b = (p.input(n, (128, 512), "fp32") for n in "ab")
     first, second = (p.output(n, (128, 512), "fp32") for n in "xy")
@@ -31,7 +32,7 @@ def two_in_two_out() -> tuple[Stage, Timeline]:
         p.dma(first, tiles[2])
         for _ in range(40):
             p.activation(tiles[2], tiles[2], "relu")
-        p.activation(tiles[3], tiles[1], "relu")
+        p.tensor_tensor(tiles[3], tiles[2], tiles[1], "add")
         p.dma(second, tiles[3])
     stage = build(p)
     return stage, simulate(stage, INF1)
@@ -41,17 +42,15 @@ def test_due_gate_and_gap() -> None:
     stage, timeline = two_in_two_out()
     waits = Waits.of(stage, timeline, INF1)
     a, b, x, y = np.argsort(timeline.transfer_enqueue, kind="stable").tolist()
-    scalar = np.flatnonzero((timeline.engine == 2) & (timeline.end > timeline.start))
-    relu_a, relu_b = (scalar[timeline.start[scalar] >= waits.due[t]][0] for t in (a, b))
-    assert waits.due[a] == timeline.transfer_end[a] == timeline.start[relu_a] - LATENCY
+    relu, add = (int(np.flatnonzero(timeline.engine == ENGINES.index(e))[0]) for e in ("scalar", "vector"))
+    assert waits.due[a] == timeline.transfer_end[a] == timeline.start[relu] - LATENCY
     assert waits.gate[a] == timeline.transfer_enqueue[x]
-    assert waits.gap[a] == timeline.start[relu_a] - timeline.wait_start[relu_a] > 0
+    assert waits.gap[a] == timeline.start[relu] - timeline.wait_start[relu] > 0
     assert waits.due[b] > timeline.transfer_end[b]  # prefetched: the chain of work lies between
     assert waits.gate[b] == timeline.transfer_enqueue[y] > waits.gate[a]
-    assert waits.gap[b] == 0 and timeline.start[relu_b] - LATENCY == waits.due[b]
-    for out in (x, y):
-        assert waits.gate[out] == timeline.total_ticks
-    assert waits.gate[y] >= waits.due[y] >= timeline.transfer_end[y]
+    assert waits.gap[b] == 0 and waits.due[b] == timeline.start[add] - LATENCY
+    assert waits.gate[x] == timeline.transfer_enqueue[y]  # what x reads is overwritten by the work behind it
+    assert waits.gate[y] == waits.due[y] == timeline.total_ticks
 
 
 @pytest.mark.parametrize("batch", [1, 64])
