@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -130,12 +131,16 @@ class Trace:
     # ---- files
     def save(self, path: str | Path) -> None:
         """Write an uncompressed npz file at exactly that path; the same trace always gives the same bytes."""
+        with open(path, "wb") as file:
+            self.write(file)
+
+    def write(self, file: IO[bytes]) -> None:
+        """The bytes of `save`, to a binary stream."""
         members = {f"{t}.{c}": a for t in TABLES for c, a in getattr(self, t).items()}
         scalars = {"schema_version": SCHEMA_VERSION, "tick_hz": self.tick_hz, "target": self.target,
                    "total_ticks": self.total_ticks, "neff_hashes": _texts(self.neff_hashes),
                    "dropped": np.array([self.dropped.get(t, 0) for t in TABLES], np.int64), "notes": _texts(self.notes)}
-        with open(path, "wb") as file:
-            np.savez(file, **scalars, **members)  # type: ignore[arg-type]
+        np.savez(file, **scalars, **members)  # type: ignore[arg-type]
 
 
 def load(path: str | Path) -> Trace:

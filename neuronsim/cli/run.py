@@ -13,7 +13,7 @@ from isa.target import Target
 from neuronsim.api import Neff, NonFiniteWarning, Result, RunError, load
 from neuronsim.cli.arguments import check_output, natural, positive
 from neuronsim.cli.arrays import load_arrays, save_arrays
-from neuronsim.cli.output import note, print_json, write_json
+from neuronsim.cli.output import note, print_json, write_atomic, write_json
 from neuronsim.cli.settings import add_setting, machine
 from neuronsim.errors import SimulationError
 from neuronsim.host import non_finite
@@ -149,7 +149,7 @@ def _write_files(args: argparse.Namespace, result: Result) -> None:
     if args.stats:
         write_json(args.stats, result.stats)
     if args.trace:
-        result.trace.save(args.trace)
+        write_atomic(args.trace, result.trace.write)
 
 
 def _print_text(args: argparse.Namespace, result: Result) -> None:
