@@ -9,7 +9,6 @@ is first read.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 import time
@@ -30,12 +29,14 @@ from isa.target import Target
 from isa.topology import Topology
 from isa.trace import Trace
 from neuronsim import host, host_checks, interface
-from neuronsim.execution import Machine, Run
+from neuronsim.execution import Machine, Run, run_all
+from neuronsim.tracing import MAX_ROWS
 
 if TYPE_CHECKING:
     from compiler.options import CompileOptions
     from neuronsim.check import Finding
     from neuronsim.runtime.status import NrtStatus
+    from neuronsim.serving import Served
     from neuronsim.whatif import Answer
     from profiler.summary import Summary
 
@@ -198,7 +199,7 @@ class Neff:
         findings = machines[0].check() if check else []
         runs: list[Run] = []
         for _ in range(iterations):
-            runs = _run(machines, [given for given, _ in complete], places, mode != "timing", threads)
+            runs = run_all(machines, [given for given, _ in complete], places, mode != "timing", threads)
         for text in dict.fromkeys(text for run in runs for text in run.warnings):
             warnings.warn(text, NonFiniteWarning, stacklevel=3)
         return [
@@ -218,6 +219,37 @@ class Neff:
     def check(self, instance: str | Target | None = None) -> list[Finding]:
         """Findings of the static checks (docs/checks.md): races, uninitialised reads, range, PSUM groups, deadlock."""
         return self.machine(self._target(instance)).check()
+
+    def profile(
+        self,
+        inputs: Mapping[str, Any] | None = None,
+        requests: int = 1,
+        in_flight: int = 1,
+        instance: str | Target | None = None,
+        copies: int = 1,
+        values: bool = False,
+        seed: int = 0,
+        max_rows: int = MAX_ROWS,
+    ) -> Profile:
+        """Record every instruction, transfer and request while clients use the program (docs/trace.md).
+
+        Args:
+            inputs, seed: of one run that computes values beside the profile, where given or `values`.
+            requests, in_flight: how many in all, and at once.
+            instance: as of `run`.
+            copies: of the program, each on cores of its own, which take the requests in turn.
+            max_rows: of the trace; runs beyond are left out, counted and announced.
+        Raises: as `run`; NrtError, ServingError.
+        """
+        from neuronsim.runtime import Instance
+        from neuronsim.serving import closed
+
+        target = self._target(instance)
+        result = self.run(inputs, target, mode="values", seed=seed) if values or inputs else None
+        with Instance(target, {}, private=True) as machine:
+            profile = machine.profile([(machine.data_parallel(self, copies), closed(requests, in_flight))], max_rows)
+        profile.result = result
+        return profile
 
     def what_if(self, instance: str | Target | None = None, **options: Any) -> Answer:
         """What limits the program: its time on machines of which one thing is better, ranked (docs/whatif.md).
@@ -262,21 +294,28 @@ class Neff:
             return found
 
 
-def _run(
-    machines: Sequence[Machine],
-    inputs: Sequence[Mapping[str, Any]],
-    places: Sequence[Sequence[int]] | None,
-    values: bool,
-    threads: int | None,
-) -> list[Run]:
-    """One run on each machine; those of the same machine together."""
-    found: dict[int, Run] = {}
-    for machine in dict.fromkeys(machines):
-        mine = [k for k, m in enumerate(machines) if m is machine]
-        where = None if places is None else [places[k] for k in mine]
-        runs = machine.run([inputs[k] for k in mine], values, threads or os.cpu_count() or 1, where)
-        found.update(zip(mine, runs, strict=True))
-    return [found[k] for k in range(len(machines))]
+@dataclass
+class Profile:
+    """What a recorded simulation gave.
+
+    Attributes:
+        trace: all that happened; programs: of its models, in order; target: the machine.
+        served: requests, cores and steps (docs/serving.md).
+        result: of the run that computed values, where one did.
+    """
+
+    trace: Trace
+    programs: Sequence[Program]
+    target: Target
+    served: Served
+    result: Result | None = None
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The profiler's first page."""
+        from profiler.summary import summarise
+
+        return summarise(self.trace, self.programs, self.target)
 
 
 @dataclass

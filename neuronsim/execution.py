@@ -107,7 +107,7 @@ class Run:
 
     def trace(self, program: Program, target: Target) -> Trace:
         """What happened when, from the first input on the host link to the last output."""
-        from neuronsim.tracing import of_run
+        from neuronsim.run_trace import of_run
 
         return of_run(self, program, target)
 
@@ -255,6 +255,23 @@ class Machine:
         outputs = {o.name: _as_output(o, tensors[o.name]) for o in self.program.outputs}
         return replace(timed, outputs=outputs, warnings=warnings, has_nan=found_nan,
                        wall_seconds=timed.wall_seconds + time.perf_counter() - started)
+
+
+def run_all(
+    machines: Sequence[Machine],
+    inputs: Sequence[Mapping[str, Any]],
+    places: Sequence[Sequence[int]] | None,
+    values: bool,
+    threads: int | None,
+) -> list[Run]:
+    """One run on each machine, by as many host threads (None: all there are); those of the same machine together."""
+    found: dict[int, Run] = {}
+    for machine in dict.fromkeys(machines):
+        mine = [k for k, m in enumerate(machines) if m is machine]
+        where = None if places is None else [places[k] for k in mine]
+        runs = machine.run([inputs[k] for k in mine], values, threads or os.cpu_count() or 1, where)
+        found.update(zip(mine, runs, strict=True))
+    return [found[k] for k in range(len(machines))]
 
 
 def _as_variable(variable: Variable, array: np.ndarray) -> np.ndarray:

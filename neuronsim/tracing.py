@@ -7,24 +7,21 @@ Not responsible for when anything happens, nor for the schema (`isa/trace_schema
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from isa import neff
 from isa.program import Program, Stage
+from isa.spec import SPEC
 from isa.target import Target
-from isa.topology import Topology
 from isa.trace import TABLES, Cause, HostKind, RunWait, Table, Trace, empty, names_word
 from isa.word import ENGINES
-from neuronsim.serving.planning import batch_of
 from neuronsim.timeline import Timeline, rows_of
 
-if TYPE_CHECKING:
-    from neuronsim.execution import Phase, Run, StageRun
-
 MAX_ROWS = 4_000_000  # about 300 MB
+_TRIGGER = SPEC.by_name["dma_trigger"].opcode
 
 
 class RunRow(NamedTuple):
@@ -55,22 +52,24 @@ class HostRow(NamedTuple):
 
 
 class Recorder:
-    """Rows of a simulation in any order, at most `max_rows` of them without the requests."""
+    """Rows of a simulation of these programs, in any order; at most `max_rows` of them, requests not counted."""
 
-    def __init__(self, max_rows: int = MAX_ROWS) -> None:
-        self._left = max_rows
-        self._limit = max_rows
+    def __init__(self, programs: Sequence[Program], target: Target, max_rows: int = MAX_ROWS) -> None:
+        self.programs, self._target = programs, target
+        self._limit = self._left = max_rows
         self._runs: list[tuple[RunRow, Timeline, Stage]] = []
         self._host: list[HostRow] = []
         self._dropped: Counter[str] = Counter()
+        self._sizes: dict[int, dict[str, int]] = {}
         self._last = 0
 
-    def run(self, row: RunRow, timeline: Timeline, stage: Stage) -> None:
-        """A run of a stage that has ended."""
+    def run(self, row: RunRow, stage: Stage, timeline: Callable[[], Timeline]) -> None:
+        """A run of a stage that has ended; its timeline is asked for only if there is room."""
         self._last = max(self._last, row.end)
-        sizes = {"runs": 1, "instructions": len(timeline.start), "transfers": len(timeline.transfer_op)}
-        if self._fits(sizes):
-            self._runs.append((row, timeline, stage))
+        if id(stage) not in self._sizes:
+            self._sizes[id(stage)] = _rows(stage)
+        if self._fits(self._sizes[id(stage)]):
+            self._runs.append((row, timeline(), stage))
 
     def host(self, row: HostRow) -> None:
         """Something that the host did."""
@@ -78,17 +77,16 @@ class Recorder:
         if self._fits({"host": 1}):
             self._host.append(row)
 
-    def trace(self, requests: Mapping[str, Sequence[int] | np.ndarray], programs: Sequence[Program],
-              target: Target) -> Trace:
+    def trace(self, requests: Mapping[str, Sequence[int] | np.ndarray]) -> Trace:
         """All of it. `requests`: columns as `isa.trace.REQUESTS`."""
         self._runs.sort(key=lambda run: (run[0].start, run[0].core, run[0].end))
         self._host.sort(key=lambda row: (row.start, row.end, row.kind, row.where))
-        last = max([self._last, *(int(end) for end in requests["end"])])
         return Trace(
             runs=_columns("runs", [row for row, _, _ in self._runs]), host=_columns("host", self._host),
             requests={c: np.array(requests[c], dtype=t) for c, t in TABLES["requests"].items()},
-            instructions=self._words(), transfers=self._moves(), tick_hz=target.tick_hz, target=target.name,
-            total_ticks=last, neff_hashes=tuple(neff.identity(p) for p in programs), dropped=dict(self._dropped),
+            instructions=self._words(), transfers=self._moves(), tick_hz=self._target.tick_hz,
+            target=self._target.name, total_ticks=max(self._last, int(np.max(requests["end"], initial=0))),
+            neff_hashes=tuple(neff.identity(p) for p in self.programs), dropped=dict(self._dropped),
             notes=self._notes(),
         )
 
@@ -141,6 +139,13 @@ class Recorder:
         return _joined("transfers", parts)
 
 
+def _rows(stage: Stage) -> dict[str, int]:
+    """How many rows of each table a run of the stage takes."""
+    streams = stage.streams.values()
+    triggers = sum(int(np.count_nonzero(words["opcode"] == _TRIGGER)) for words in streams)
+    return {"runs": 1, "instructions": sum(map(len, streams)), "transfers": triggers}
+
+
 class _Words(NamedTuple):
     """What all runs of a stage have in common, by op id."""
 
@@ -176,49 +181,3 @@ def _joined(table: str, parts: list[Table]) -> Table:
         return empty(table)
     return {c: np.concatenate([part.pop(c) for part in parts]).astype(t, copy=False)
             for c, t in TABLES[table].items()}
-
-
-# ---- one run alone
-def of_run(run: Run, program: Program, target: Target) -> Trace:
-    """The trace of one run alone on the machine, from its first input on the host link to its last output."""
-    return _OneRun(target).walk(run, program)
-
-
-class _OneRun:
-    """Goes through the nodes of a run on one clock. `_idle`: when each core's run before has ended."""
-
-    def __init__(self, target: Target) -> None:
-        self._target, self._topology = target, Topology(target)
-        self._recorder = Recorder(max_rows=2**62)  # its rows are in memory already
-        self._tick = 0
-        self._idle: Counter[int] = Counter()
-
-    def walk(self, run: Run, program: Program) -> Trace:
-        phases, stages = iter(run.phases), iter(run.stages)
-        for number, node in enumerate(program.nodes):
-            if node.kind == "cpu":
-                self._host(number, HostKind.CPU, 0, next(phases))
-                continue
-            done = next(stages)
-            link_in, _, link_out = next(phases), next(phases), next(phases)
-            chip = self._topology.chip_of(done.core)
-            if not node.upstream:
-                self._host(number, HostKind.LINK_IN, chip, link_in)
-            self._device(done)
-            if program.downstream(node) is None:
-                self._host(number, HostKind.LINK_OUT, chip, link_out)
-        requests = {"model": [0], "arrival": [0], "start": [0], "end": [self._tick], "rows": [batch_of(program)]}
-        return self._recorder.trace(requests, [program], self._target)
-
-    def _host(self, node: int, kind: HostKind, where: int, phase: Phase) -> None:
-        end = self._tick + self._target.ns_to_ticks(phase.seconds * 1e9)
-        self._recorder.host(HostRow(0, 0, kind, where, node, self._tick, end))
-        self._tick = end
-
-    def _device(self, done: StageRun) -> None:
-        waited = self._tick - self._idle[done.core]
-        start = self._tick + done.wait_ticks
-        self._tick = self._idle[done.core] = start + done.timeline.total_ticks
-        row = RunRow(done.node.stage, 0, 0, done.core, 0, start, self._tick, 0, waited + done.wait_ticks,
-                     RunWait.INPUT if waited else RunWait.NONE)
-        self._recorder.run(row, done.timeline, done.stage)

@@ -40,7 +40,7 @@ cdef struct Station:
 cdef struct Core:
     int32_t stations, count   # slice of `hosted`
     int32_t running, piece, loaded
-    int64_t begin
+    int64_t begin, ended      # of the run under way; of the one before it, at first 0
     int64_t busy, switches, switching
 
 cdef struct Line:             # first come, first served: a host link, or the threads of the host
@@ -94,7 +94,7 @@ cdef class Loop:
     cdef int32_t n_starting, n_under_way
     cdef int64_t credit, offset
     cdef readonly int64_t now, done
-    cdef object machine, _slot_core
+    cdef object machine, witness, _slot_core
     cdef Shared shared
     cdef readonly object arrival, start, end
     cdef int64_t[::1] v_arrival, v_start, v_end
@@ -115,7 +115,7 @@ cdef class Loop:
     cdef int _foresee(self, int64_t c) except -1 nogil
     cdef void _count(self, Station *x, int change) noexcept nogil
     cdef void _mark(self, int32_t resource) noexcept nogil
-    cdef void _serve(self, Station *x, int32_t p) noexcept nogil
+    cdef int _serve(self, Station *x, int32_t p, int64_t idle, int64_t start) except -1 nogil
     cdef int _settle(self) except -1 nogil
     cdef int _start_line(self, Line *line, int event, int64_t index) except -1 nogil
     cdef int _start_core(self, int32_t c) except -1 nogil

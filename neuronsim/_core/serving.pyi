@@ -13,6 +13,6 @@ class Loop:
     def __init__(
         self, stations: np.ndarray, models: np.ndarray, first: np.ndarray, pieces: np.ndarray, arrival: np.ndarray, *,
         cores: int, chips: int, vcpus: int, credit: int, machine: Any = None,
-        shared: Shared | None = None,
+        shared: Shared | None = None, witness: Any = None,
     ) -> None: ...
     def advance(self, requests: int) -> None: ...

@@ -23,7 +23,7 @@ cdef class Loop:
 
     def __cinit__(self, const int64_t[:, ::1] stations, const int64_t[:, ::1] models, const int32_t[::1] first,
                   const int32_t[::1] pieces, arrival, *, int cores, int chips, int vcpus, int64_t credit,
-                  machine=None, Shared shared=None):
+                  machine=None, Shared shared=None, witness=None):
         """Args:
             stations: [s, 8] kind, where, model, last of its copy, slot, ticks, switch ticks, program for `shared` or -1;
                 those of a copy in order.
@@ -33,18 +33,19 @@ cdef class Loop:
             arrival: [requests] int64 ticks; of closed loops and constant arrivals it is filled in.
             machine: what times core steps with a slot (`neuronsim.timing.Cores`); None: `ticks` do.
             shared: what times core steps with a program.
+            witness: `starts` is called for every service: station, request, its arrival, when the piece was there, when
+                the core's run before had ended (0 elsewhere), when it was settled that it starts, when it does.
         """
         cdef int i, s
         cdef int64_t total = pieces.shape[0]
         self.n_stations, self.n_models = stations.shape[0], models.shape[0]
         self.n_cores, self.n_links, self.first = cores, chips, first
-        self.credit, self.machine, self.shared = credit, machine, shared
+        self.credit, self.machine, self.shared, self.witness = credit, machine, shared, witness
         self.arrival = arrival
         self.start, self.end = np.full(total, -1, dtype=np.int64), np.full(total, -1, dtype=np.int64)
         self.v_arrival, self.v_start, self.v_end = self.arrival, self.start, self.end
         self.left = np.array(pieces, dtype=np.int32)
-        self._slot_core = {}
-        self._memory = []
+        self._slot_core, self._memory = {}, []
         self.stations = <Station *>self._zeros(self.n_stations, sizeof(Station))
         self.cores = <Core *>self._zeros(cores, sizeof(Core))
         self.links = <Line *>self._zeros(chips, sizeof(Line))
@@ -54,8 +55,7 @@ cdef class Loop:
         self.dirty = <int32_t *>self._zeros(cores + chips + 1, sizeof(int32_t))
         self.is_dirty = <char *>self._zeros(cores + chips + 1, 1)
         self.starting = <int32_t *>self._zeros(cores, sizeof(int32_t))
-        self.free_piece = NONE
-        self.host = Line(Queue(NONE, NONE), vcpus)
+        self.free_piece, self.host = NONE, Line(Queue(NONE, NONE), vcpus)
         for i in range(chips):
             self.links[i] = Line(Queue(NONE, NONE), 1)
         for s in range(self.n_stations):
@@ -82,8 +82,7 @@ cdef class Loop:
         x.kind, x.where, x.model, x.slot = <int32_t>row[0], <int32_t>row[1], <int32_t>row[2], <int32_t>row[4]
         x.ticks, x.switching, x.program = row[5], row[6], <int32_t>row[7]
         x.next = NONE if row[3] else s + 1
-        x.queue, x.previous = Queue(NONE, NONE), NONE
-        x.first = -1
+        x.queue, x.previous, x.first = Queue(NONE, NONE), NONE, -1
         if before:
             x.previous = s - 1
             before.bounded = (before.kind != CPU and x.kind != CPU) and (before.kind == CORE or x.kind == CORE)
@@ -214,9 +213,7 @@ cdef class Loop:
         self.v_end[request] = self.now
         m.done += 1
         self.done += 1
-        if m.closed and m.issued < m.requests:
-            return self._arrive(x.model)
-        return 0
+        return self._arrive(x.model) if m.closed and m.issued < m.requests else 0
 
     cdef void _count(self, Station *x, int change) noexcept nogil:
         x.area += <double>x.waiting * (self.now - x.since)
@@ -231,7 +228,7 @@ cdef class Loop:
             self.dirty[self.n_dirty] = resource
             self.n_dirty += 1
 
-    cdef void _serve(self, Station *x, int32_t p) noexcept nogil:
+    cdef int _serve(self, Station *x, int32_t p, int64_t idle, int64_t start) except -1 nogil:
         cdef int64_t request = self.pieces[p].request
         self._count(x, -1)
         x.runs += 1
@@ -239,6 +236,11 @@ cdef class Loop:
             x.first = self.now
         if self.v_start[request] < 0:
             self.v_start[request] = self.now
+        if self.witness is not None:
+            with gil:
+                self.witness.starts(self.pieces[p].station, request, self.v_arrival[request], self.pieces[p].ready,
+                                    idle, self.now, start)
+        return 0
 
     # ---- starts
     cdef int _settle(self) except -1 nogil:
@@ -263,7 +265,7 @@ cdef class Loop:
             p = take(self.pieces, &line.queue)
             line.free -= 1
             x = &self.stations[self.pieces[p].station]
-            self._serve(x, p)
+            self._serve(x, p, 0, self.now)
             x.busy += x.ticks
             if event == CPU_ENDS:
                 index = self.started
@@ -290,12 +292,12 @@ cdef class Loop:
         x = &self.stations[best]
         p = take(self.pieces, &x.queue)
         x.reserved += x.bounded
-        self._serve(x, p)
         core.begin = self.now + self.credit
         if core.loaded != NONE and core.loaded != x.model:
             core.begin += x.switching
             core.switches += 1
             core.switching += x.switching
+        self._serve(x, p, core.ended, core.begin)
         core.loaded, core.running, core.piece = x.model, best, p
         if self.machine is not None and x.slot >= 0:
             self.starting[self.n_starting] = c
@@ -343,7 +345,7 @@ cdef class Loop:
     cdef int _end_core(self, int32_t c) except -1 nogil:
         cdef Core *core = &self.cores[c]
         cdef Station *x = &self.stations[core.running]
-        core.running = NONE
+        core.running, core.ended = NONE, self.now
         core.busy += self.now - core.begin
         x.busy += self.now - core.begin
         self._mark(c)
@@ -380,9 +382,8 @@ cdef class Loop:
             if ended is None:
                 return
             slot, tick = ended
-            tick += self.offset
             self.n_under_way -= 1
-            self._push(tick, CORE_ENDS, self._slot_core[slot], NONE)
+            self._push(tick + self.offset, CORE_ENDS, self._slot_core[slot], NONE)
 
     # ---- face
     def advance(self, int64_t requests):

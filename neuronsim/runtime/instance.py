@@ -34,9 +34,11 @@ from neuronsim.runtime.model import LoadedModel
 from neuronsim.runtime.ownership import Claim, Registry, private_root, state_folder
 from neuronsim.runtime.residents import Residents, Turn
 from neuronsim.runtime.status import NrtError, NrtStatus
+from neuronsim.serving.recording import requests_of
+from neuronsim.tracing import MAX_ROWS, Recorder
 
 if TYPE_CHECKING:
-    from neuronsim.api import Neff
+    from neuronsim.api import Neff, Profile
     from neuronsim.runtime.requests import Server
     from neuronsim.serving import Load, Served
 
@@ -169,13 +171,43 @@ class Instance:
         Returns: see `neuronsim.serving.Served`; `neuronsim.runtime.contention` tells what models took from each other.
         Raises: NrtError (NRT_CLOSED, NRT_INVALID_HANDLE, NRT_INVALID); ServingError.
         """
-        models = [[m] if isinstance(m, LoadedModel) else list(m) for m, _ in loads]
+        return self._serve(_groups(loads), [load for _, load in loads], method, on_progress)
+
+    def profile(
+        self,
+        loads: Sequence[tuple[LoadedModel | Sequence[LoadedModel], Load]],
+        max_rows: int = MAX_ROWS,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Profile:
+        """As `serve` on the machine, with a trace of every instruction, transfer and request (docs/trace.md).
+
+        Args:
+            loads, on_progress: as of `serve`.
+            max_rows: of the trace; runs beyond are left out, counted and announced.
+        Raises: as `serve`.
+        """
+        from neuronsim.api import Profile
+
+        groups, asked = _groups(loads), [load for _, load in loads]
+        recorder = Recorder([group[0].neff.program for group in groups], self.target, max_rows)
+        served = self._serve(groups, asked, "machine", on_progress, recorder)
+        trace = recorder.trace(requests_of(served, recorder.programs, asked))
+        return Profile(trace, recorder.programs, self.target, served)
+
+    def _serve(
+        self,
+        groups: Sequence[Sequence[LoadedModel]],
+        loads: Sequence[Load],
+        method: str,
+        on_progress: Callable[[int, int], None] | None,
+        recorder: Recorder | None = None,
+    ) -> Served:
         with self._lock:
-            for model in (m for group in models for m in group):
+            for model in (m for group in groups for m in group):
                 self._require_loaded(model)
-            self._residents.serving([m for group in models for m in group])
+            self._residents.serving([m for group in groups for m in group])
         with self.activity.running(at_once=True):
-            served = self._server.serve(models, [load for _, load in loads], method, on_progress)
+            served = self._server.serve(groups, loads, method, on_progress, recorder)
         self._residents.served(served)
         return served
 
@@ -290,6 +322,11 @@ class Instance:
         if model not in self.models:
             raise NrtError(NrtStatus.NRT_INVALID_HANDLE, f"model {model.id} is not loaded", where=model.name,
                            help="load it again")
+
+
+def _groups(loads: Sequence[tuple[LoadedModel | Sequence[LoadedModel], Load]]) -> list[list[LoadedModel]]:
+    """The models that share each load."""
+    return [[models] if isinstance(models, LoadedModel) else list(models) for models, _ in loads]
 
 
 def _version() -> str:

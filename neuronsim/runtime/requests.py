@@ -16,6 +16,7 @@ from neuronsim.serving.planning import plan
 if TYPE_CHECKING:
     from neuronsim.runtime.instance import Instance
     from neuronsim.runtime.model import LoadedModel
+    from neuronsim.tracing import Recorder
 
 Progress = Callable[[int, int], None]
 
@@ -28,9 +29,10 @@ class Server:
         self._bench = Bench(instance.target)
 
     def serve(
-        self, models: Sequence[Sequence[LoadedModel]], loads: Sequence[Load], method: str, on_progress: Progress | None
+        self, models: Sequence[Sequence[LoadedModel]], loads: Sequence[Load], method: str, on_progress: Progress | None,
+        recorder: Recorder | None = None,
     ) -> Served:
-        """Put each load on its models; `on_progress` is called a few times a second."""
+        """Put each load on its models; `on_progress` is called a few times a second, `recorder` given every run."""
         done_before = 0
 
         def progress(done: int, total: int, utilization: np.ndarray) -> None:
@@ -43,7 +45,7 @@ class Server:
                 on_progress(done, total)
 
         plans = [self._plan(group) for group in models]
-        served = serve(plans, loads, self._target, method, progress)
+        served = serve(plans, loads, self._target, method, progress, recorder=recorder)
         self._activity.ended(NrtStatus.NRT_SUCCESS, sum(len(r.end) for r in served.loads) - done_before)
         self._count(models, served)
         return served

@@ -48,13 +48,14 @@ class Layout:
 
     def loop(
         self, target: Target, machine: Any = None, credit: int = -1, shared: Shared | None = None,
-        programs: Sequence[int] = (),
+        programs: Sequence[int] = (), witness: Any = None,
     ) -> Loop:
         """A loop at tick 0.
 
         Args:
             machine: `Cores`; None: steps take their `ticks`. credit: -1: the target's.
             shared, programs: what times the core steps whose slot has a program (>= 0).
+            witness: is told of every start, as `Loop` says.
         """
         credit = target.ns_to_ticks(target.semaphore_latency_ns) if credit < 0 else credit
         stations, models, first = self.rows
@@ -64,7 +65,7 @@ class Layout:
         return Loop(
             stations, models, first, self.pieces, self.arrival.copy(), cores=target.cores, chips=target.chips,
             vcpus=target.host_vcpus, credit=credit, machine=machine,
-            shared=shared,
+            shared=shared, witness=witness,
         )
 
 

@@ -15,12 +15,14 @@ from neuronsim._core.serving import Loop
 from neuronsim.serving.contention import shared_of
 from neuronsim.serving.layout import Layout, lay_out
 from neuronsim.serving.model import CORE, Load, ModelPlan, ServingError
+from neuronsim.serving.recording import Witness
 from neuronsim.serving.repeat import Repetition
 from neuronsim.serving.served import Served
 from neuronsim.serving.summary import summarise
 
 if TYPE_CHECKING:
     from neuronsim.timing import Cores, Placed
+    from neuronsim.tracing import Recorder
 
 METHODS = ("auto", "machine", "extended", "recurrence", "approximate")
 MACHINE_WORDS = 100_000_000  # instruction words that "auto" simulates: about ten seconds of a host core
@@ -33,7 +35,7 @@ Progress = Callable[[int, int, np.ndarray], None]  # requests done, of how many,
 
 def serve(
     models: Sequence[ModelPlan], loads: Sequence[Load], target: Target, method: str = "auto",
-    on_progress: Progress | None = None, words: int = MACHINE_WORDS,
+    on_progress: Progress | None = None, words: int = MACHINE_WORDS, recorder: Recorder | None = None,
 ) -> Served:
     """Put each load on its model, all at once on one machine, until every request has ended.
 
@@ -43,6 +45,7 @@ def serve(
             of their chip, but have no instructions; "auto": the exact one that is fast enough, else approximate.
         on_progress: called a few times a second.
         words: instruction words that "auto" may simulate, and "extended" until its pattern repeats.
+        recorder: is given every run, which only the machine has: "auto" and "machine".
     Raises: ServingError; DeadlockError.
     """
     if method not in METHODS:
@@ -50,7 +53,11 @@ def serve(
     layout = lay_out(models, loads, target)
     work = Work.of(layout, models, loads)
     chosen, reason = choose(work, words) if method == "auto" else (method, "asked for")
-    run = _Run(models, layout, work, target, _Reporter(on_progress, int(layout.requests[-1])))
+    if recorder is not None:
+        if method not in ("auto", "machine"):
+            raise ServingError(f"{method!r} has no instructions to record", help="method machine")
+        chosen, reason = "machine", "every instruction is recorded"
+    run = _Run(models, layout, work, target, _Reporter(on_progress, int(layout.requests[-1])), recorder)
     if chosen == "extended":
         if not work.regular:
             raise ServingError("arrivals at random never repeat", help="--method approximate")
@@ -114,9 +121,9 @@ class _Run:
     """One layout by any method; the last one run is what `served` tells of."""
 
     def __init__(self, models: Sequence[ModelPlan], layout: Layout, work: Work, target: Target,
-                 report: _Reporter) -> None:
+                 report: _Reporter, recorder: Recorder | None = None) -> None:
         self._models, self._layout, self._work, self._target, self._report = models, layout, work, target, report
-        self._total = int(layout.requests[-1])
+        self._total, self._recorder = int(layout.requests[-1]), recorder
 
     def machine(self) -> None:
         self._begin(True)
@@ -145,7 +152,11 @@ class _Run:
     def _begin(self, on_machine: bool) -> Any:
         placed = [p for m in self._models for p in m.placed]
         cores = machine_of(placed, self._target) if on_machine and placed else None
-        self._loop = self._layout.loop(self._target, cores)
+        if self._recorder is None:
+            self._loop = self._layout.loop(self._target, cores)
+        else:
+            witness = Witness(self._recorder, self._layout, self._models, cores, self._target)
+            self._loop = self._layout.loop(self._target, witness if cores else None, witness=witness)
         return cores
 
     def _finish(self, chunk: int = 1_000) -> None:

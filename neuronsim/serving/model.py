@@ -40,6 +40,7 @@ class Step:
         slot: of a core step: index into its model's `placed`; -1: `ticks` is all that is known.
         upstream: handed its input core to core by the step before; else by the host.
         switch_ticks: to bring this model onto the core in place of another.
+        node: of the program, its index; -1: unknown.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Step:
     slot: int = -1
     upstream: bool = False
     switch_ticks: int = 0
+    node: int = -1
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from isa.program import INPUT, OUTPUT, Node, Program, Stage
 from isa.target import Target
@@ -50,11 +51,11 @@ class _Planner:
                         for n in program.nodes if n.kind != "cpu"}
 
     def steps(self, cores: Sequence[int]) -> Iterable[Step]:
-        for node in self._program.nodes:
+        for number, node in enumerate(self._program.nodes):
             if node.kind == "cpu":
-                yield Step(CPU, 0, self._cpu[node.model])
+                yield Step(CPU, 0, self._cpu[node.model], node=number)
             else:
-                yield from self._device(node, cores)
+                yield from (replace(step, node=number) for step in self._device(node, cores))
 
     def _device(self, node: Node, cores: Sequence[int]) -> Iterable[Step]:
         stage, core = self._program.stages[node.stage], cores[node.core]

@@ -32,10 +32,11 @@ def small() -> Stage:
 def test_trace_has_every_word_and_transfer(tmp_path: Path) -> None:
     program = small()
     timeline = simulate(program, V2)
-    recorder = Recorder()
-    recorder.run(RunRow(0, 0, 0, 3, 0, 0, timeline.total_ticks, 0, 0, RunWait.NONE), timeline, program)
+    recorder = Recorder([], V2)
+    row = RunRow(0, 0, 0, 3, 0, 0, timeline.total_ticks, 0, 0, RunWait.NONE)
+    recorder.run(row, program, lambda: timeline)
     once = {c: [0] for c in ("model", "arrival", "start")} | {"end": [timeline.total_ticks], "rows": [1]}
-    recorder.trace(once, [], V2).save(tmp_path / "t")
+    recorder.trace(once).save(tmp_path / "t")
     back = trace.load(tmp_path / "t")
     rows = back.instructions
     assert list(rows["engine"]) == [1, 1, 4, 4, 4] and list(rows["index"]) == [0, 1, 0, 1, 2]
