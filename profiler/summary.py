@@ -10,10 +10,11 @@ from isa.program import Program
 from isa.target import Target
 from isa.trace import Trace
 from isa.word import ENGINES
-from profiler.layers import Layer, layers
+from profiler.analyses.layers import Layer, layers
 from profiler.metrics import metrics
 from profiler.sensitivity import Sensitivity, sensitivity
 from profiler.table import Table
+from profiler.text import bytes_text, seconds_text
 
 TOP_LAYERS = 10
 
@@ -56,23 +57,7 @@ def summarise(
             "x1.25": inferred.costlier,
             "removed": inferred.removed,
         }
-    return Summary(values, layers(trace, programs, target, values["total_time"]), inferred)
-
-
-def seconds_text(value: float) -> str:
-    """A time with a unit that keeps it readable."""
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if value >= scale:
-            return f"{value / scale:.3g} {unit}" if value < 1000 * scale else f"{value / scale:.0f} {unit}"
-    return f"{value * 1e9:.0f} ns"
-
-
-def bytes_text(value: float) -> str:
-    """Bytes in decimal units."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if value >= scale:
-            return f"{value / scale:.1f} {unit}"
-    return f"{value:.0f} B"
+    return Summary(values, layers(trace, programs, target).layers, inferred)
 
 
 def _engine_table(m: dict[str, Any]) -> Table:

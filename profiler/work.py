@@ -42,6 +42,12 @@ def transpose_flops(stage: Stage) -> int:
     return int(_flops(words)[words["flags"] & SPEC.by_name["matmul"].flags["transpose"] != 0].sum())
 
 
+def matmul_work(stage: Stage) -> tuple[np.ndarray, np.ndarray]:
+    """Debug row and operations of each matmul, [n] int64 each."""
+    words = _matmuls(stage)
+    return words["debug"].astype(np.int64), _flops(words)
+
+
 def count(stage: Stage, engine: str, *mnemonics: str) -> int:
     """How many words of those mnemonics an engine's stream holds; all words where none is named."""
     stream = stage.stream(engine)

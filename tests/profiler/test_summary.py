@@ -9,7 +9,7 @@ import pytest
 
 from isa import target as targets
 from isa.target import Target
-from profiler.layers import layers
+from profiler.analyses.layers import layers
 from profiler.metrics import metrics
 from profiler.summary import bytes_text, seconds_text, summarise
 from profiler.table import show
@@ -51,7 +51,7 @@ def test_work_is_read_from_words_and_descriptors() -> None:
 
 
 def test_each_instant_counts_once() -> None:
-    found = {layer.name: layer for layer in layers(TRACE, [PROGRAM], TARGET, 100e-6)}
+    found = {layer.name: layer for layer in layers(TRACE, [PROGRAM], TARGET).layers}
     # DMA alone 0..30 and matmul alone 30..50 belong to fc, 50..60 is shared, 60..100 belongs to act
     assert found["fc"].time == pytest.approx(55e-6)
     assert found["act"].time == pytest.approx(45e-6)
