@@ -23,6 +23,7 @@ from neuronsim.serving.model import CORE, CPU, LINK
 from neuronsim.serving.planning import plan
 
 GAIN = 0.02  # a change that gains less is not a bottleneck
+LITTLE = 0.10  # where no single change gains so much, another resource is close behind: pairs are tried
 IMBALANCE = 0.10  # what even stages must gain for the slowest one to be the first thing to tell
 LATENCY, THROUGHPUT = "latency", "throughput"
 GOALS = (LATENCY, THROUGHPUT)
@@ -83,7 +84,8 @@ class Answer:
         goal: "latency" or "throughput", what is ranked.
         base: as the machine is.
         single: every single change, the best first. Of pipelines also `STAGES`: stages of equal length.
-        pairs: where no single change gains: pairs of resources without cost that do, the best first.
+        pairs: where single changes gain little: pairs of resources without cost, the best first. Those that save
+            more time together than the sum of both; where no single change gains, all that gain.
         stages: device stages in order. requests, in_flight: of the load behind `interval_s`; method: how it was served.
     """
 
@@ -120,7 +122,7 @@ def what_if(
         goal: "latency" of a request alone, or "throughput"; default: throughput of a pipeline, else latency.
         requests, in_flight: of the closed loop that gives the throughput; default: two for each core in flight, and
             four times as many requests.
-        pairs: try pairs even where single changes gain.
+        pairs: try pairs even where single changes gain enough.
         threads: of the host; default: all.
     Raises: as `neuronsim.serving.serve`, and `isa.topology` for a target with too few cores.
     """
@@ -135,15 +137,31 @@ def what_if(
     if found == THROUGHPUT and program.cores > 1:
         outcomes.append(_balanced(trial, model, served, target, base))
     outcomes.sort(key=lambda o: -o.speedup)
-    together: list[Outcome] = []
-    if pairs or not any(o.speedup >= 1 + GAIN for o in outcomes):
+    together: tuple[Outcome, ...] = ()
+    if pairs or not any(o.speedup >= 1 + LITTLE for o in outcomes):
         removed = list({c.resource: c for (c,) in singles}.values())  # the last of a resource takes it away
-        tried = workers.run(list(combinations(removed, 2)))
-        together = sorted((o for o in tried if o.speedup >= 1 + GAIN), key=lambda o: -o.speedup)
+        together = _hiding(workers.run(list(combinations(removed, 2))), outcomes)
     return Answer(
-        found, base, tuple(outcomes), tuple(together), _stage_times(program, served), trial.requests, asked,
+        found, base, tuple(outcomes), together, _stage_times(program, served), trial.requests, asked,
         served.method,
     )  # fmt: skip
+
+
+def _hiding(pairs: Sequence[Outcome], singles: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    """The pairs of `Answer.pairs`. `singles`: the best first."""
+    alone: dict[str, float] = {}  # part of the time that the best change of a resource saves
+    for single in singles:
+        alone.setdefault(single.resources[0], max(_saved(single), 0.0))
+    if not any(o.speedup >= 1 + GAIN for o in singles):
+        found = [o for o in pairs if o.speedup >= 1 + GAIN]
+    else:
+        found = [o for o in pairs if _saved(o) >= GAIN + sum(alone[r] for r in o.resources)]
+    return tuple(sorted(found, key=lambda o: -o.speedup))
+
+
+def _saved(outcome: Outcome) -> float:
+    """Part of the time that goes away."""
+    return 1.0 - 1.0 / outcome.speedup
 
 
 def changes(program: Program, target: Target, model: ModelPlan) -> list[Change]:

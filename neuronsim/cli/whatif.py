@@ -14,11 +14,12 @@ from neuronsim.cli.output import print_json, write_json
 from neuronsim.cli.progress import bar
 from neuronsim.cli.settings import add_setting, machine, value_text
 from neuronsim.whatif import GAIN, GOALS, LATENCY, STAGES, Answer, Outcome
-from profiler.summary import seconds_text
 from profiler.table import Table, show
+from profiler.text import seconds_text
 
 SCHEMA = 1
 _NEAR = 0.75  # a resource that gains this part of what the best gains is told of, too
+_PAIRS = 5  # listed, without --verbose
 _MANY = 100  # a speed-up beyond is as good as any
 _UNCHANGED = 5e-3  # of the speed-up: rows that change nothing are counted, not listed
 
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--requests", type=positive, metavar="N", help="simulated for the throughput (default: 4 times those in flight)"
     )
     parser.add_argument("--in-flight", type=positive, metavar="K", help="requests in flight (default: two a core)")
-    parser.add_argument("--pairs", action="store_true", help="try pairs even where single changes gain")
+    parser.add_argument("--pairs", action="store_true", help="try pairs even where single changes gain enough")
     parser.add_argument("--threads", type=positive, metavar="N", help="host threads (default: all)")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the ranking as JSON")
 
@@ -103,7 +104,8 @@ def tables(answer: Answer, target: Target, everything: bool = False) -> list[Tab
         ranking.notes.append(f"a request alone takes {seconds_text(answer.base.latency_s)}")
     found = [ranking]
     if answer.pairs:
-        found.append(_ranking("two at once", answer, answer.pairs, target, everything))
+        pairs = answer.pairs if everything else answer.pairs[:_PAIRS]
+        found.append(_ranking("two at once", answer, pairs, target, True))
     if len(answer.stages) > 1:
         stages = Table("stages", ["stage", ">core", ">time", ">of the mean"])
         stages.rows += [[s.node, str(s.core), seconds_text(s.seconds), f"{s.of_mean:.2f}"] for s in answer.stages]
@@ -154,6 +156,10 @@ def sentences(answer: Answer) -> list[str]:
         what = "In the stages" if found else "Bottleneck"
         found.append(f"{what}: {best.resources[0]}. {_best_text(answer, best)}")
         found += _next(answer, resources)
+    if answer.pairs:
+        pair = answer.pairs[0]
+        both = " and ".join(pair.resources)
+        found.append(f"Hidden behind each other: {both}. With both without cost it is {_gain(answer, pair)}.")
     return found
 
 

@@ -19,8 +19,8 @@ from neuronsim.api import Neff
 from neuronsim.cli.settings import changes as settings
 from neuronsim.cli.whatif import as_json, sentences
 from neuronsim.timing import simulate
-from neuronsim.whatif import GAIN, STAGES, Answer, what_if
-from tests.neuronsim.bound_programs import BOUND, copies, program
+from neuronsim.whatif import GAIN, LITTLE, STAGES, Answer, what_if
+from tests.neuronsim.bound_programs import BOUND, copies, hops, program, side_by_side
 from tests.neuronsim.serving_programs import program as compiled
 from tests.neuronsim.timing_programs import activation, copy, stage
 
@@ -78,11 +78,21 @@ def test_nothing_to_gain() -> None:
     assert "No bottleneck" in sentences(answer)[0]
 
 
+def test_what_hides_behind_the_bottleneck() -> None:
+    """The vector engine gains little, since the tensor engine is close behind; both together gain much."""
+    answer = what_if(program(side_by_side(56, 60)), INF1)
+    assert answer.bottleneck == ("vector engine",) and GAIN < answer.single[0].speedup - 1 < LITTLE
+    assert answer.pairs[0].resources == ("tensor engine", "vector engine")
+    assert "Hidden behind each other: tensor engine and vector engine" in " ".join(sentences(answer))
+
+
 def test_pairs_on_request_and_progress() -> None:
+    """What comes one after the other hides nothing: both together save what each saves."""
     told: list[tuple[int, int]] = []
-    answer = what_if(program(stage(vector=copies(5))), INF1, pairs=True, on_progress=lambda *done: told.append(done))
-    assert answer.pairs and answer.single[0].speedup > 2
-    assert told[-1][0] == told[-1][1] == len(told)
+    answer = what_if(program(hops(30)), INF1, pairs=True, on_progress=lambda *done: told.append(done))
+    resources = {r for o in answer.single for r in o.resources}
+    assert told[-1][0] == told[-1][1] == len(told) == len(answer.single) + math.comb(len(resources), 2)
+    assert {"DMA engines", "DMA start latency"} <= resources and not answer.pairs
 
 
 def test_answers_do_not_depend_on_threads() -> None:
