@@ -19,11 +19,12 @@ class Timeline:
     """Times of one run of a stage in ticks of `1 / tick_hz` seconds from its start. Row i of a word column is op id i.
 
     Attributes:
-        engine, index: [n] word i is `stage.stream(ENGINES[engine[i]])[index[i]]`.
+        engine, index: [n] word i is `stage.stream(ENGINES[engine[i]])[index[i]]`; debug, opcode: [n] what it says.
         wait_start: [n] when the engine was ready to issue the word.
         start, end, retire: [n] issue; result written; in-order completion (a post is seen one semaphore latency later).
         cause, cause_id, cause_op: [n] why start > wait_start, as `isa.trace.Cause`.
-        transfer_op: [x] op id of each transfer's dma_trigger, ascending; transfer_queue: [x].
+        transfer_op: [x] op id of each transfer's dma_trigger, ascending; transfer_engine, transfer_index: [x] of that.
+        transfer_queue: [x]; transfer_debug: [x] debug row of the first descriptor, of the trigger where it has none.
         transfer_enqueue, transfer_start, transfer_end: [x] enters its queue; first share served; last share done.
         transfer_dram_wait, transfer_link_wait: [x] ticks that shares took beyond their service, as `Solution.waited`.
         transfer_bytes: [x] delivered bytes.
@@ -35,6 +36,8 @@ class Timeline:
 
     engine: np.ndarray
     index: np.ndarray
+    debug: np.ndarray
+    opcode: np.ndarray
     wait_start: np.ndarray
     start: np.ndarray
     end: np.ndarray
@@ -43,7 +46,10 @@ class Timeline:
     cause_id: np.ndarray
     cause_op: np.ndarray
     transfer_op: np.ndarray
+    transfer_engine: np.ndarray
+    transfer_index: np.ndarray
     transfer_queue: np.ndarray
+    transfer_debug: np.ndarray
     transfer_enqueue: np.ndarray
     transfer_start: np.ndarray
     transfer_end: np.ndarray
@@ -75,18 +81,21 @@ class Frame:
         self._slot, self._tick_hz = slot, tick_hz
         self._words, self._transfers = problem.words_of(slot), problem.transfers_of(slot)
         begin = problem.begin[slot * len(ENGINES):(slot + 1) * len(ENGINES) + 1]
+        streams = problem.words[slot * len(ENGINES):(slot + 1) * len(ENGINES)]
         counts = np.diff(begin)
         engine = np.repeat(np.arange(len(ENGINES), dtype=np.uint8), counts)
         index = (np.arange(len(engine)) - np.repeat(begin[:-1] - begin[0], counts)).astype(np.int32)
         op = problem.trigger[self._transfers] - begin[0]
-        trigger = rows_of(problem.words[slot * len(ENGINES):(slot + 1) * len(ENGINES)], op)
+        trigger = _rows(streams, op)
         read, written, delivered = (
             per_transfer(trigger, column) for column in cost.dma_bytes(stage.descriptors, cost.sbuf_variables(stage)))
         links = [use.moved for use in problem.uses[slot] if use.resources[0] >= problem.chips]
         over_links = per_transfer(trigger, sum(links, start=np.zeros(len(stage.descriptors), np.int64)))
         shared = {"engine": engine, "index": index, "transfer_op": op, "transfer_queue": trigger["op0"].copy(),
-                  "transfer_bytes": delivered, "transfer_read": read, "transfer_written": written,
-                  "transfer_link_bytes": over_links}
+                  **{column: np.concatenate([words[column] for words in streams]) for column in ("debug", "opcode")},
+                  "transfer_engine": engine[op], "transfer_index": index[op],
+                  "transfer_debug": _first_debug(trigger, stage), "transfer_bytes": delivered, "transfer_read": read,
+                  "transfer_written": written, "transfer_link_bytes": over_links}
         for column in shared.values():
             column.setflags(write=False)
         self.trigger = trigger
@@ -118,8 +127,16 @@ def per_transfer(trigger: np.ndarray, column: np.ndarray) -> np.ndarray:
     return before[first + trigger["count"]] - before[first]
 
 
-def rows_of(streams: Sequence[np.ndarray], ops: np.ndarray) -> np.ndarray:
+def _rows(streams: Sequence[np.ndarray], ops: np.ndarray) -> np.ndarray:
     """Words of one core by ascending op id, without joining the streams: [len(ops)] WORD."""
     begin = np.concatenate([[0], np.cumsum([len(s) for s in streams])])
     parts = np.searchsorted(ops, begin)
     return np.concatenate([s[ops[a:b] - first] for s, first, a, b in zip(streams, begin, parts[:-1], parts[1:])])
+
+
+def _first_debug(trigger: np.ndarray, stage: Stage) -> np.ndarray:
+    """Debug row of each transfer's first descriptor; of the trigger where it has none, [x] uint32."""
+    debug = trigger["debug"].copy()
+    some = np.flatnonzero(trigger["count"])
+    debug[some] = stage.descriptors["debug"][trigger["arg"][some]]
+    return debug

@@ -17,10 +17,10 @@ from isa.program import Program, Stage
 from isa.spec import SPEC
 from isa.target import Target
 from isa.trace import TABLES, Cause, HostKind, RunWait, Table, Trace, empty, names_word
-from isa.word import ENGINES
-from neuronsim.timeline import Timeline, rows_of
+from neuronsim.timeline import Timeline
 
 MAX_ROWS = 4_000_000  # about 300 MB
+_TIMES = ("start", "end", "retire", "wait_start", "enqueue")  # of words and transfers
 _TRIGGER = SPEC.by_name["dma_trigger"].opcode
 
 
@@ -57,7 +57,7 @@ class Recorder:
     def __init__(self, programs: Sequence[Program], target: Target, max_rows: int = MAX_ROWS) -> None:
         self.programs, self._target = programs, target
         self._limit = self._left = max_rows
-        self._runs: list[tuple[RunRow, Timeline, Stage]] = []
+        self._runs: list[tuple[RunRow, Timeline]] = []
         self._host: list[HostRow] = []
         self._dropped: Counter[str] = Counter()
         self._sizes: dict[int, dict[str, int]] = {}
@@ -69,7 +69,7 @@ class Recorder:
         if id(stage) not in self._sizes:
             self._sizes[id(stage)] = _rows(stage)
         if self._fits(self._sizes[id(stage)]):
-            self._runs.append((row, timeline(), stage))
+            self._runs.append((row, timeline()))
 
     def host(self, row: HostRow) -> None:
         """Something that the host did."""
@@ -82,9 +82,9 @@ class Recorder:
         self._runs.sort(key=lambda run: (run[0].start, run[0].core, run[0].end))
         self._host.sort(key=lambda row: (row.start, row.end, row.kind, row.where))
         return Trace(
-            runs=_columns("runs", [row for row, _, _ in self._runs]), host=_columns("host", self._host),
+            runs=_columns("runs", [row for row, _ in self._runs]), host=_columns("host", self._host),
             requests={c: np.array(requests[c], dtype=t) for c, t in TABLES["requests"].items()},
-            instructions=self._words(), transfers=self._moves(), tick_hz=self._target.tick_hz,
+            **_timed(self._runs), tick_hz=self._target.tick_hz,
             target=self._target.name, total_ticks=max(self._last, int(np.max(requests["end"], initial=0))),
             neff_hashes=tuple(neff.identity(p) for p in self.programs), dropped=dict(self._dropped),
             notes=self._notes(),
@@ -105,39 +105,6 @@ class Recorder:
         return (f"the trace ends early: it may have {self._limit} rows, and {rows} more were dropped; "
                 "record fewer requests, or allow more rows",)
 
-    def _words(self) -> Table:
-        constant = {id(stage): _Words.of(stage) for _, _, stage in self._runs}
-        parts: list[Table] = []
-        base = 0
-        for number, (row, t, stage) in enumerate(self._runs):
-            parts.append({
-                "run": np.full(len(t.start), number), "core": np.full(len(t.start), row.core), "engine": t.engine,
-                "index": t.index, "debug": constant[id(stage)].debug, "opcode": constant[id(stage)].opcode,
-                "start": t.start + row.start, "end": t.end + row.start, "retire": t.retire + row.start,
-                "wait_start": t.wait_start + row.start, "cause": t.cause,
-                "cause_id": np.where(names_word(t.cause), t.cause_id + np.int32(base), t.cause_id),
-                "cause_op": np.where(t.cause != Cause.NONE, t.cause_op + np.int32(base), t.cause_op),
-            })
-            base += len(t.start)
-        return _joined("instructions", parts)
-
-    def _moves(self) -> Table:
-        constant = {id(stage): _first_debug(stage, t) for _, t, stage in self._runs}
-        parts: list[Table] = []
-        base = 0
-        for number, (row, t, stage) in enumerate(self._runs):
-            count = len(t.transfer_op)
-            parts.append({
-                "run": np.full(count, number), "core": np.full(count, row.core),
-                "trigger_engine": t.engine[t.transfer_op], "trigger_index": t.index[t.transfer_op],
-                "op": t.transfer_op + base, "queue": t.transfer_queue, "enqueue": t.transfer_enqueue + row.start,
-                "start": t.transfer_start + row.start, "end": t.transfer_end + row.start, "bytes": t.transfer_bytes,
-                "read": t.transfer_read, "written": t.transfer_written, "link_bytes": t.transfer_link_bytes,
-                "dram_wait": t.transfer_dram_wait, "link_wait": t.transfer_link_wait, "debug": constant[id(stage)],
-            })
-            base += len(t.start)
-        return _joined("transfers", parts)
-
 
 def _rows(stage: Stage) -> dict[str, int]:
     """How many rows of each table a run of the stage takes."""
@@ -146,25 +113,43 @@ def _rows(stage: Stage) -> dict[str, int]:
     return {"runs": 1, "instructions": sum(map(len, streams)), "transfers": triggers}
 
 
-class _Words(NamedTuple):
-    """What all runs of a stage have in common, by op id."""
-
-    debug: np.ndarray
-    opcode: np.ndarray
-
-    @classmethod
-    def of(cls, stage: Stage) -> _Words:
-        streams = [stage.stream(e) for e in ENGINES]
-        return cls(np.concatenate([s["debug"] for s in streams]), np.concatenate([s["opcode"] for s in streams]))
+def _timed(runs: Sequence[tuple[RunRow, Timeline]]) -> dict[str, Table]:
+    """The tables of words and transfers of these runs, one after the other."""
+    words = np.array([len(t.start) for _, t in runs], dtype=np.int64)
+    moves = np.array([len(t.transfer_op) for _, t in runs], dtype=np.int64)
+    base = (np.cumsum(words) - words).astype(np.int32)
+    return {"instructions": _instructions(runs, words, np.repeat(base, words)),
+            "transfers": _transfers(runs, moves, np.repeat(base, moves))}
 
 
-def _first_debug(stage: Stage, timeline: Timeline) -> np.ndarray:
-    """Debug row of each transfer's first descriptor; of the trigger where it has none: [x] uint32."""
-    trigger = rows_of([stage.stream(e) for e in ENGINES], timeline.transfer_op)
-    debug = trigger["debug"].copy()
-    some = np.flatnonzero(trigger["count"])
-    debug[some] = stage.descriptors["debug"][trigger["arg"][some]]
-    return debug
+def _instructions(runs: Sequence[tuple[RunRow, Timeline]], counts: np.ndarray, base: np.ndarray) -> Table:
+    """Args: counts: words of each run; base: op id of its run's first word, by row."""
+    columns = _of_runs("instructions", "", runs, counts)
+    base = np.where(columns["cause"] == Cause.NONE, np.int32(0), base)
+    columns["cause_op"] += base
+    columns["cause_id"] += np.where(names_word(columns["cause"]), base, np.int32(0))
+    return columns
+
+
+def _transfers(runs: Sequence[tuple[RunRow, Timeline]], counts: np.ndarray, base: np.ndarray) -> Table:
+    """Args: as `_instructions`, of transfers."""
+    columns = _of_runs("transfers", "transfer_", runs, counts)
+    columns["op"] += base
+    return columns
+
+
+def _of_runs(table: str, prefix: str, runs: Sequence[tuple[RunRow, Timeline]], counts: np.ndarray) -> Table:
+    """A table with the timelines' columns, which have this prefix; times are those of the whole, op ids of each run."""
+    columns = {"run": np.repeat(np.arange(len(runs), dtype=np.int32), counts),
+               "core": np.repeat(np.array([row.core for row, _ in runs], dtype=np.int32), counts)}
+    began = np.repeat(np.array([row.start for row, _ in runs], dtype=np.int64), counts)
+    for column, dtype in TABLES[table].items():
+        if column not in columns:
+            parts = [getattr(t, prefix + column.removeprefix("trigger_")) for _, t in runs]
+            columns[column] = np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype, copy=False)
+        if column in _TIMES:
+            columns[column] += began
+    return {column: columns[column] for column in TABLES[table]}
 
 
 def _columns(table: str, rows: Sequence[NamedTuple]) -> Table:
@@ -173,11 +158,3 @@ def _columns(table: str, rows: Sequence[NamedTuple]) -> Table:
         return empty(table)
     names = rows[0]._fields
     return {c: np.array([row[names.index(c)] for row in rows], dtype=t) for c, t in TABLES[table].items()}
-
-
-def _joined(table: str, parts: list[Table]) -> Table:
-    """The parts one after the other, each column in the type of the schema."""
-    if not parts:
-        return empty(table)
-    return {c: np.concatenate([part.pop(c) for part in parts]).astype(t, copy=False)
-            for c, t in TABLES[table].items()}
