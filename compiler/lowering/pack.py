@@ -69,9 +69,11 @@ def packable(ctx: Context, node: Node) -> bool:
     channels = ctx.shape(source)[1]
     if not ctx.packing or node.op != "Conv" or node.attrs.get("group", 1) != 1 or channels > MOST_CHANNELS:
         return False
-    in_dram = source in ctx.dram and source not in ctx.tensors
-    direct = ctx.precision.matmul(ctx.storage(source)) == ctx.storage(source)
-    return in_dram and direct and prod(_groups(node.attrs["kernel_shape"], channels)) > 1
+    stored = ctx.storage(source)
+    if source not in ctx.dram or source in ctx.tensors or ctx.precision.matmul(stored) != stored:
+        return False
+    direct = ctx.dram[source].dtype.name == stored or "cast" in ctx.target.dma.ops
+    return direct and prod(_groups(node.attrs["kernel_shape"], channels)) > 1
 
 
 def _groups(kernel: Sequence[int], channels: int) -> list[int]:

@@ -13,7 +13,7 @@ from compiler.precision import Precision
 from compiler.sharding.chains import Link, chains, turns
 from compiler.sharding.costs import Cost
 from compiler.sharding.order import crossing_bytes
-from compiler.sharding.split import Split, split_of
+from compiler.sharding.split import BY_ROWS, Split, split_of
 from compiler.windows import ROWS
 from isa.dtypes import dtype as dtype_of
 
@@ -74,13 +74,14 @@ class _Unit(NamedTuple):
 
 
 def line_of(
-    graph: Graph, names: Sequence[str], costs: Mapping[str, Cost], precision: Precision, stages: int
+    graph: Graph, names: Sequence[str], costs: Mapping[str, Cost], precision: Precision, stages: int, rows: bool = True,
 ) -> Line:
     """The line of an optimised graph for a pipeline of `stages`.
 
     Args:
         names: of all nodes, producers before readers.
         costs: by node name. precision: tells in which type values are handed on.
+        rows: whether stages may share the rows of a node.
     """
     nodes = {n.name: n for n in graph.nodes}
     crossing = [sum(size_bytes(graph, i, precision) for i in graph.inputs),
@@ -89,6 +90,8 @@ def line_of(
     place = {name: at for at, name in enumerate(names)}
     made = {name: sum(size_bytes(graph, o, precision) for o in nodes[name].outputs if o) for name in names}
     hows = {name: split_of(graph, nodes[name]) for name in names}
+    if not rows:
+        hows = {name: how if how is not None and how.by != BY_ROWS else None for name, how in hows.items()}
     runs = chains(graph, names, hows)
     units: list[_Unit] = []
     for run in runs:
@@ -106,7 +109,7 @@ def line_of(
         np.array([sum(u.weights for u in part) for part in parts]),
         np.array([max((u.scratch for u in part), default=0) for part in parts]),
         np.array([0.0, *(units[s].crossing for s in starts[1:]), 0.0]),
-        [v for name, v in _values(graph, atoms, precision) if name not in inside],
+        [v for name, v in _values(graph, atoms, hows, precision) if name not in inside],
         np.zeros(len(parts) + 1),
         np.zeros(len(parts) + 1),
         np.array([0.0, *(units[s].repeated for s in starts[1:]), 0.0]),
@@ -122,9 +125,9 @@ def _lives(graph: Graph, place: Mapping[str, tuple[int, int]], n: int) -> dict[s
     """(place that finishes it, -1 for inputs; last place that reads it, n for results) of each value.
 
     Args:
-        place: first and last place of each node.
+        place: where each node is finished, and where it last reads the whole of what it reads.
     """
-    born = dict.fromkeys(graph.inputs, -1) | {o: place[v.name][1] for v in graph.nodes for o in v.outputs if o}
+    born = dict.fromkeys(graph.inputs, -1) | {o: place[v.name][0] for v in graph.nodes for o in v.outputs if o}
     found = {}
     for value, at in born.items():
         result = value in graph.outputs and value not in graph.inputs
@@ -133,13 +136,17 @@ def _lives(graph: Graph, place: Mapping[str, tuple[int, int]], n: int) -> dict[s
 
 
 def _values(
-    graph: Graph, atoms: Sequence[tuple[Piece, ...]], precision: Precision
+    graph: Graph, atoms: Sequence[tuple[Piece, ...]], hows: Mapping[str, Split | None], precision: Precision
 ) -> list[tuple[str, tuple[int, int, float]]]:
-    """Name and entry in `Line.values` of each."""
-    place: dict[str, tuple[int, int]] = {}
+    """Name and entry in `Line.values` of each; where a node has begun to read rows, the rest is no longer all of it."""
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
     for at, atom in enumerate(atoms):
         for piece in atom:
-            place[piece.node] = place.get(piece.node, (at, at))[0], at
+            first.setdefault(piece.node, at)
+            last[piece.node] = at
+    by_rows = {name for name, how in hows.items() if how is not None and how.by == BY_ROWS}
+    place = {name: (at, first[name] if name in by_rows else at) for name, at in last.items()}
     lives = _lives(graph, place, len(atoms))
     return [(v, (born, until, size_bytes(graph, v, precision))) for v, (born, until) in lives.items() if until > born]
 

@@ -97,18 +97,26 @@ class Sharder:
         Weights without room are priced at the whole DRAM bandwidth of a chip first, then at parts of it: how much the
         neighbours fetch is seen in the rounds only.
 
+        Images joined from rows are on chip whole: where no cut that was tried has the room, no rows are shared.
+
         Args:
             pinned: weights that fit all are worth more than balance.
         Raises: AllocationError, UnsupportedOp: a stage cannot be built.
         """
-        line = self._line(stages)
+        for rows in (True, False):
+            line = self._line(stages, rows)
+            best = self._best(self._tried(line, stages, pinned), pinned)
+            if math.isfinite(best.ns):
+                break
+        return Pipelined(line, best.ends, tuple(self.stages.build(line, best.ends)))
+
+    def _tried(self, line: Line, stages: int, pinned: bool) -> list[_Round]:
         dram = self.target.dram_bytes_per_ns
         made: list[_Round] = []
         for stream in [NEVER] if pinned and self.may_hold(stages) else [dram / n for n in SHARING]:
             if not made or any(m.streamed_bytes for m in made):
                 made += self._improve(line, stages, stream, pinned)
-        ends = self._best(made, pinned).ends
-        return Pipelined(line, ends, tuple(self.stages.build(line, ends)))
+        return made
 
     def _improve(self, line: Line, stages: int, stream: float, pinned: bool) -> list[_Round]:
         """Rounds until one is good, or some have not been better."""
@@ -157,5 +165,5 @@ class Sharder:
         limits = rates(self.target, min(stages, len(line.atoms)), self.first_core, NEVER)
         return slowest_ns(line, limits) < 1 / NEVER
 
-    def _line(self, stages: int) -> Line:
-        return line_of(self.graph, self.names, self.costs, self.precision, stages)
+    def _line(self, stages: int, rows: bool = True) -> Line:
+        return line_of(self.graph, self.names, self.costs, self.precision, stages, rows)

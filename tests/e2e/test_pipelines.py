@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -123,6 +123,28 @@ def test_values_v1(network: Network) -> None:
     assert not result.findings
     for name, want in expected.items():
         assert np.abs(result.outputs[name] - want).max() <= BF16 * np.abs(want).max(), name
+
+
+def images(height: int, width: int, channels: int) -> onnx.ModelProto:
+    """Two convolutions of about the same time on large images."""
+    b = Builder(13)
+    x = b.conv(b.input("x", [1, 4, height, width]), 4, channels, (3, 3), act="Relu")
+    return b.model(b.op("MaxPool", b.conv(x, channels, channels, (3, 3)), kernel_shape=[4, 4], strides=[4, 4]))
+
+
+@pytest.mark.parametrize(("target", "shape"), [
+    ("inf1.6xlarge", (384, 192, 8)),  # a core has no room for all rows of an image at once
+    ("trn1.32xlarge", (256, 256, 8)),
+    ("inf1.6xlarge", (144, 144, 32)),  # rows of it are read from DRAM, in another type than they are multiplied in
+])
+def test_large_images(target: str, shape: tuple[int, int, int]) -> None:
+    model = partial(images, *shape)
+    _, feeds, expected = reference(model)
+    result = compiled(model, 2, target).run(feeds, check=True)
+    assert not result.findings
+    limit = BF16 if target.startswith("inf1") else FP32
+    for name, want in expected.items():
+        assert np.abs(result.outputs[name] - want).max() <= limit * np.abs(want).max(), name
 
 
 @pytest.mark.parametrize("network", [bert, encoder_decoder, masked], ids=lambda n: n.__name__)
