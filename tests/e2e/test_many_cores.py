@@ -165,6 +165,20 @@ def test_four_models_on_two_groups_switch() -> None:
     assert sum(switch) * 0.999 < late < 2 * sum(switch) + alone.loads[0].percentile_s(50)
 
 
+def test_the_example_prints_what_models_take_from_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    from examples.two_models import main
+
+    assert main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    runs = [line for line in lines if " p50 " in line]
+    names = [line.partition(" p50 ")[0].strip() for line in runs]
+    assert names == ["narrow", "wide"] * 3 + ["narrow again", "wide again"]
+    slowdowns = [float(line.rpartition(":")[2].split()[0]) for line in runs]
+    by_themselves, together = slowdowns[:2], slowdowns[2:4]
+    assert all(b > a for a, b in zip(by_themselves, together))
+    assert "switches" in lines[-1] and not any("switches" in line for line in lines[:-1])
+
+
 # ---- the request-level model against the machine
 def close_to_the_machine(models: list[ModelPlan], load: float) -> None:
     """1,000 Poisson requests for each model at a share of the rate that they reach together."""
