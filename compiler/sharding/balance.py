@@ -69,10 +69,16 @@ def linked_ns(time: float, own: float, relayed: float, rates: Rates) -> float:
 def _times(line: Line, rates: Rates, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """[d, j] times of the stages of atoms start[d, j] .. end[j] - 1; start[d] is one less than start[d - 1]."""
     prefix = np.concatenate([[0.0], line.ns.cumsum()])
-    fetched = line.crossing[start]
-    work = prefix[end] - prefix[start] + (fetched + line.crossing[end]) / rates.fetch_bytes_per_ns
+    moved = _moved_ns(line.crossing, rates)
+    work = prefix[end] - prefix[start] + moved[start] + moved[end]
     times = 2 * rates.start_ns + line.enter[start] + line.leave[end] + work
     return np.maximum(times, _streamed(line, rates, start, end) / rates.stream_bytes_per_ns)
+
+
+def _moved_ns(crossing: np.ndarray, rates: Rates) -> np.ndarray:
+    """Time between buffers and working tiles for what crosses each cut; most of what is too much goes through DRAM."""
+    slow = np.minimum(rates.fetch_bytes_per_ns, rates.dram_bytes_per_ns)
+    return crossing / np.where(crossing > rates.buffered, slow, rates.fetch_bytes_per_ns)
 
 
 def _streamed(line: Line, rates: Rates, start: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -80,7 +86,7 @@ def _streamed(line: Line, rates: Rates, start: np.ndarray, end: np.ndarray) -> n
     held = np.concatenate([[0.0], line.weights.cumsum()])
     weights = held[end] - held[start] + line.repeated[start]
     scratch = np.maximum.accumulate(line.scratch[start], axis=0)
-    buffers = HANDOVER_BUFFERS * np.ceil(line.crossing[start] / rates.partitions)
+    buffers = HANDOVER_BUFFERS * np.ceil(np.minimum(line.crossing[start], rates.buffered) / rates.partitions)
     return np.clip(weights + scratch + buffers - rates.room, 0, weights) * rates.partitions
 
 

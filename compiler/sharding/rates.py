@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from compiler.sharding.handover import SHARE
+from isa.program import HANDOVER_BUFFERS
 from isa.target import Target
 from isa.topology import Topology
 
@@ -21,6 +23,7 @@ class Rates:
         room: SBUF bytes of each of `partitions`.
         chip: cores of a chip. stages: of the pipeline. first_core: the one of the first stage.
         dram_bytes_per_ns: that the stages of a chip share.
+        buffered: bytes that a stage can be handed in SBUF; the largest values of more go through DRAM.
     """
 
     start_ns: float
@@ -33,6 +36,7 @@ class Rates:
     stages: int
     first_core: int = 0
     dram_bytes_per_ns: float = float("inf")
+    buffered: float = float("inf")
 
     def crosses(self, stage: int) -> bool:
         """Whether what a stage hands on goes to another chip."""
@@ -62,4 +66,5 @@ def rates(target: Target, stages: int, first_core: int = 0, stream: float = NEVE
         stages=stages,
         first_core=first_core,
         dram_bytes_per_ns=target.dram_bytes_per_ns,
+        buffered=target.sbuf_partition_bytes // SHARE * target.partitions / HANDOVER_BUFFERS,
     )

@@ -108,6 +108,18 @@ def test_what_a_chip_fetches_together_is_weighed_against_its_slowest_stage() -> 
     assert streamed_bytes(line, 0, 3, shared) == streamed_bytes(line, 3, 4, shared) == 0
 
 
+def test_what_is_too_much_for_the_buffers_goes_through_dram() -> None:
+    """The cut moves to where less crosses than the buffers hold."""
+    line = line_with(np.array([50.0, 10.0, 40.0]), np.array([0.0, 60.0, 30.0, 0.0]))
+    limits = machine(2, fetch_bytes_per_ns=10.0, dram_bytes_per_ns=1.0)
+    assert balance(line, limits) == [1, 3]
+    limited = replace(limits, buffered=50.0)
+    assert balance(line, limited) == [2, 3]
+    assert stage_ns(line, 0, 1, limited) - stage_ns(line, 0, 1, limits) == pytest.approx(60 - 6)
+    assert streamed_bytes(replace(line, weights=np.full(3, 30.0)), 1, 3, replace(limits, room=150)) == 30
+    assert streamed_bytes(replace(line, weights=np.full(3, 30.0)), 1, 3, replace(limited, room=150)) == 10
+
+
 def test_parts_by_rows_all_hold_the_weights() -> None:
     line = line_with(np.full(2, 100.0), np.zeros(3), np.array([60.0, 0.0]))
     line = replace(line, repeated=np.array([0.0, 60.0, 0.0]))
