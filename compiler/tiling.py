@@ -163,13 +163,17 @@ class Tiler:
         over: list[int] = []
         for k, node in enumerate(self.graph.nodes):
             for name in (*node.inputs, *node.outputs):
-                if name and name not in live:
+                if name and name not in live and not self._hands_on(node):
                     live[name] = self.bytes_of(name)
             if sum(live.values()) > WHOLE_SHARE * self.room and self._tileable(node):
                 over.append(k)
             for name in [n for n in live if self.last_use.get(n, -1) <= k]:
                 del live[name]
         return over
+
+    def _hands_on(self, node: Node) -> bool:
+        """Whether a node only brings an input to an output: from DRAM to DRAM."""
+        return node.op == "Identity" and node.inputs[0] in self.graph.inputs and node.output in self.graph.outputs
 
     def _grown(self, begin: int, end: int) -> int:
         """The end moved on, over a few nodes, to where the values that leave the stretch fit."""

@@ -8,9 +8,12 @@ from onnx import TensorProto
 
 from compiler.ir import Graph
 from compiler.pipeline import optimise
+from compiler.precision import Precision
 from compiler.sharding.arrange import Arrangement
 from compiler.sharding.cut import cut
 from compiler.sharding.order import crossing_bytes, order
+from compiler.tiling import Tiler
+from isa.target import load
 from tests.compiler.evaluate import assert_close, imported, make, random_feeds, run_graph
 from tests.compiler.random_graphs import FAMILIES
 from tests.compiler.random_operators import floats, node
@@ -229,3 +232,13 @@ def test_a_long_skip_begins_late_and_producers_come_first() -> None:
     alive = crossing_bytes(graph, names, lambda _: "fp32")
     assert alive[0] == 4 * 20 * (8 + 4)
     assert sum(alive) < sum(crossing_bytes(graph, [n.name for n in graph.nodes], lambda _: "fp32"))
+
+
+def test_what_a_stage_hands_on_takes_no_room_on_chip() -> None:
+    """An image beyond SBUF goes from DRAM to DRAM: it makes no window of the layers beside it."""
+    nodes = [node("Identity", ["x"], ["y"]), node("Conv", ["z", "w"], ["c"], pads=[1] * 4), node("Relu", ["c"], ["r"])]
+    model = make(nodes, {"x": [1, 32, 384, 384], "z": [1, 8, 16, 16]}, ["y", "r"], {"w": np.zeros((8, 8, 3, 3), "f4")})
+    graph, machine = imported(model), load("trn1.2xlarge")
+    chunks = Tiler(graph, machine, Precision(graph, machine, "none", "bf16"), {}, {}).plan()
+    assert [c.nodes for c in chunks] == [[n] for n in graph.nodes]
+    assert not any(c.windows for c in chunks)
