@@ -21,6 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 import measure
 import models
+import serving
 
 import neuronsim
 from isa.spec import SPEC
@@ -138,6 +139,13 @@ class Bench:
             lines.append((f"{what}, peak memory of load and run", f"{int(done.stdout) / 1e6:.0f} MB", "", "", ""))
         return lines
 
+    def requests(self) -> list[Line]:
+        """Serving a million requests, time only, by each method."""
+        return [
+            (f"a million requests: {what} ({method})", f"{seconds:.2f} s", "", "", "< 5 s")
+            for what, method, seconds in serving.million(self._folder)
+        ]
+
     def _command(self, model: Path) -> float:
         command = [sys.executable, "-m", "neuronsim", "compile", str(model), "-o", str(self._folder / "command.neff")]
         command += ["--target", "trn1.2xlarge", "--auto-cast", "none"]
@@ -171,7 +179,7 @@ def _bare_rate() -> float:
     return float(flops) / (time.perf_counter() - started)
 
 
-SECTIONS = ("resnet", "matmul", "time_only", "compile", "threads", "memory")
+SECTIONS = ("resnet", "matmul", "time_only", "compile", "threads", "memory", "requests")
 
 
 def main() -> int:
