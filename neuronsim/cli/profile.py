@@ -18,6 +18,7 @@ from neuronsim.cli.profiles import (
     MACHINE,
     OUTPUTS,
     PERFETTO,
+    REPORT,
     SUMMARY,
     TRACE,
     Recording,
@@ -132,6 +133,7 @@ def _write(
     (folder / MACHINE).write_text(profile.target.as_yaml(), encoding="utf-8")
     (folder / SUMMARY).write_text(json_text(profile.summary.as_json()), encoding="utf-8")
     export(recording, "perfetto", folder / PERFETTO)
+    export(recording, "html", folder / REPORT)
     if outputs is not None:
         save_arrays(folder / OUTPUTS, outputs)
     (folder / ABOUT).write_text(json_text(about(neffs, asked, profile.trace)), encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import Any
 
 from neuronsim.cli.arguments import check_output, natural
 from neuronsim.cli.output import json_text, note, print_json, write_text
-from neuronsim.cli.profiles import ProfileError, Recording, open_recording
+from neuronsim.cli.profiles import ProfileError, Recording, open_recording, read_summary
 from profiler.summary import Summary, summarise
 from profiler.table import show
 
@@ -19,7 +19,7 @@ TEXT, SUMMARY_TEXT, SUMMARY_JSON = "text", "summary-text", "summary-json"
 PRINTED = (TEXT, SUMMARY_TEXT, SUMMARY_JSON)  # to stdout without -o
 ENDINGS: Mapping[str, str] = {  # of the files and folders that the others make
     "json": ".json", "perfetto": ".pftrace", "chrome": ".chrome.json", "csv": "_csv", "parquet": "_parquet",
-    "kanata": ".kanata",
+    "kanata": ".kanata", "html": ".html",
 }  # fmt: skip
 FORMATS = (*PRINTED, *ENDINGS)
 LEVELS = ("op", "instr", "dma")
@@ -53,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instance", metavar="T", help="the machine it was recorded on (default: known)")
     parser.add_argument("--window", type=window, metavar="FROM:TO", help="seconds; for perfetto, chrome and kanata")
     parser.add_argument("--level", choices=LEVELS, default="dma", help="detail of perfetto and chrome (default: dma)")
+    parser.add_argument(
+        "--compare", metavar="A", help="html: compare with this folder of `neuronsim profile`, or summary.json"
+    )
     parser.add_argument("--top", type=natural, default=10, metavar="N", help="layers to list (default: 10)")
     add_idle(parser, IDLE_SWITCHES, IDLE_OPTIONS)
 
@@ -63,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output_file and args.output_format not in ("csv", "parquet"):
         check_output(args.output_file, found, *args.neffs)
     tell_idle(args, {**IDLE_SWITCHES, **IDLE_OPTIONS})
+    other = read_summary(args.compare) if args.compare else None
     recording = open_recording(found, args.neffs, args.instance)
     for text in recording.trace.notes:
         note(text)
@@ -71,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         _print(recording, chosen, args)
         return 0
     output = Path(args.output_file) if args.output_file else default_output(found, recording, chosen)
-    export(recording, chosen, output, args.level, args.window)
+    export(recording, chosen, output, args.level, args.window, other)
     if args.json:
         print_json({"written": str(output)})
     else:
@@ -120,9 +124,11 @@ def names_and_values(recording: Recording, summary: Summary) -> str:
 
 
 def export(
-    recording: Recording, chosen: str, path: Path, level: str = "dma", window: tuple[float, float] | None = None
-) -> None:
+    recording: Recording, chosen: str, path: Path, level: str = "dma", window: tuple[float, float] | None = None,
+    other: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
     """Write one of `ENDINGS`; complete or not at all. Raises: ExportError, OSError."""
+    from profiler import html
     from profiler.exports import chrome, kanata, neuron_json, perfetto, tables
 
     trace, programs, target = recording.trace, recording.programs, recording.target
@@ -132,6 +138,9 @@ def export(
         "kanata": lambda: kanata.write(trace, programs, target, path, window=window),
         "csv": lambda: tables.write(trace, programs, target, path, format="csv"),
         "parquet": lambda: tables.write(trace, programs, target, path, format="parquet"),
+        "html": lambda: html.write(
+            trace, programs, target, html.gather(trace, programs, target), path, other
+        ),
         "json": lambda: neuron_json.write(trace, programs, path, summarise(trace, programs, target).metrics),
     }
     writers[chosen]()
