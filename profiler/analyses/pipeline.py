@@ -57,6 +57,7 @@ class Chain:
         period: ticks from one request to the next that the bottleneck allows; balanced: with all stages equally long.
         speedup: of the rate, were they.
         requests_per_s: that `period` allows.
+        link_period: ticks of host link per request.
     """
 
     model: int
@@ -67,6 +68,7 @@ class Chain:
     balanced: float
     speedup: float
     requests_per_s: float
+    link_period: float
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def _chain(trace: Trace, model: int, copy: int, signal: int) -> Chain:
     balanced = max(float(np.mean(means)) + start, link)
     name = "host link" if link > slowest + start else f"stage {numbers[int(np.argmax(means))]}"
     rate = trace.tick_hz / period if period else 0.0
-    return Chain(model, copy, stages, name, period, balanced, period / balanced if balanced else 1.0, rate)
+    return Chain(model, copy, stages, name, period, balanced, period / balanced if balanced else 1.0, rate, link)
 
 
 def _link_period(trace: Trace, model: int) -> float:

@@ -22,19 +22,20 @@ def record(stages: list[Stage], target: Target, gaps: list[int]) -> tuple[Trace,
     program = program_of(*stages)
     recorder = Recorder([program], target)
     ended, begun, left = [0] * len(stages), [0] * len(stages), [list(gaps) for _ in stages]
+    numbers: list[int | None] = [None] * len(stages)
 
     def start(slot: int) -> None:
         begun[slot] = ended[slot] + left[slot].pop(0)
+        wait = begun[slot] - ended[slot]
+        why = RunWait.WORK if wait else RunWait.NONE
+        numbers[slot] = recorder.begin(RunRow(slot, 0, 0, slot, 0, begun[slot], -1, 0, wait, why), stages[slot])
         cores.start(slot, begun[slot])
 
     for slot in range(len(stages)):
         start(slot)
     while (found := cores.advance(LAST_TICK)) is not None:
-        slot, end = found
-        wait = begun[slot] - ended[slot]
-        row = RunRow(slot, 0, 0, slot, 0, begun[slot], end, 0, wait, RunWait.WORK if wait else RunWait.NONE)
-        recorder.run(row, stages[slot], partial(cores.timeline, slot))
-        ended[slot] = end
+        slot, ended[slot] = found
+        recorder.end(numbers[slot], ended[slot], partial(cores.timeline, slot))
         if left[slot]:
             start(slot)
     once = {c: [0] for c in ("model", "arrival", "start")} | {"end": [max(ended)], "rows": [1]}

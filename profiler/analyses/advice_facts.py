@@ -1,0 +1,113 @@
+"""What the rules of the advice look at, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from isa import cost, transfers, word
+from isa.program import WEIGHT, Program, Stage
+from isa.target import Target
+from isa.trace import Trace
+from profiler.analyses import layers as layer_time
+from profiler.analyses import source
+from profiler.analyses.layers import Layers
+from profiler.analyses.pipeline import Pipeline, pipeline
+from profiler.analyses.resources import Resources, resources
+from profiler.analyses.run_paths import Reason, run_paths
+from profiler.analyses.source import Source
+from profiler.metrics import metrics
+
+NAMED = 3  # layers or tensors a finding lists
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One piece of advice.
+
+    Attributes:
+        rule: stable name.
+        share_percent: of the time at stake: what the cause takes of the critical paths, or of an engine's time.
+        value, threshold, unit: of the rule.
+        finding: what was measured; change: what to do, an option or command where there is one.
+        where: layers or tensors with most of it.
+        source: "Neuron" for a documented rule, else "neuronsim".
+    """
+
+    rule: str
+    share_percent: float
+    value: float
+    threshold: float
+    unit: str
+    finding: str
+    change: str
+    where: tuple[str, ...] = ()
+    source: str = "neuronsim"
+
+
+class Facts:
+    """A trace and what the analyses say about it, worked out when first asked for."""
+
+    def __init__(self, trace: Trace, programs: Sequence[Program], target: Target, found: Layers | None = None) -> None:
+        self.trace, self.programs, self.target = trace, programs, target
+        if found is not None:
+            self.layers = found
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        return metrics(self.trace, self.programs, self.target)
+
+    @cached_property
+    def layers(self) -> Layers:
+        return layer_time.layers(self.trace, self.programs, self.target)
+
+    @cached_property
+    def source(self) -> Source:
+        return source.read(self.trace, self.programs)
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        return pipeline(self.trace, self.programs, self.target)
+
+    @cached_property
+    def resources(self) -> Resources:
+        return resources(self.trace, self.programs, self.target)
+
+    @cached_property
+    def path_percent(self) -> np.ndarray:
+        """[Reason] of the critical paths of all runs."""
+        steps = run_paths(self.trace, self.target)
+        ticks = np.bincount(steps.reason, weights=steps.end - steps.start, minlength=len(Reason))
+        found: np.ndarray = 100.0 * ticks / max(float(ticks.sum()), 1.0)
+        return found
+
+    @property
+    def memory_percent(self) -> float:
+        """Of the critical paths of all runs: time in which DMA brings or takes data."""
+        reasons = (Reason.DMA_START, Reason.DMA_QUEUE, Reason.DMA_SERVICE, Reason.DRAM, Reason.LINK)
+        return float(self.path_percent[list(reasons)].sum())
+
+
+def most(f: Facts, key: Callable[[layer_time.Layer], float]) -> tuple[str, ...]:
+    """Names of the layers with most of something."""
+    found = sorted((row for row in f.layers.layers if key(row)), key=lambda row: (-key(row), row.name))
+    return tuple(row.name for row in found[:NAMED])
+
+
+def started(stage: Stage) -> tuple[np.ndarray, np.ndarray]:
+    """Debug row of the trigger and row of every descriptor that a run starts, each as often as it does."""
+    words = np.concatenate([transfers.triggers(stage.stream(e)) for e in word.ENGINES])
+    count = words["count"].astype(np.int64)
+    rows = np.repeat(words["arg"].astype(np.int64) - np.cumsum(count) + count, count) + np.arange(count.sum())
+    return np.repeat(words["debug"].astype(np.int64), count), rows
+
+
+def weight_bytes(stage: Stage) -> int:
+    """Bytes of weights that a run fetches from DRAM."""
+    _, used = started(stage)
+    weights = [v.id for v in stage.variables if v.kind == WEIGHT]
+    d = stage.descriptors[used]
+    return int(cost.dma_bytes(d)[0][np.isin(d["src_var"], weights)].sum())
