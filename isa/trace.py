@@ -40,7 +40,7 @@ from isa.trace_schema import (
 )
 
 __all__ = ["HOST", "INSTRUCTIONS", "REQUESTS", "RUNS", "SCHEMA_VERSION", "TABLES", "TRANSFERS", "Cause", "HostKind",
-           "RunWait", "Table", "Trace", "TraceError", "empty", "load", "names_word"]
+           "RunWait", "Table", "Trace", "TraceError", "empty", "load", "names_word", "renamed"]
 
 _SCALARS: Mapping[str, tuple[str, int]] = {  # kinds of dtype, dimensions
     "schema_version": ("iu", 0), "tick_hz": ("iu", 0), "total_ticks": ("iu", 0), "target": ("U", 0),

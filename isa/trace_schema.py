@@ -116,6 +116,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 ROW_NAMES: Mapping[str, Mapping[str, str]] = {
     "runs": {"request": "requests"}, "instructions": {"run": "runs", "cause_op": "instructions"},
     "transfers": {"run": "runs", "op": "instructions"}, "host": {"request": "requests"}, "requests": {}}
+_PORT, _PE_SLOT = int(Cause.PORT), int(Cause.PE_SLOT)
 _KINDS: tuple[tuple[str, type[IntEnum]], ...] = (("cause", Cause), ("wait_for", RunWait), ("kind", HostKind))
 
 
@@ -156,7 +157,7 @@ def empty(table: str) -> Table:
 
 def names_word(cause: np.ndarray) -> np.ndarray:
     """Whether `cause_id` is an op id, by row."""
-    return (cause >= Cause.PORT) & (cause <= Cause.PE_SLOT)
+    return (cause >= _PORT) & (cause <= _PE_SLOT)
 
 
 def renamed(rows: np.ndarray, new: np.ndarray) -> np.ndarray:

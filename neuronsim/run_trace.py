@@ -32,6 +32,7 @@ class _OneRun:
 
     def walk(self, run: Run) -> Trace:
         """The trace of the run."""
+        self._recorder.expect((done.stage, 1) for done in run.stages)
         phases, stages = iter(run.phases), iter(run.stages)
         for number, node in enumerate(self._program.nodes):
             if node.kind == "cpu":
@@ -59,4 +60,4 @@ class _OneRun:
         self._tick = self._idle[done.core] = start + done.timeline.total_ticks
         row = RunRow(done.node.stage, 0, 0, done.core, 0, start, self._tick, 0, waited + done.wait_ticks,
                      RunWait.INPUT if waited else RunWait.NONE)
-        self._recorder.run(row, done.stage, lambda: done.timeline)
+        self._recorder.end(self._recorder.begin(row, done.stage), self._tick, done.timeline, start, 0)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,9 @@ from isa.program import Stage
 from isa.trace import Cause, names_word
 from isa.word import ENGINES
 from neuronsim.units.model import Problem, Solution
+
+_TIMES = ("wait_start", "start", "end", "retire", "transfer_enqueue", "transfer_start", "transfer_end")
+_OTHERS = ("cause", "cause_id", "cause_op", "transfer_dram_wait", "transfer_link_wait", "engine_busy", "dma_busy")
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Timeline:
 class Frame:
     """What the timelines of all runs of a slot have in common: rows of the solution, constant columns of `Timeline`.
 
-    `trigger` are its dma_trigger words by transfer, [x] WORD.
+    `trigger` are its dma_trigger words by transfer, [x] WORD; `first` is the op id of its first word over all slots.
     """
 
     def __init__(self, stage: Stage, problem: Problem, slot: int, tick_hz: int) -> None:
@@ -98,25 +101,30 @@ class Frame:
                   "transfer_written": written, "transfer_link_bytes": over_links}
         for column in shared.values():
             column.setflags(write=False)
-        self.trigger = trigger
+        self.trigger, self.first = trigger, self._words.start
         self._columns: dict[str, Any] = {**shared, "dram_read_bytes": int(read.sum()),
                                          "dram_written_bytes": int(written.sum())}
 
     def timeline(self, solution: Solution, started: int, ended: int) -> Timeline:
         """The run of those ticks, of which the solution still has the times."""
-        words, rows, base, s = self._words, self._transfers, np.int32(self._words.start), solution
-        cause, cause_id, cause_op = s.cause[words].copy(), s.cause_id[words].copy(), s.cause_op[words].copy()
+        live, base = self.live(solution), np.int32(self._words.start)
+        times = {name: getattr(live, name) - started for name in _TIMES}
+        others = {name: getattr(live, name).copy() for name in _OTHERS}
         if base:
-            cause_id = np.where(names_word(cause), cause_id - base, cause_id)
-            cause_op = np.where(cause != Cause.NONE, cause_op - base, cause_op)
+            others["cause_id"] = np.where(names_word(live.cause), live.cause_id - base, live.cause_id)
+            others["cause_op"] = np.where(live.cause != Cause.NONE, live.cause_op - base, live.cause_op)
+        return replace(live, **times, **others, total_ticks=ended - started)
+
+    def live(self, solution: Solution) -> Timeline:
+        """Views of the last run, which the next one overwrites: ticks of the machine, op ids over all slots."""
+        words, rows, s = self._words, self._transfers, solution
         return Timeline(
-            wait_start=s.wait_start[words] - started, start=s.start[words] - started, end=s.end[words] - started,
-            retire=s.retire[words] - started, cause=cause, cause_id=cause_id, cause_op=cause_op,
-            transfer_enqueue=s.enqueued[rows] - started, transfer_start=s.first[rows] - started,
-            transfer_end=s.last[rows] - started, transfer_dram_wait=s.waited[rows, 0].copy(),
-            transfer_link_wait=s.waited[rows, 1].copy(), engine_busy=s.engine_busy[self._slot].copy(),
-            dma_busy=s.dma_busy[self._slot].copy(), total_ticks=ended - started, tick_hz=self._tick_hz,
-            **self._columns,
+            wait_start=s.wait_start[words], start=s.start[words], end=s.end[words], retire=s.retire[words],
+            cause=s.cause[words], cause_id=s.cause_id[words], cause_op=s.cause_op[words],
+            transfer_enqueue=s.enqueued[rows], transfer_start=s.first[rows], transfer_end=s.last[rows],
+            transfer_dram_wait=s.waited[rows, 0], transfer_link_wait=s.waited[rows, 1],
+            engine_busy=s.engine_busy[self._slot], dma_busy=s.dma_busy[self._slot], total_ticks=0,
+            tick_hz=self._tick_hz, **self._columns,
         )
 
 

@@ -51,6 +51,7 @@ class Cores:
         self._placed = list(placed)
         self._machine = event_loop()(problem)
         self._frames = [Frame(p.stage, problem, slot, target.tick_hz) for slot, p in enumerate(placed)]
+        self._live = [frame.live(self._machine.solution) for frame in self._frames]
         self._traffic = [_traffic(frame, problem, slot) for slot, frame in enumerate(self._frames)]
         self._chips, self._links = target.chips, link_resources(target)
         self.reset()
@@ -94,6 +95,10 @@ class Cores:
             raise ConfigError("only a run that has ended has a timeline", where=f"slot {slot}",
                               help="ask before the slot starts again")
         return self._frames[slot].timeline(self._machine.solution, self._started[slot], self._ended[slot])
+
+    def live(self, slot: int) -> tuple[Timeline, int]:
+        """Views of what the slot did and does: ticks of the machine, op ids counted from the number given."""
+        return self._live[slot], self._frames[slot].first
 
     def state(self) -> bytes:
         """All that decides what happens from now on, relative to `now`, and nothing else.

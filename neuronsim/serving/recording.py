@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isa.program import Program
+from isa.program import Program, Stage
 from isa.target import Target
 from isa.trace import HostKind, RunWait
 from neuronsim.serving.layout import Layout, Station
@@ -33,7 +33,8 @@ class Witness:
         self._kinds = [_host_kind(station, layout.stations[i - 1]) for i, station in enumerate(layout.stations)]
         self._placed = [p for m in models for p in m.placed]
         self._signal = target.ns_to_ticks(target.semaphore_latency_ns)
-        self._running: dict[int, RunRow] = {}
+        self._running: dict[int, int | None] = {}
+        recorder.expect(self._expected(layout))
 
     def starts(self, station: int, request: int, arrival: int, ready: int, idle: int, settled: int,
                start: int) -> None:
@@ -41,14 +42,14 @@ class Witness:
         at = self._stations[station]
         if at.step.kind != CORE:
             where = 0 if at.step.kind == CPU else at.step.where
-            row = HostRow(at.model, request, self._kinds[station], where, at.step.node, start, start + at.step.ticks)
-            self._recorder.host(row)
+            end = start + at.step.ticks
+            self._recorder.host(HostRow(at.model, request, self._kinds[station], where, at.step.node, start, end))
             return
         switching = start - settled - self._signal
         cause = _cause(settled - idle, switching, ready == settled, arrival > idle)
         stage = self._recorder.programs[at.model].nodes[at.step.node].stage
-        self._running[at.slot] = RunRow(stage, at.model, at.copy, at.step.where, request, start, start,
-                                        switching, start - idle, cause)
+        row = RunRow(stage, at.model, at.copy, at.step.where, request, start, start, switching, start - idle, cause)
+        self._running[at.slot] = self._recorder.begin(row, self._placed[at.slot].stage)
 
     def start(self, slot: int, tick: int) -> None:
         """Begin a run."""
@@ -62,9 +63,16 @@ class Witness:
         ended = cores.advance(until)
         if ended is not None:
             slot, tick = ended
-            row = self._running.pop(slot)._replace(end=tick)
-            self._recorder.run(row, self._placed[slot].stage, lambda: cores.timeline(slot))
+            timeline, first = cores.live(slot)
+            self._recorder.end(self._running.pop(slot), tick, timeline, 0, first)
         return ended
+
+    def _expected(self, layout: Layout) -> Iterator[tuple[Stage, int]]:
+        """Each stage of each model, and the pieces that pass it, whichever copy they take."""
+        for at in self._stations:
+            if at.slot >= 0 and at.copy == 0:
+                requests = slice(int(layout.requests[at.model]), int(layout.requests[at.model + 1]))
+                yield self._placed[at.slot].stage, int(layout.pieces[requests].sum())
 
 
 def _host_kind(station: Station, before: Station) -> HostKind:

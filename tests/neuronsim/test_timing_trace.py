@@ -34,7 +34,7 @@ def test_trace_has_every_word_and_transfer(tmp_path: Path) -> None:
     timeline = simulate(program, V2)
     recorder = Recorder([], V2)
     row = RunRow(0, 0, 0, 3, 0, 0, timeline.total_ticks, 0, 0, RunWait.NONE)
-    recorder.run(row, program, lambda: timeline)
+    recorder.end(recorder.begin(row, program), timeline.total_ticks, timeline, 0, 0)
     once = {c: [0] for c in ("model", "arrival", "start")} | {"end": [timeline.total_ticks], "rows": [1]}
     recorder.trace(once).save(tmp_path / "t")
     back = trace.load(tmp_path / "t")

@@ -202,6 +202,19 @@ def test_models_on_one_core_take_turns_and_switch() -> None:
     check_run(trace.of(1), 2, second.stages[0])
 
 
+def test_runs_are_in_order_of_their_start_when_others_switch() -> None:
+    """Between the choice of a run and its start the core is switched; runs that others begin meanwhile come first."""
+    programs = [program(2, 256, 32), program(3, 256, 32), program(2, 256, 16)]
+    with Instance("inf1.xlarge", {GROUP_SIZES: "1,1"}, private=True) as instance:
+        loaded = [instance.load(p, group=g) for p, g in zip(programs, (0, 0, 1), strict=True)]
+        trace = instance.profile([(m, closed(n, 1)) for m, n in zip(loaded, (3, 3, 40), strict=True)]).trace
+    check(trace, programs)
+    assert (np.diff(trace.runs["start"]) >= 0).all()
+    switched = np.flatnonzero(trace.runs["switch"])
+    settled = trace.runs["start"] - trace.runs["switch"]
+    assert any((settled[k] < settled[:k]).any() for k in switched)  # it was chosen before some that stand before it
+
+
 # ---- bounds
 @pytest.mark.parametrize("requests_kept", [0, 1, 3])
 def test_runs_beyond_the_bound_are_counted_and_announced(requests_kept: int) -> None:
