@@ -109,7 +109,7 @@ def test_packages_resolve_inside_this_project() -> None:
 def test_command_registry_lists_every_file() -> None:
     from neuronsim import cli
 
-    shared = {"__init__", "arguments", "arrays", "output", "compare", "profiles", "progress", "settings"}
+    shared = {"__init__", "arguments", "arrays", "output", "compare", "profiles", "progress", "serve", "settings"}
     files = {p.stem for p in (ROOT / "neuronsim/cli").glob("*.py")} - shared
     assert sorted(f.replace("_", "-") for f in files) == list(cli.COMMANDS)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from neuronsim.cli.arguments import check_output, natural
 from neuronsim.cli.output import json_text, note, print_json, write_text
 from neuronsim.cli.profiles import ProfileError, Recording, open_recording, read_summary
+from neuronsim.cli.serve import PORT, serve
 from profiler.summary import Summary, summarise
 from profiler.table import show
 
@@ -56,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compare", metavar="A", help="html: compare with this folder of `neuronsim profile`, or summary.json"
     )
+    parser.add_argument("--serve", action="store_true", help="show the report on this machine's loopback address")
+    parser.add_argument("--port", type=natural, default=PORT, metavar="N", help=f"of --serve (default: {PORT})")
     parser.add_argument("--top", type=natural, default=10, metavar="N", help="layers to list (default: 10)")
     add_idle(parser, IDLE_SWITCHES, IDLE_OPTIONS)
 
@@ -70,6 +74,9 @@ def run(args: argparse.Namespace) -> int:
     recording = open_recording(found, args.neffs, args.instance)
     for text in recording.trace.notes:
         note(text)
+    if args.serve:
+        serve(_page(recording, other), args.port)
+        return 0
     chosen = SUMMARY_JSON if args.json and args.output_format == TEXT else args.output_format
     if chosen in PRINTED:
         _print(recording, chosen, args)
@@ -81,6 +88,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         sys.stdout.write(f"{output}\n")
     return 0
+
+
+def _page(recording: Recording, other: Mapping[str, Any] | None) -> bytes:
+    """The report."""
+    with tempfile.TemporaryDirectory(prefix="neuronsim-") as folder:
+        path = Path(folder) / "report.html"
+        export(recording, "html", path, other=other)
+        return path.read_bytes()
 
 
 def _named(args: argparse.Namespace) -> str:

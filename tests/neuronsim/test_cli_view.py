@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import http.client
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ import pytest
 from isa import trace as traces
 from isa.trace import Trace
 from neuronsim import cli
+from neuronsim.cli.profiles import ProfileError
+from neuronsim.cli.serve import server
 from neuronsim.cli.view import FORMATS, PRINTED
 from tests.neuronsim.profile_runs import Files, files
 
@@ -88,6 +92,37 @@ def test_spellings_of_neuron_profile(files: Files, folder: Path, capsys: pytest.
     assert view("--neff-path", files.single, "--session-file", file, "--output-format", "perfetto") == 0
     assert (files.folder / "profile.pftrace").exists()
     assert view("--session-dir", folder) == 0
+
+
+# ---- served
+def test_the_report_on_loopback() -> None:
+    with server(b"<p>page", 0) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        assert running.server_address[0] == "127.0.0.1"
+        here = f"127.0.0.1:{running.server_port}"
+        answers = {}
+        named = f"localhost:{running.server_port}"
+        for path, host in (("/", here), ("/?a", named), ("/etc/passwd", here), ("/", "a.b")):
+            connection = http.client.HTTPConnection(here, timeout=10)
+            connection.request("GET", path, headers={"Host": host})
+            answer = connection.getresponse()
+            answers[path, host == "a.b"] = answer.status, answer.read() if answer.status == 200 else b""
+            connection.close()
+        with pytest.raises(ProfileError, match="cannot serve"):
+            server(b"", running.server_port)
+        running.shutdown()
+    assert answers == {
+        ("/", False): (200, b"<p>page"), ("/?a", False): (200, b"<p>page"), ("/etc/passwd", False): (404, b""),
+        ("/", True): (403, b""),
+    }  # fmt: skip
+
+
+def test_serve_shows_the_report(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[bytes, int]] = []
+    monkeypatch.setattr("neuronsim.cli.view.serve", lambda page, port: shown.append((page, port)))
+    assert view(folder, "--serve", "--port", "0") == 0
+    ((page, port),) = shown
+    assert page.lower().startswith(b"<!doctype html") and port == 0
 
 
 # ---- refused
