@@ -34,7 +34,7 @@ cdef struct Station:
     int32_t waiting           # pieces here whose service has not begun
     int32_t reserved          # buffers behind it that are taken
     int64_t since             # when `waiting` changed last
-    int64_t runs, busy, most, first, last
+    int64_t runs, busy, most, first, last, switches
     double area               # integral of `waiting` over time
 
 cdef struct Core:

@@ -26,14 +26,14 @@ def core_counters(Loop loop):
 
 
 def station_counters(Loop loop):
-    """[stations, 5] int64: runs begun, ticks busy, longest queue, first start (-1: none), last end; and [stations]
-    float64: the integral of the queue's length over time."""
-    out, area = np.zeros((loop.n_stations, 5), dtype=np.int64), np.zeros(loop.n_stations)
+    """[stations, 6] int64: runs begun, ticks busy, longest queue, first start (-1: none), last end, runs that brought
+    their model in place of another; and [stations] float64: the integral of the queue's length over time."""
+    out, area = np.zeros((loop.n_stations, 6), dtype=np.int64), np.zeros(loop.n_stations)
     cdef Station *x
     for s in range(loop.n_stations):
         x = &loop.stations[s]
         loop._count(x, 0)
-        out[s] = x.runs, x.busy, x.most, x.first, x.last
+        out[s] = x.runs, x.busy, x.most, x.first, x.last, x.switches
         area[s] = x.area
     return out, area
 
@@ -111,6 +111,7 @@ def skip(Loop loop, int64_t ticks, const int64_t[::1] requests, runs):
         x.runs += stations[i, 0]
         x.busy += stations[i, 1]
         x.last += ticks if stations[i, 0] else 0
+        x.switches += stations[i, 5]
         x.area += area[i]
     for i in range(loop.n_links):
         _move_all(loop, loop.links[i].queue.head, ticks, requests, moved)

@@ -113,16 +113,20 @@ def details(report: dict[str, Any], everything: bool = False) -> list[Table]:
 
 def _models(report: dict[str, Any]) -> Table:
     """What a run of each model takes alone, and what the others cost it."""
-    table = Table("", [">model", ">alone", ">together", ">slowdown", ">host link", ">waits", ">DRAM traffic", "file"])
+    columns = [">alone", ">together", ">slowdown", ">host link", ">waits", ">switching", ">switches", ">DRAM traffic"]
+    table = Table("", [">model", *columns, "file"])
     for number, (model, row) in enumerate(zip(report["contention"]["models"], report["models"], strict=True)):
         times = (seconds_text(model[key]) for key in ("device_alone", "device_together"))
         traffic = sum(stage["dram_bytes"] for stage in report["stages"] if stage["model"] == number)
         table.rows.append([
             str(number), *times, _percent(model["slowdown"]), seconds_text(model["link"]),
-            seconds_text(model["link_wait"]), bytes_text(traffic), row["model_filename"],
+            seconds_text(model["link_wait"]), seconds_text(model["switch"]), str(model["switches"]),
+            bytes_text(traffic), row["model_filename"],
         ])  # fmt: skip
-    table.notes.append("times of a run: on its cores; slower together for memory and links between chips; "
-                       "on the host link, and waiting for it or for a free buffer")
+    table.notes += [
+        "times of a run: on its cores, slower together for memory and links between chips; on the host link, and",
+        "waiting for it or for a free buffer; until it has taken the place of other models on its cores",
+    ]
     return table
 
 

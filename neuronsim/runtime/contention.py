@@ -19,6 +19,8 @@ class ModelContention:
         device_alone, device_together: on its cores with the machine to itself, and as it was. The difference is what
             the memory of the chips and the links between them cost.
         link: on the host link; link_wait: queued for it, or for a free buffer behind it.
+        switch: to bring it onto its cores in place of other models, pinned weights included.
+        switches: how often it took another's place on a core, all runs together.
     """
 
     name: str
@@ -26,6 +28,8 @@ class ModelContention:
     device_together: float
     link: float
     link_wait: float
+    switch: float
+    switches: int
 
     @property
     def slowdown(self) -> float:
@@ -80,4 +84,5 @@ def _of_model(served: Served, number: int) -> ModelContention:
         sum(step.together_ns * step.runs for step in cores) * 1e-9 / runs,
         sum(step.busy_ns for step in links) * 1e-9 / runs,
         sum(step.queue_mean for step in links) * served.seconds / runs,  # Little's law
+        sum(step.switch_ns for step in cores) * 1e-9 / runs, sum(step.switches for step in cores),
     )

@@ -91,6 +91,7 @@ class StepUse:
         bubble_share: of the time between its first start and its last end, the part it was not in service.
         queue_mean, queue_max: pieces that waited for it; the mean is over the time of the whole simulation.
         dram_bytes: of device memory that it read and wrote, on whatever chip, all runs together.
+        switches: runs that brought the model onto the core in place of another; switch_ns: the time that took.
     """
 
     model: int
@@ -106,6 +107,8 @@ class StepUse:
     queue_mean: float
     queue_max: int
     dram_bytes: int
+    switches: int
+    switch_ns: float
 
     @property
     def contention(self) -> float:

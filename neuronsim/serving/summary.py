@@ -53,14 +53,14 @@ def _steps(
     alone = [a for m in models for a in m.alone]
     out = []
     for station, row, waited in zip(layout.stations, counters.tolist(), area.tolist(), strict=True):
-        runs, busy, most, first, last = row
+        runs, busy, most, first, last, switches = row
         step, span = station.step, last - first
         traffic = sum(alone[station.slot].dram_bytes.values()) if station.slot >= 0 else 0
         out.append(StepUse(
             station.model, station.copy, station.position, step.kind, step.where, runs, target.ticks_to_ns(busy),
             target.ticks_to_ns(step.ticks), target.ticks_to_ns(busy) / runs if runs else 0.0,
             1 - busy / span if span and step.kind == CORE else 0.0, waited / ticks if ticks else 0.0, most,
-            runs * traffic,
+            runs * traffic, switches, switches * target.ticks_to_ns(step.switch_ticks),
         ))
     return tuple(out)
 

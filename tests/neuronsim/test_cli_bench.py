@@ -202,6 +202,10 @@ def test_models_share_groups_and_switch() -> None:
     switches, seconds = (shared["contention"][key] for key in ("switches", "switch_seconds"))
     assert switches == sum(core["switches"] for core in shared["cores"]) > 4 * 60
     assert seconds == pytest.approx(switches * TARGET.switch_ns * 1e-9)
+    assert sum(model["switches"] for model in shared["contention"]["models"]) == switches
+    runs = [row["total_infs"] / ROWS for row in shared["models"]]
+    of_runs = sum(n * model["switch"] for n, model in zip(runs, shared["contention"]["models"]))
+    assert of_runs == pytest.approx(seconds)
     slower = (shared["models"][0]["latency_ms_p50"] - apart["models"][0]["latency_ms_p50"]) * 1e6
     assert slower == pytest.approx(2 * TARGET.switch_ns)  # two cores, one of which the other model has meanwhile
 

@@ -23,7 +23,7 @@ def assert_same(a: Served, b: Served) -> None:
         for column in ("arrival", "start", "end"):
             np.testing.assert_array_equal(getattr(mine, column), getattr(theirs, column))
     assert [(c.index, c.busy_ns, c.switches) for c in a.cores] == [(c.index, c.busy_ns, c.switches) for c in b.cores]
-    assert [s.runs for s in a.steps] == [s.runs for s in b.steps]
+    assert [(s.runs, s.switches) for s in a.steps] == [(s.runs, s.switches) for s in b.steps]
     np.testing.assert_array_equal(a.dram_bytes, b.dram_bytes)
 
 
@@ -178,6 +178,10 @@ def test_four_models_on_two_groups_switch_and_it_is_counted() -> None:
     each = models[0].replicas[0][1].switch_ticks
     assert [c.switches for c in served.cores] == [39, 39]
     assert served.cores[0].switch_ns == pytest.approx(39 * XLARGE.ticks_to_ns(each))
+    assert [s.switches for s in served.stages] == [19, 19, 20, 20]  # the first runs find their cores empty
+    many = [serve(models, [closed(200, 1)] * 4, XLARGE, method) for method in ("extended", "machine")]
+    assert many[0].method == "extended"
+    assert_same(*many)
     alone = serve(models[:2], [closed(20, 1)] * 2, XLARGE, "machine")
     assert [c.switches for c in alone.cores] == [0, 0]
     assert served.ticks > 39 * each > alone.ticks
