@@ -76,7 +76,8 @@ function openTrack(block, stored, number) {
   for (const [name, where] of Object.entries(stored.columns ?? {})) {
     track.columns[name] = column(block, where, name === "label" ? Uint32Array : Float64Array);
   }
-  const { start, length, label } = track.columns;
+  const { start, length, label, value } = track.columns;
+  if (value) track.most = value.reduce((a, b) => Math.max(a, b), 1);
   if (!start) return track;
   for (let i = 1; i < start.length; i++) start[i] += start[i - 1];
   track.lane = new Lane(start, length, track.columns.request?.map((request) => request % REQUEST_COLOURS) ?? label);

@@ -70,7 +70,7 @@ function showLayers(report) {
 /** Shares of a whole as bars, the largest first. */
 function shareBars(shares, whole, colour, text = words) {
   const rows = shares.filter(([, ticks]) => ticks > 0).sort((a, b) => b[1] - a[1]).slice(0, 12);
-  return el("div", { class: "bars" }, rows.flatMap(([name, ticks]) => [el("span", { class: "name", title: name }, clip(text(name), 34)),
+  return el("div", { class: "bars shares" }, rows.flatMap(([name, ticks]) => [el("span", { class: "name", title: name }, clip(text(name), 34)),
     el("div", { class: "bar" }, el("i", { style: { width: `${100 * ticks / whole}%`, background: colour(name) } })),
     el("span", { class: "value" }, percent(100 * ticks / whole))]));
 }

@@ -5,10 +5,10 @@ function showMemory(report) {
   if (!found?.memories?.length) return;
   const cores = [...new Set(found.memories.map((memory) => memory.core))], charts = el("div", { class: "columns" });
   const core = el("select", { "aria-label": "Core", change: () => draw() }, cores.map((n) => el("option", { value: n }, `Core ${n}`)));
-  const draw = () => charts.replaceChildren(...found.memories.filter((memory) => String(memory.core) === core.value).map((memory) => memoryChart(memory, report)));
+  const draw = () => charts.replaceChildren(...found.memories.filter((memory) => String(memory.core) === core.value).sort((a, b) => b.capacity - a.capacity).map((memory) => memoryChart(memory, report)));
   draw();
   section("memory", "Memory over time", cores.length > 1 && el("div", { class: "controls" }, core), charts,
-    el("div", { class: "columns" }, found.dram.map((dram) => dramChart(dram, report))),
+    el("div", { class: "columns" }, found.dram.filter(moves).map((dram) => dramChart(dram, report))), quietChips(found.dram),
     el("div", { class: "columns" }, peakTable(found), spillTable(found)));
 }
 
@@ -25,15 +25,26 @@ function memoryChart(memory, report) {
       memory.held ? `; ${bytes(memory.held)} held all the time by pinned weights and handover buffers.` : "."));
 }
 
+const VARIABLE_TEXT = { input: "inputs", output: "outputs", file: "weights", "tmp-buf": "intermediates" };
+const moves = (dram) => [...dram.read, ...dram.written].some((value) => value > 0);
+
+function holds(dram) {
+  return Object.entries(dram.variables).filter(([, size]) => size).map(([kind, size]) => `${VARIABLE_TEXT[kind] ?? kind} ${bytes(size)}`).join(", ") || "nothing";
+}
+
+function quietChips(drams) {
+  const quiet = drams.filter((dram) => !moves(dram));
+  return quiet.length > 0 && el("p", { class: "soft" }, `No DRAM traffic: ${quiet.map((dram) => `chip ${dram.chip} (holds ${holds(dram)})`).join("; ")}.`);
+}
+
 function dramChart(dram, report) {
   const rate = (values) => values.map((value) => value / (report.seconds / values.length));
-  const kinds = Object.entries(dram.variables).filter(([, size]) => size).map(([kind, size]) => `${words(kind)} ${bytes(size)}`);
   return el("div", {}, el("h3", {}, `DRAM of chip ${dram.chip}: bytes a second`),
     chart((width) => areaChart(width, report, [
       { values: rate(dram.read), colour: stallColour("tensor"), title: "read" }, { values: rate(dram.written), colour: stallColour("vector"), title: "written" }],
     (value) => `${bytes(value)}/s`)),
     legend([[stallColour("tensor"), "read"], [stallColour("vector"), "written"]]),
-    kinds.length > 0 && el("p", { class: "soft" }, `Holds ${kinds.join(", ")}.`));
+    el("p", { class: "soft" }, `Holds ${holds(dram)}.`));
 }
 
 /** Staircases over the whole time; lines at what there is (`limit`) and what is always taken (`held`). */
@@ -67,4 +78,3 @@ function spillTable(found) {
     { title: "layer", value: (row) => row.layer, node: layerLink }, { title: "spilled", number: true, value: (row) => row.saved, text: bytes },
     { title: "reloaded", number: true, value: (row) => row.reloaded, text: bytes }], { order: [2, false], most: 12, caption: "Spills" }));
 }
-function adviceItems(){return null}

@@ -30,11 +30,18 @@ function showHeadlines(report) {
 }
 
 function showAdvice(report) {
-  const items = adviceItems(report.analyses.advice);
-  if (!items) return;
-  section("advice", "Advice", items.length
-    ? el("ul", { class: "advice" }, items.map((item) => el("li", { class: item.level }, el("b", {}, item.title), item.texts.map((text) => el("p", {}, text)))))
-    : el("p", {}, "None of the rules applies."));
+  const findings = report.analyses.advice?.findings;
+  if (!findings) return;
+  section("advice", "Advice", findings.length ? el("ul", { class: "advice" }, findings.map(findingView)) : el("p", {}, "None of the rules applies."));
+}
+
+/** A finding: what is at stake, what was found, what to change, and where. */
+function findingView(finding) {
+  const level = finding.share_percent >= 25 ? "high" : finding.share_percent >= 5 ? "medium" : "low";
+  const where = finding.where ?? [], shown = where.slice(0, 6).map((text) => clip(text, 80)).join(", ");
+  return el("li", { class: level }, el("b", {}, finding.finding), el("p", {}, finding.change),
+    el("p", { class: "soft" }, `${percent(finding.share_percent)} of the time at stake · ${words(finding.rule)}`,
+      where.length > 0 && ` · ${shown}${where.length > 6 ? ` and ${where.length - 6} more` : ""}`));
 }
 
 const ENGINE_TITLES = { tensor: "TensorE", vector: "VectorE", scalar: "ScalarE", gpsimd: "GpSimdE", sync: "SyncE" };

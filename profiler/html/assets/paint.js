@@ -26,7 +26,7 @@ function paintTimeline(timeline) {
 function paintRow(timeline, { track, height }, y, texts) {
   const { raster, ratio, view, colours } = timeline, size = (pixels) => Math.round(pixels * ratio);
   if (track.kind === "curve") {
-    const { value } = track.columns, most = Math.max(track.limit || 0, 1e-12) / track.scale;
+    const { value } = track.columns, most = Math.max(track.limit / track.scale, track.most);
     drawCurve(raster, value, timeline.data.total, view, y + size(4), size(height - 6), most, timeline.curveColour);
     return;
   }

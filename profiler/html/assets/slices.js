@@ -41,7 +41,7 @@ function factsOf(timeline, { track, index }) {
 
 function waitText(timeline, slice, waits) {
   const { track, index } = slice, reason = waits[track.columns.wait[index]];
-  if (!reason) return "";
+  if (!track.columns.wait[index]) return "";
   const ticks = track.waits.length[lowerBound(track.waits.owner, index, 0)], source = producerOf(timeline, slice);
   const by = source ? `: ${sliceName(timeline, source.track, source.index)}` : "";
   return `${seconds(ticks / timeline.data.tick_hz)} for ${WAIT_TEXT[reason] ?? reason}${by}`;

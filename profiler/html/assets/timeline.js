@@ -17,6 +17,7 @@ class Timeline {
     addInput(this);
     this.colour();
     this.layout();
+    showDetails(this);
   }
 
   build(root) {
