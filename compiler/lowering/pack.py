@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -20,10 +21,13 @@ from compiler.lowering.context import MOST_FREE, Context
 from compiler.lowering.conv_plan import Phase, Tap
 from compiler.lowering.dram import rows_view
 from isa.lang import DramView
+from isa.program import IN_SBUF
 from isa.word import PARTITIONS
 
 #: with more channels than this the unpacked rows are filled well enough
 MOST_CHANNELS = 32
+#: a part of an image is loaded in so many pieces: the products of the first rows begin while the rest arrives
+PIECES = 4
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,15 @@ def pack(ctx: Context, node: Node, phase: Phase, weight: np.ndarray) -> tuple[Te
         origin={0: n0, **{d + 2: spans[d][0] * in_step[d] for d in range(len(axes))}}, name=f"{source}.packed",
     )
     _clear(ctx, x, axes)
-    _load(ctx, x, rows_view(ctx, source)[n0:n1], axes)
+    image = rows_view(ctx, source)
+    _load(ctx, x, image[n0:n1], axes, PIECES if _is_part(ctx, source, image) else 1)
     return x, replace(phase, taps=taps), lanes_of(weight, [a.group for a in axes])
+
+
+def _is_part(ctx: Context, source: str, image: DramView) -> bool:
+    """Whether a stage computes some rows only; a whole image that is large is loaded by visits."""
+    cut = ctx.graph.producer(source)
+    return image.tensor.space == IN_SBUF or (cut is not None and bool(cut.attrs.get("rows")))
 
 
 def _axes(
@@ -199,16 +210,22 @@ def _clear(ctx: Context, x: Tensor, axes: Sequence[Axis]) -> None:
                     ctx.program.memset(view, 0.0, engine=ctx.pick(("gpsimd", "vector"), prod(n for n, _ in dims)))
 
 
-def _load(ctx: Context, x: Tensor, image: DramView, axes: Sequence[Axis]) -> None:
-    """One DMA per image for neighbouring kernel elements of the innermost packed axis that are wholly inside."""
+def _load(ctx: Context, x: Tensor, image: DramView, axes: Sequence[Axis], pieces: int) -> None:
+    """One DMA per image for neighbouring kernel elements of the innermost packed axis that are wholly inside.
+
+    Args:
+        pieces: near-equal ranges of the first packed axis, each loaded by DMAs of its own.
+    """
     *outer, inner = axes
     channels = image.shape[1]
-    for lead in itertools.product(*(range(a.group) for a in outer)):
+    ends = [axes[0].extent * k // pieces for k in range(pieces + 1)]
+    for (low, high), lead in itertools.product(pairwise(ends), itertools.product(*(range(a.group) for a in outer))):
         first = 0
         for a, k in zip(outer, lead, strict=True):
             first = first * a.group + k
         for k, many in inner.runs():
             at = [a.inside(j) for a, j in zip(axes, (*lead, k), strict=True)]
+            at[0] = max(at[0][0], low), min(at[0][1], high)
             if all(hi > lo for lo, hi in at):
                 _load_lanes(ctx, x, image, axes, (*lead, k), (first * inner.group + k) * channels, many, at)
 
