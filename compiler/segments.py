@@ -66,14 +66,19 @@ class Compiler:
 
         Raises: CompileError when there is no fallback, or for what the CPU cannot help.
         """
+        cores = self.options.neuroncore_pipeline_cores
+        if cores is not None:
+            assert not isinstance(cores, str), "a search gives numbers"
+            check_cores(cores, 0, self.target)
         for round_ in itertools.count():
             found = partitioner.partition()
             done: list[Compiled] = []
+            pipelines = sum(segment.kind == "device" for segment in found.segments)
             for segment in found.segments:
                 work = segment.graph.copy()
-                core = sum(len(c.stages) for c in done) if self.options.neuroncore_pipeline_cores is not None else 0
+                core = sum(len(c.stages) for c in done) if cores is not None else 0
                 try:
-                    done.append(self._compile(segment, work, core))
+                    done.append(self._compile(segment, work, core, pipelines))
                 except (CompileError, ErrorList) as error:
                     reasons = refusals(error, work, segment) if segment.kind == "device" else {}
                     if reasons and round_ >= PATIENCE:
@@ -85,20 +90,20 @@ class Compiler:
                 return found, done
         raise AssertionError("each round moves a node")
 
-    def _compile(self, segment: Segment, work: Graph, core: int) -> Compiled:
+    def _compile(self, segment: Segment, work: Graph, core: int, pipelines: int) -> Compiled:
         if segment.kind == "cpu":
             return Compiled(segment, work.inputs, work.outputs, work, model=to_model(work).SerializeToString())
         key = (core, *segment.sources, "", *work.outputs)
         if key not in self._done:
-            self._done[key] = self._device(segment, work, core)
+            self._done[key] = self._device(segment, work, core, pipelines)
         return self._done[key]
 
-    def _device(self, segment: Segment, work: Graph, core: int) -> Compiled:
+    def _device(self, segment: Segment, work: Graph, core: int, pipelines: int) -> Compiled:
         options = self.options
         cores = options.neuroncore_pipeline_cores
         assert not isinstance(cores, str), "a search gives numbers"
         if cores is not None:
-            check_cores(cores, core, self.target)
+            check_cores(cores, core, self.target, pipelines)
         optimise(work, level=options.opt_level, fusion=options.fusion, print_after=options.print_after)
         work.inputs = [i for i in work.inputs if work.consumers(i) or i in work.outputs]
         if self.keep_tensors:

@@ -91,16 +91,24 @@ def smallest_pinned(sharders: Sequence[Sharder], least: int) -> tuple[int, Targe
     return None
 
 
-def check_cores(cores: int, first_core: int, target: Target) -> None:
-    """Raises: ShardingError when the instance does not have the cores of a pipeline behind those that are taken."""
+def check_cores(cores: int, first_core: int, target: Target, pipelines: int = 1) -> None:
+    """Raises: ShardingError when the instance does not have the cores of a pipeline behind those that are taken.
+
+    Args:
+        pipelines: that the model has, one for each device segment.
+    """
     if first_core + cores <= target.cores:
         return
-    taken = f" after {first_core} of the segments before" if first_core else ""
+    taken = f" behind the {first_core} of the segments before" if first_core else ""
     enough = [t.name for t in instances(target) if t.cores >= first_core + cores]
+    elsewhere = f"use --target {' or '.join(enough)}" if enough else ""
+    fewer = "ask for fewer cores"
+    if 1 < pipelines <= target.cores:
+        fewer = f"ask for {target.cores // pipelines}: each of the {pipelines} device segments has its own cores"
     raise ShardingError(
         f"a pipeline of {cores} cores{taken} does not fit the instance", where=f"--neuroncore-pipeline-cores {cores}",
         limit=f"{target.cores} cores of {target.name}", actual=f"{first_core + cores} cores",
-        help=f"use --target {' or '.join(enough)}" if enough else "ask for fewer cores",
+        help=f"{elsewhere}, or {fewer}" if elsewhere and pipelines > 1 else elsewhere or fewer,
     )
 
 

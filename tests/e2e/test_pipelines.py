@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import neuronsim
-from compiler.errors import AllocationError
+from compiler.errors import AllocationError, ShardingError
 from examples.make_bert import Encoder
 from isa.errors import NeuronError
 from isa.program import IN_DRAM, INPUT, OUTPUT, Program, Variable
@@ -284,6 +284,23 @@ def test_weights_that_no_number_of_cores_holds(tmp_path: Any) -> None:
     for entry in streams.report["stages"]:
         assert entry["streamed_bytes"] > 0
         assert entry["pinned_bytes"] + entry["streamed_bytes"] >= entry["weights_bytes"]
+
+
+def test_more_cores_than_there_are() -> None:
+    b = Builder(4)
+    x = b.input("x", [4, 32])
+    for act in ("Relu", "Tanh", "Relu", "Tanh", "Relu", "Relu"):
+        x = b.op(act, b.linear(x, 32, 32))
+    data = b.model(x).SerializeToString()
+    for host in ({}, {"cpu_ops": ("MatMul", "Add", "Tanh", "Relu")}):  # no device segment at all: an error all the same
+        with pytest.raises(ShardingError, match="a pipeline of 5 cores does not fit the instance") as caught:
+            neuronsim.compile(data, target="inf1.xlarge", neuroncore_pipeline_cores=5, **host)
+        assert caught.value.help == "use --target inf1.6xlarge or inf1.24xlarge"
+    apart = {"cpu_ops": ("Tanh",), "minimum_segment_size": 1, "transfer_cost": False}
+    with pytest.raises(ShardingError, match="behind the 4 of the segments before") as caught:
+        neuronsim.compile(data, target="inf1.xlarge", neuroncore_pipeline_cores=2, **apart)
+    assert caught.value.help.endswith("or ask for 1: each of the 3 device segments has its own cores")
+    assert neuronsim.compile(data, target="inf1.xlarge", neuroncore_pipeline_cores=1, **apart).program.cores == 3
 
 
 def test_a_stage_that_cannot_be_built(tmp_path: Any) -> None:
