@@ -32,7 +32,7 @@ _THOUSANDTHS = [f".{n:03d}" for n in range(1000)]
 
 def write(
     trace: Trace, programs: Sequence[Program], target: Target, path: str | Path, *, level: str = "dma",
-    window: tuple[float, float] | None = None, usage: Sequence[Usage] = (),
+    window: tuple[float, float] | None = None, usage: Sequence[Usage] | None = None,
 ) -> None:
     """Write a JSON file; compressed when the name ends in `.gz`.
 
@@ -41,7 +41,7 @@ def write(
     """
     shown = events(trace, programs, target, level=level, window=window, usage=usage)
     with new_file(path) as file:
-        pieces = _file(_Writer(shown).lines(), _dumps({"tick_hz": trace.tick_hz, "target": trace.target}))
+        pieces = _file(_Writer(shown).lines(), _dumps({"tick_hz": trace.tick_hz, "notes": shown.notes}))
         _write(file, pieces, str(path).endswith(".gz"))
 
 

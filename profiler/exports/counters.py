@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isa.program import Program
+from isa.target import Target
 from isa.topology import Link, Topology
-from isa.trace import Table
+from isa.trace import Table, Trace
+from profiler.analyses.occupancy import BINS, occupancy
 from profiler.exports import model
 from profiler.exports.clock import NANOSECONDS
 from profiler.exports.model import Counter
@@ -19,13 +22,21 @@ POINTS = 2000  # of a curve over the window; finer detail is in the slices
 
 @dataclass(frozen=True)
 class Usage:
-    """A curve from an analysis, for instance SBUF in use: the `value` from each `tick` to the next, on a core."""
+    """A curve from an analysis, for instance of SBUF in use: the `value` from each `tick` to the next, on a core."""
 
     core: int
     name: str
     unit: str
     tick: np.ndarray
     value: np.ndarray
+
+
+def memory_usage(trace: Trace, programs: Sequence[Program], target: Target) -> list[Usage]:
+    """What SBUF and PSUM hold on every core, bytes of a partition: the most in each part of the time."""
+    found = occupancy(trace, programs, target)
+    edges = (np.arange(BINS) * found.bin_ticks).astype(np.int64)
+    return [Usage(m.core, f"{m.memory.upper()} used", "bytes a partition", edges, np.array(m.points, np.int64))
+            for m in found.memories]
 
 
 def counters(maker: Maker, usage: Sequence[Usage] = ()) -> list[Counter]:
@@ -129,7 +140,9 @@ def _given(maker: Maker, usage: Sequence[Usage]) -> Iterator[Counter]:
     for number, curve in enumerate(usage):
         track = maker.events.tracks.number(curve.name, maker.core(curve.core), model.COUNTERS + 1 + number)
         inside = (curve.tick >= low) & (curve.tick <= high)
-        yield Counter(track, curve.unit, curve.tick[inside], curve.value[inside])
+        tick, value = curve.tick[inside], curve.value[inside]
+        kept = np.concatenate([[True], value[1:] != value[:-1]])[:len(tick)]
+        yield Counter(track, curve.unit, tick[kept], value[kept])
 
 
 def _curve(track: int, unit: str, edges: np.ndarray, values: np.ndarray) -> Counter:

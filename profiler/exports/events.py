@@ -10,7 +10,7 @@ import numpy as np
 from isa.program import Program
 from isa.target import Target
 from isa.trace import Cause, Trace
-from profiler.exports.counters import Usage, counters
+from profiler.exports.counters import Usage, counters, memory_usage
 from profiler.exports.labels import Labels
 from profiler.exports.model import Arrows, Events, Slices, Tracks
 from profiler.exports.output import ExportError
@@ -27,28 +27,34 @@ LEVELS: Mapping[str, tuple[str, ...]] = {
 
 def events(
     trace: Trace, programs: Sequence[Program], target: Target, *, level: str = "dma",
-    window: tuple[float, float] | None = None, usage: Sequence[Usage] = (),
+    window: tuple[float, float] | None = None, usage: Sequence[Usage] | None = None,
 ) -> Events:
     """Everything a viewer shows of a trace.
 
     Args:
         level: one of `LEVELS`: layers; or instructions and their arrows; or transfers as well.
         window: first and last second; what touches it is kept, whole. None: all.
-        usage: further curves, for instance of memory in use.
+        usage: further curves; None: those of `memory_usage`.
     Raises: ExportError for another level, or a window that holds no time.
     """
     if level not in LEVELS:
         raise ExportError("no such level of detail", where="level", limit=tuple(LEVELS), actual=level)
     names = Names()
-    found = Events(Tracks(f"{clean(trace.target)}"), names, trace.tick_hz)
+    found = Events(Tracks(clean(trace.target)), names, trace.tick_hz, _notes(trace))
     maker = Maker(trace, programs, target, found, Labels.of(trace, programs, names), ticks_of(window, trace))
     make: Mapping[str, Callable[[], Slices]] = {
         "requests": maker.requests, "runs": maker.runs, "host": maker.host, "layers": maker.layers,
         "instructions": maker.instructions, "transfers": maker.transfers}
     found.slices = [slices for slices in (make[kind]() for kind in LEVELS[level]) if len(slices.start)]
     found.arrows = list(_arrows(trace, {s.kind: s for s in found.slices}))
-    found.counters = counters(maker, usage)
+    found.counters = counters(maker, memory_usage(trace, programs, target) if usage is None else usage)
     return found
+
+
+def _notes(trace: Trace) -> list[str]:
+    """What the reader has to know: rows that are missing, and the recorder's own notes."""
+    dropped = [f"{n} rows of {table} were dropped" for table, n in trace.dropped.items()]
+    return [f"1 tick = 1 / {trace.tick_hz} s", *dropped, *map(clean, trace.notes)]
 
 
 def ticks_of(window: tuple[float, float] | None, trace: Trace) -> tuple[int, int]:

@@ -99,11 +99,12 @@ class Counter:
 
 @dataclass
 class Events:
-    """All of it. `counters` also hang in the tree of `tracks`."""
+    """All of it. `counters` also hang in the tree of `tracks`; `notes` are for the reader."""
 
     tracks: Tracks
     names: Names
     tick_hz: int
+    notes: list[str]
     slices: list[Slices] = field(default_factory=list)
     arrows: list[Arrows] = field(default_factory=list)
     counters: list[Counter] = field(default_factory=list)

@@ -46,7 +46,7 @@ MOST_ARROWS = 1 << 19  # of a chunk, columns of arrows times rows
 
 def write(
     trace: Trace, programs: Sequence[Program], target: Target, path: str | Path, *, level: str = "dma",
-    window: tuple[float, float] | None = None, usage: Sequence[Usage] = (), compress: bool = True,
+    window: tuple[float, float] | None = None, usage: Sequence[Usage] | None = None, compress: bool = True,
 ) -> None:
     """Write a `.pftrace` file.
 
@@ -104,7 +104,7 @@ def _descriptors(shown: Events, leaves: Mapping[int, int]) -> Iterator[bytes]:
     """A packet for each track. Lanes are siblings of the same name, which viewers show as one row."""
     units = {c.track: c.unit for c in shown.counters}
     for number, track in enumerate(shown.tracks.all):
-        about = f"1 tick = 1 / {shown.tick_hz} s" if track.parent < 0 else ""
+        about = "; ".join(shown.notes) if track.parent < 0 else ""
         yield _descriptor(number, track.name, track.parent, track.rank, units.get(number), about)
     for leaf, number in leaves.items():
         track = shown.tracks.all[leaf // LANES]

@@ -93,7 +93,7 @@ def ns(tick: int, tick_hz: int) -> int:
     return tick * 10**9 // tick_hz
 
 
-def shown(trace: Trace, kinds: Sequence[str] = tuple(TABLES)) -> Counter[Shown]:
+def shown(trace: Trace, kinds: Sequence[str] = tuple(TABLES), cores_per_chip: int = 4) -> Counter[Shown]:
     """Every row of the trace as the slice it has to become."""
     found: Counter[Shown] = Counter()
     for kind in kinds:
@@ -101,18 +101,18 @@ def shown(trace: Trace, kinds: Sequence[str] = tuple(TABLES)) -> Counter[Shown]:
         starts = table["arrival" if kind == "requests" else "start"].tolist()
         for k, (start, end) in enumerate(zip(starts, table["end"].tolist(), strict=True)):
             first, last = ns(start, trace.tick_hz), ns(end, trace.tick_hz)
-            found[row_of(trace, kind, k), first, last - first, end - start] += 1
+            found[row_of(trace, kind, k, cores_per_chip), first, last - first, end - start] += 1
     return found
 
 
-def row_of(trace: Trace, kind: str, k: int) -> str:
+def row_of(trace: Trace, kind: str, k: int, cores_per_chip: int = 4) -> str:
     table = getattr(trace, kind)
     if kind == "requests":
         return f"requests {table['model'][k]}"
     if kind == "host":
         return "CPU" if table["kind"][k] == HostKind.CPU else f"device {table['where'][k]}/host link"
     core = int(table["core"][k])
-    place = f"device {core // 4}/NeuronCore {core}"
+    place = f"device {core // cores_per_chip}/NeuronCore {core}"
     if kind == "runs":
         return f"{place}/stages"
     if kind == "transfers":

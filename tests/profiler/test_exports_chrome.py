@@ -56,7 +56,7 @@ def nanoseconds(microseconds: Decimal) -> int:
 
 
 def written(folder: Path, trace: Trace, name: str = "t.json", **options: Any) -> Read:
-    chrome.write(trace, traces.programs(), traces.machine(), folder / name, **options)
+    chrome.write(trace, traces.programs(), traces.machine(), folder / name, usage=(), **options)
     return Read(folder / name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as messages
 
+from isa.program import Program
+from isa.target import Target
 from isa.trace import Cause, Trace
+from profiler.analyses.occupancy import occupancy
 from profiler.exports import perfetto
 from profiler.exports.counters import Usage
 from profiler.exports.output import ExportError
 from profiler.exports.text import clean
 from tests.profiler import export_traces as traces
+from tests.profiler import recorded
 
 EVENT = messages.TrackEvent
 
@@ -110,6 +114,7 @@ def _interpret(result: Read) -> None:
 @pytest.fixture
 def written(tmp_path: Path) -> Any:
     def write(trace: Trace, **options: Any) -> Read:
+        options.setdefault("usage", ())
         perfetto.write(trace, traces.programs(), traces.machine(), tmp_path / "t.pftrace", **options)
         return read(tmp_path / "t.pftrace")
     return write
@@ -123,7 +128,7 @@ def test_counts_and_durations_are_those_of_the_trace(
 ) -> None:
     trace = traces.random_trace(seed, runs, words, tick_hz=tick_hz)
     path = tmp_path_factory.mktemp("pftrace") / "t.pftrace"
-    perfetto.write(trace, traces.programs(), traces.machine(), path)
+    perfetto.write(trace, traces.programs(), traces.machine(), path, usage=())
     assert read(path).shown() == traces.shown(trace)
 
 
@@ -140,7 +145,7 @@ def test_compressed_packets_are_the_same_packets(written: Any) -> None:
 
 def test_equal_traces_give_equal_bytes(tmp_path: Path) -> None:
     for name in "ab":
-        perfetto.write(traces.random_trace(3), traces.programs(), traces.machine(), tmp_path / name)
+        perfetto.write(traces.random_trace(3), traces.programs(), traces.machine(), tmp_path / name, usage=())
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -259,6 +264,29 @@ def test_given_curves_are_shown_on_their_core(written: Any) -> None:
     number = next(u for u in found.tracks if found.path(u) == "device 1/NeuronCore 5/SBUF used")
     assert found.tracks[number].counter.unit_name == "bytes"
     assert found.counters[number] == [(0, 7), (100, 0)]
+
+
+@settings(max_examples=15, deadline=None)
+@given(recorded.recordings())
+def test_real_runs_are_shown_whole_with_the_memory_they_use(
+    tmp_path_factory: pytest.TempPathFactory, recording: tuple[Trace, list[Program], Target]
+) -> None:
+    trace, programs, target = recording
+    path = tmp_path_factory.mktemp("pftrace") / "t.pftrace"
+    perfetto.write(trace, programs, target, path)
+    found = read(path)
+    assert found.shown() == traces.shown(trace, cores_per_chip=target.cores_per_chip)
+    curves = {found.path(u).split("/", 1)[-1]: max(v for _, v in points) for u, points in found.counters.items()}
+    memories = occupancy(trace, programs, target).memories
+    assert memories
+    for memory in memories:
+        assert curves[f"NeuronCore {memory.core}/{memory.memory.upper()} used"] == memory.peak
+
+
+def test_what_was_dropped_is_said_at_the_root(written: Any) -> None:
+    trace = replace(traces.random_trace(1), dropped={"instructions": 7}, notes=("late\nruns",))
+    root = next(t for t in written(trace).tracks.values() if not t.parent_uuid)
+    assert "7 rows of instructions were dropped" in root.description and "late\\nruns" in root.description
 
 
 def test_names_of_strangers_arrive_on_one_line_each_its_own(written: Any) -> None:

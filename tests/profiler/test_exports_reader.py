@@ -32,7 +32,7 @@ def trace() -> Trace:
 def test_the_real_reader_finds_every_slice_arrow_and_curve(
     tmp_path: Path, trace: Trace, write: Callable[..., None], name: str, rows: str
 ) -> None:
-    write(trace, traces.programs(), traces.machine(), tmp_path / name)
+    write(trace, traces.programs(), traces.machine(), tmp_path / name, usage=())
     with TraceProcessor(tmp_path / name) as reader:
         assert reader.problems() == []
         found = Counter((_row(a, b), ts, dur, ticks) for a, b, ts, dur, ticks in reader.rows(rows))
@@ -45,7 +45,7 @@ def test_the_real_reader_finds_every_slice_arrow_and_curve(
 
 
 def test_the_real_reader_sees_the_tree_and_the_units(tmp_path: Path, trace: Trace) -> None:
-    perfetto.write(trace, traces.programs(), traces.machine(), tmp_path / "t.pftrace")
+    perfetto.write(trace, traces.programs(), traces.machine(), tmp_path / "t.pftrace", usage=())
     with TraceProcessor(tmp_path / "t.pftrace") as reader:
         path = reader.rows("select t.name, c.name, d.name, i.name, i.parent_id from track t join track c "
                            "on c.id = t.parent_id join track d on d.id = c.parent_id join track i on "
