@@ -13,7 +13,7 @@ import numpy as np
 
 from isa import cost
 from isa.program import WEIGHT
-from profiler.analyses.advice_facts import NAMED, Facts, Finding, most, started
+from profiler.analyses.advice_facts import NAMED, Facts, Finding, most
 from profiler.analyses.run_paths import Reason
 from profiler.metrics import percent
 
@@ -24,7 +24,7 @@ SMALL_DMA, TINY_DMA = 2048, 512
 def useful_work(f: Facts) -> Iterator[Finding]:
     """Model flops below half of what the PE could do while it is active."""
     m = f.metrics
-    if not m["model_flops"]:
+    if not m["model_flops"] or not m["hfu_estimated_percent"]:  # no work, or a PE without cost
         return
     peak = m["hardware_flops"] / (m["hfu_estimated_percent"] / 100 * m["total_time"])
     value = percent(m["model_flops"], peak * m["tensor_engine_active_time"])
@@ -67,7 +67,7 @@ def small_dma(f: Facts) -> Iterator[Finding]:
     moved = packets = 0.0
     by_layer: dict[str, float] = {}
     for number, r in enumerate(f.source.ran):
-        debug, used = started(r.stage)
+        debug, used = work.started(r.stage)
         count, size = cost.dma_shares(r.stage.descriptors[used], f.target)
         moved += r.runs * float(size.sum())
         packets += r.runs * float(count.sum())
@@ -95,7 +95,7 @@ def repeated_loads(f: Facts) -> Iterator[Finding]:
     again = read = 0.0
     worst: list[tuple[float, str]] = []
     for r in f.source.ran:
-        _, used = started(r.stage)
+        _, used = work.started(r.stage)
         d = r.stage.descriptors[used]
         sizes = np.bincount(d["src_var"], cost.dma_bytes(d)[0], minlength=len(r.stage.variables) + 1)
         read += r.runs * float(sizes.sum())
