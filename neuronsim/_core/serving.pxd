@@ -41,7 +41,7 @@ cdef struct Core:
     int32_t stations, count   # slice of `hosted`
     int32_t running, piece, loaded
     int64_t begin, ended      # of the run under way; of the one before it, at first 0
-    int64_t busy, switches, switching
+    int64_t busy
 
 cdef struct Line:             # first come, first served: a host link, or the threads of the host
     Queue queue

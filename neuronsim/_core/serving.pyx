@@ -295,9 +295,7 @@ cdef class Loop:
         core.begin = self.now + self.credit
         if core.loaded != NONE and core.loaded != x.model:
             core.begin += x.switching
-            core.switches += 1
             x.switches += 1
-            core.switching += x.switching
         self._serve(x, p, core.ended, core.begin)
         core.loaded, core.running, core.piece = x.model, best, p
         if self.machine is not None and x.slot >= 0:

@@ -20,8 +20,14 @@ def completed(Loop loop):
 def core_counters(Loop loop):
     """[cores, 3] int64: ticks busy, switches of model, ticks spent switching. A run counts when it has ended."""
     out = np.zeros((loop.n_cores, 3), dtype=np.int64)
+    cdef Core *core
+    cdef Station *x
     for c in range(loop.n_cores):
-        out[c] = loop.cores[c].busy, loop.cores[c].switches, loop.cores[c].switching
+        core = &loop.cores[c]
+        out[c, 0] = core.busy
+        for i in range(core.stations, core.stations + core.count):
+            x = &loop.stations[loop.hosted[i]]
+            out[c, 1:] += x.switches, x.switches * x.switching
     return out
 
 
@@ -100,8 +106,6 @@ def skip(Loop loop, int64_t ticks, const int64_t[::1] requests, runs):
     for i in range(loop.n_cores):
         loop.cores[i].begin += ticks
         loop.cores[i].busy += cores[i, 0]
-        loop.cores[i].switches += cores[i, 1]
-        loop.cores[i].switching += cores[i, 2]
         if loop.cores[i].running != NONE:
             _move(loop, loop.cores[i].piece, ticks, requests, moved)
     for i in range(loop.n_stations):
