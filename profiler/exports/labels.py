@@ -11,6 +11,7 @@ from isa.program import Program, Stage
 from isa.spec import SPEC
 from isa.trace import Cause, Trace
 from isa.word import ENGINES
+from profiler.exports.output import ExportError
 from profiler.exports.text import Names
 
 ENGINE_NAMES: Mapping[str, str] = {
@@ -36,9 +37,13 @@ def opcode_numbers(names: Names) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Labels:
-    """Texts of every debug row of the stages that ran, one after the other. `base`: [runs] first row of each run's."""
+    """Texts of every debug row of the stages that ran, one after the other.
+
+    `base`, `count`: [runs] where the rows of each run's stage begin, and how many they are.
+    """
 
     base: np.ndarray
+    count: np.ndarray
     layer: np.ndarray
     operator: np.ndarray
     source: np.ndarray
@@ -47,22 +52,44 @@ class Labels:
 
     @classmethod
     def of(cls, trace: Trace, programs: Sequence[Program], names: Names) -> Labels:
-        """Raises: IndexError when the trace is not of these programs."""
+        """Raises: ExportError when the trace names models, stages or nodes that the programs do not have."""
+        _check(trace, programs)
         rows: list[tuple[int, int, int, int]] = []
         first: dict[tuple[int, int], int] = {}
-        base = []
+        base, count = [], []
         for model, number in zip(trace.runs["model"].tolist(), trace.runs["stage"].tolist(), strict=True):
             if (model, number) not in first:
                 first[model, number] = len(rows)
                 rows += _texts(programs[model].stages[number], names)
             base.append(first[model, number])
+            count.append(len(programs[model].stages[number].debug))
         layer, operator, source, purpose = np.array(rows, np.int64).reshape(-1, 4).T
         program = np.array(names.numbers(p.name for p in programs), np.int64)
-        return cls(np.array(base, np.int64), layer, operator, source, purpose, program)
+        return cls(np.array(base, np.int64), np.array(count, np.int64), layer, operator, source, purpose, program)
 
     def rows(self, table: Mapping[str, np.ndarray], at: np.ndarray | slice) -> np.ndarray:
-        """Rows of the columns above that instructions or transfers `at` stand for."""
-        return self.base[table["run"][at]] + table["debug"][at]
+        """Rows of the columns above that instructions or transfers `at` stand for. Raises: ExportError."""
+        run, debug = table["run"][at], table["debug"][at]
+        if (debug >= self.count[run]).any():
+            raise _foreign()
+        return self.base[run] + debug
+
+
+def _check(trace: Trace, programs: Sequence[Program]) -> None:
+    ranges: list[tuple[str, int, Sequence[Mapping[str, np.ndarray]]]] = [
+        ("model", len(programs), (trace.runs, trace.host, trace.requests))]
+    for model, program in enumerate(programs):
+        for column, limit, table in (("stage", len(program.stages), trace.runs),
+                                     ("node", len(program.nodes), trace.host)):
+            mine = table["model"] == model
+            ranges.append((column, limit, ({column: table[column][mine]},)))
+    for column, limit, tables in ranges:
+        if any(len(t[column]) and not 0 <= int(t[column].min()) <= int(t[column].max()) < limit for t in tables):
+            raise _foreign()
+
+
+def _foreign() -> ExportError:
+    return ExportError("the trace is not of these programs", help="give the NEFFs it was recorded with, in their order")
 
 
 def _texts(stage: Stage, names: Names) -> list[tuple[int, int, int, int]]:

@@ -39,17 +39,21 @@ def new_file(path: str | Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def new_files(folder: str | Path) -> Iterator[Path]:
-    """A folder beside `folder` whose files move into it at the end, replacing those of the same names.
+    """A new folder that becomes `folder` at the end; if there is one, its files replace those of the same names.
 
     Other files of `folder` stay. Raises: OSError; then nothing has moved.
     """
     target = Path(os.path.realpath(folder))
-    target.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"))
     try:
         yield made
-        for file in sorted(made.iterdir()):
-            os.replace(file, target / file.name)
+        os.chmod(made, 0o777 & ~_umask())
+        if not target.exists():
+            os.replace(made, target)
+        else:
+            for file in sorted(made.iterdir()):
+                os.replace(file, target / file.name)
     finally:
         shutil.rmtree(made, ignore_errors=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,12 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isa.program import Program, Stage
+from isa.trace import TABLES, Trace, empty
+from profiler.exports import chrome, kanata, perfetto, tables
 from profiler.exports.clock import to_ns
 from profiler.exports.counters import peaks, rate
 from profiler.exports.lanes import lanes
-from profiler.exports.output import new_file
+from profiler.exports.output import ExportError, new_file
 from profiler.exports.protobuf import Messages, field, interleaved, varint, varints
 from profiler.exports.text import LONGEST, Names, clean
+from tests.profiler import export_traces as traces
 
 INTERVALS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 50), st.integers(0, 20)), max_size=60)
 
@@ -136,3 +142,29 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
 def test_a_folder_is_not_overwritten_by_a_file(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError), new_file(tmp_path):
         pass
+
+
+# ---- any trace
+WRITERS = pytest.mark.parametrize("write", [perfetto.write, chrome.write, tables.write, kanata.write])
+
+
+@WRITERS
+def test_a_trace_of_nothing_is_a_file(tmp_path: Path, write: Callable[..., None]) -> None:
+    parts = {name: empty(name) for name in TABLES}
+    write(Trace(**parts, tick_hz=1, target="t", total_ticks=0), [], traces.machine(), tmp_path / "out")
+    assert (tmp_path / "out").exists()
+
+
+@WRITERS
+@pytest.mark.parametrize("cut", [
+    lambda programs: programs[:1],
+    lambda programs: [replace(p, stages=p.stages[:1]) for p in programs],
+    lambda programs: [replace(p, nodes=p.nodes[:1]) for p in programs],
+    lambda programs: [replace(p, stages=[Stage(), Stage()]) for p in programs],
+])
+def test_a_trace_of_other_programs_is_refused(
+    tmp_path: Path, write: Callable[..., None], cut: Callable[[list[Program]], list[Program]]
+) -> None:
+    with pytest.raises(ExportError, match="not of these programs"):
+        write(traces.random_trace(1), cut(traces.programs()), traces.machine(), tmp_path / "out")
+    assert not list(tmp_path.iterdir())

@@ -34,6 +34,8 @@ def test_the_real_reader_finds_every_slice_arrow_and_curve(
 ) -> None:
     write(trace, traces.programs(), traces.machine(), tmp_path / name, usage=())
     with TraceProcessor(tmp_path / name) as reader:
+        if name == "t.pftrace":
+            check_tree(reader)
         assert reader.problems() == []
         found = Counter((_row(a, b), ts, dur, ticks) for a, b, ts, dur, ticks in reader.rows(rows))
         assert found == Counter({(_last_two(r), *rest): n for (r, *rest), n in traces.shown(trace).items()})
@@ -44,15 +46,13 @@ def test_the_real_reader_finds_every_slice_arrow_and_curve(
         assert {n.split(" ")[0] for n in names} == {"pending", "DRAM", "link"}
 
 
-def test_the_real_reader_sees_the_tree_and_the_units(tmp_path: Path, trace: Trace) -> None:
-    perfetto.write(trace, traces.programs(), traces.machine(), tmp_path / "t.pftrace", usage=())
-    with TraceProcessor(tmp_path / "t.pftrace") as reader:
-        path = reader.rows("select t.name, c.name, d.name, i.name, i.parent_id from track t join track c "
-                           "on c.id = t.parent_id join track d on d.id = c.parent_id join track i on "
-                           "i.id = d.parent_id where t.name = 'TensorMatrixE' and c.name = 'NeuronCore 0' limit 1")
-        assert path == [("TensorMatrixE", "NeuronCore 0", "device 0", "inf1.6xlarge", None)]
-        assert reader.rows("select distinct name, unit from counter_track where name in ('DRAM', 'pending DMA') "
-                           "order by name") == [("DRAM", "GB/s"), ("pending DMA", "transfers")]
+def check_tree(reader: TraceProcessor) -> None:
+    path = reader.rows("select t.name, c.name, d.name, i.name, i.parent_id from track t join track c "
+                       "on c.id = t.parent_id join track d on d.id = c.parent_id join track i on "
+                       "i.id = d.parent_id where t.name = 'TensorMatrixE' and c.name = 'NeuronCore 0' limit 1")
+    assert path == [("TensorMatrixE", "NeuronCore 0", "device 0", "inf1.6xlarge", None)]
+    assert reader.rows("select distinct name, unit from counter_track where name in ('DRAM', 'pending DMA') "
+                       "order by name") == [("DRAM", "GB/s"), ("pending DMA", "transfers")]
 
 
 def test_the_harness_notices_what_the_reader_refuses_and_loses(tmp_path: Path) -> None:
@@ -60,9 +60,6 @@ def test_the_harness_notices_what_the_reader_refuses_and_loses(tmp_path: Path) -
                                      '{"ph":"X","pid":1,"tid":2,"ts":5,"dur":9,"name":"b"}]}')
     with TraceProcessor(tmp_path / "t.json") as reader:
         assert [name for name, _ in reader.problems()] == ["slice_drop_overlapping_complete_event"]
-    (tmp_path / "t.pftrace").write_bytes(b"\xff" * 1000)
-    with pytest.raises(AssertionError):
-        TraceProcessor(tmp_path / "t.pftrace")
 
 
 def _starts(trace: Trace) -> Iterator[tuple[int, int]]:
