@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.console import Group
 
+LONGEST = 120  # characters of a cell
+
 
 @dataclass
 class Table:
@@ -32,13 +34,27 @@ class Table:
         """Aligned text without colour or box characters."""
         heads = [c.lstrip(">") for c in self.columns]
         right = [c.startswith(">") for c in self.columns]
-        table = [heads, *self.rows]
+        table = [heads, *([shown(cell) for cell in row] for row in self.rows)]
         widths = [max(len(row[k]) for row in table) for k in range(len(heads))]
         lines = [self.title] if self.title else []
         for row in table:
             cells = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True))
             lines.append(("  " + "  ".join(cells)).rstrip())
-        return "\n".join([*lines, *(f"  {n}" for n in self.notes)])
+        return "\n".join([*lines, *(f"  {shown(n, len(n))}" for n in self.notes)])
+
+
+def shown(text: str, most: int = LONGEST) -> str:
+    """A name from a model as it may stand in a terminal: one line, printable, its middle left out where it is long.
+
+    Escape sequences of the terminal, line breaks and reversed writing are spelled out.
+    """
+    if len(text) > most:
+        text = f"{text[: most - most // 3 - 3]}...{text[-(most // 3) :]}"
+    return text if text.isprintable() else "".join(c if c.isprintable() else _spelled(c) for c in text)
+
+
+def _spelled(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def show(tables: Sequence[Table], stream: TextIO) -> None:
@@ -66,5 +82,5 @@ def rendered(table: Table) -> Group:
             Text(column.lstrip(">")), justify="right" if column.startswith(">") else "left", overflow="fold"
         )
     for row in table.rows:
-        rich_table.add_row(*(Text(c) for c in row))
-    return Group(rich_table, *(Text("  " + note, style="dim") for note in table.notes))
+        rich_table.add_row(*(Text(shown(c)) for c in row))
+    return Group(rich_table, *(Text("  " + shown(note, len(note)), style="dim") for note in table.notes))

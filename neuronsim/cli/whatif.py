@@ -14,7 +14,7 @@ from neuronsim.cli.output import print_json, write_json
 from neuronsim.cli.progress import bar
 from neuronsim.cli.settings import add_setting, machine, value_text
 from neuronsim.whatif import GAIN, GOALS, LATENCY, STAGES, Answer, Outcome
-from profiler.table import Table, show
+from profiler.table import Table, show, shown
 from profiler.text import seconds_text
 
 SCHEMA = 1
@@ -164,10 +164,10 @@ def sentences(answer: Answer) -> list[str]:
 
 
 def _even(answer: Answer) -> str:
-    slowest = max(answer.stages, key=lambda s: s.seconds)
+    slowest, gain = max(answer.stages, key=lambda s: s.seconds), _gain(answer, answer.best(STAGES))
     return (
-        f"Bottleneck: stage {slowest.node} on core {slowest.core}, {slowest.of_mean:.2f} times as long as the mean of "
-        f"{len(answer.stages)} stages; stages of equal length would make it {_gain(answer, answer.best(STAGES))}."
+        f"Bottleneck: stage {shown(slowest.node)} on core {slowest.core}, {slowest.of_mean:.2f} times as long as the "
+        f"mean of {len(answer.stages)} stages; stages of equal length would make it {gain}."
     )
 
 
