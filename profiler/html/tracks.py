@@ -59,9 +59,15 @@ class Tracks:
 
 
 def tracks(
-    trace: Trace, programs: Sequence[Program], target: Target, word_class: np.ndarray, labels: Labels, block: Block
-) -> list[dict[str, Any]]:
-    """All tracks of a trace, their columns in `block`. Args: word_class: [n] what each word waited for, as `Stalls`."""
+    trace: Trace, programs: Sequence[Program], target: Target, word_class: np.ndarray, labels: Labels, block: Block,
+    producers: bool = True,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """All tracks of a trace, their columns in `block`.
+
+    Args:
+        word_class: [n] what each word waited for, as `Stalls` has it.
+        producers: whether each wait names the very word it was for, or its engine only.
+    """
     made = Tracks(block)
     _requests(made, trace, programs, labels)
     _host(made, trace, programs, labels)
@@ -73,7 +79,7 @@ def tracks(
         heading = made.heading(f"chip {chip}")
         for core in cores[cores // target.cores_per_chip == chip].tolist():
             number = _runs(made, trace, programs, labels, core, heading, opened=len(cores) <= 2)
-            _engines(made, words, core, number)
+            _engines(made, words, core, number, producers)
             _queues(made, transfers, core, number)
         rate = _rate(transfers, chip, target, trace)
         if rate.any():
@@ -146,12 +152,13 @@ def _runs(
         **_times(runs, mine), "label": np.array(label, np.int64), **columns}, open=opened)  # fmt: skip
 
 
-def _engines(made: Tracks, words: Table, core: int, parent: int) -> None:
+def _engines(made: Tracks, words: Table, core: int, parent: int, producers: bool) -> None:
     rows = np.flatnonzero(words["core"] == core)
     for row in ROW_ORDER:
         of_row = rows[words["row"][rows] == row]
         if len(of_row):
-            made.slices(ROW_NAMES[row], parent, "words", _word_columns(words, of_row), row=row, base=parent)
+            columns = _word_columns(words, of_row, producers)
+            made.slices(ROW_NAMES[row], parent, "words", columns, row=row, base=parent)
 
 
 def _queues(made: Tracks, transfers: Table, core: int, parent: int) -> None:
@@ -181,20 +188,22 @@ def _words(trace: Trace, labels: RowLabels, word_class: np.ndarray) -> Table:
     }  # fmt: skip
 
 
-def _word_columns(words: Table, rows: np.ndarray) -> dict[str, np.ndarray]:
+def _word_columns(words: Table, rows: np.ndarray, producers: bool) -> dict[str, np.ndarray]:
     """Columns of one track. Producers: `from_row`, and the difference to the place of the last one in that row."""
     rows = rows[np.argsort(words["place"][rows], kind="stable")]
     waits = rows[words["wait"][rows] > 0]
+    columns = {
+        **_times(words, rows), "label": words["label"][rows], "wait": words["wait"][rows],
+        "waited": np.maximum(words["start"] - words["wait_start"], 0)[waits],
+    }  # fmt: skip
+    if not producers:
+        return columns
     from_row, from_place = words["cause_row"][waits], words["cause_place"][waits]
     step = np.zeros(len(waits), np.int64)
     for row in np.unique(from_row[from_row >= 0]).tolist():
         same = from_row == row
         step[same] = np.diff(from_place[same], prepend=0)
-    return {
-        **_times(words, rows), "label": words["label"][rows], "wait": words["wait"][rows],
-        "waited": np.maximum(words["start"] - words["wait_start"], 0)[waits],
-        "from_row": from_row + 1, "from_step": step,
-    }  # fmt: skip
+    return {**columns, "from_row": from_row + 1, "from_step": step}
 
 
 def _times(table: Table, rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -17,6 +17,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import numpy as np
+
 from isa.program import Program
 from isa.target import Target
 from isa.trace import Trace
@@ -28,6 +30,7 @@ from profiler.html.labels import Labels
 from profiler.html.tracks import WAIT_FOR, tracks
 
 SCHEMA = 1  # of the page's JSON
+LARGE = 5_000_000  # bytes of columns from which waits name engines instead of instructions
 SCRIPTS = (
     "dom", "colours", "data", "raster", "view", "timeline", "paint", "slices", "input", "table", "charts", "overview",
     "pipeline", "layers", "roofline", "memory", "compare", "main",
@@ -52,14 +55,11 @@ def write(
         other: a summary.json to compare with.
     Raises: OSError.
     """
-    block, labels = Block(), Labels()
     found = analyses.get("stalls")
     word_class = (found if isinstance(found, Stalls) else stalls(trace, programs, target)).word_class
-    rows = tracks(trace, programs, target, word_class, labels, block)
-    timeline = {
-        "tracks": rows, "labels": labels.as_json(block), "total": trace.total_ticks, "tick_hz": trace.tick_hz,
-        "waits": list(NAMES), "wait_for": list(WAIT_FOR),
-    }  # fmt: skip
+    timeline, columns = _timeline(trace, programs, target, word_class, producers=True)
+    if len(columns) > LARGE:
+        timeline, columns = _timeline(trace, programs, target, word_class, producers=False)
     results = {name: _plain(value) for name, value in analyses.items()}
     summary = {
         "schema": SCHEMA, "title": ", ".join(p.name for p in programs), "target": target.name,
@@ -67,7 +67,20 @@ def write(
         "dropped": dict(trace.dropped), "summary": results.pop("summary", {}), "analyses": results, "other": other,
     }  # fmt: skip
     with new_file(path) as stream:
-        stream.write(_page(summary, timeline, block.text()).encode("utf-8"))
+        stream.write(_page(summary, timeline, columns).encode("utf-8"))
+
+
+def _timeline(
+    trace: Trace, programs: Sequence[Program], target: Target, word_class: np.ndarray, producers: bool
+) -> tuple[dict[str, Any], str]:
+    """What the page needs to draw the trace: JSON, and the columns it names."""
+    block, labels = Block(), Labels()
+    rows = tracks(trace, programs, target, word_class, labels, block, producers)
+    timeline = {
+        "tracks": rows, "labels": labels.as_json(block), "total": trace.total_ticks, "tick_hz": trace.tick_hz,
+        "waits": list(NAMES), "wait_for": list(WAIT_FOR), "producers": producers,
+    }  # fmt: skip
+    return timeline, block.text()
 
 
 def json_text(value: Any) -> str:

@@ -143,6 +143,15 @@ def test_a_word_leads_to_what_it_waited_for(page: Page, text: str, trace: Trace)
     assert found
 
 
+def test_a_large_trace_names_engines_only(trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("profiler.html.writer.LARGE", 1000)
+    write(trace, programs(), machine(), {}, tmp_path / "report.html")
+    timeline = Page((tmp_path / "report.html").read_text(encoding="utf-8")).json("timeline-data")
+    assert timeline["producers"] is False
+    columns = [set(t["columns"]) for t in timeline["tracks"] if t.get("kind") == "words"]
+    assert columns and all("wait" in c and not {"from_row", "from_step"} & c for c in columns)
+
+
 def test_dram_curves_hold_all_bytes(page: Page, text: str, trace: Trace) -> None:
     curves = [(t, c["value"]) for t, c in columns_of(page, text) if t.get("kind") == "curve"]
     step_ns = trace.total_ticks / trace.tick_hz * 1e9 / 2000

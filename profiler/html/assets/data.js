@@ -96,12 +96,12 @@ function openWaits(track) {
     owner[k] = i;
     begin[k] = start[i] - waited[k];
     why[k] = wait[i];
-    if (fromRow[k]) place[k] = last[fromRow[k]] = (last[fromRow[k]] ?? 0) + fromStep[k];
+    if (fromRow?.[k]) place[k] = last[fromRow[k]] = (last[fromRow[k]] ?? 0) + fromStep[k];
     k++;
   }
   track.waits = new Lane(begin, waited, why);
   track.waits.owner = owner;
-  track.producer = { row: fromRow, place };
+  track.producer = { row: fromRow ?? [], place };
 }
 
 /** Gaps before runs, by what the core waited for. */

@@ -9,7 +9,7 @@ class Gantt {
     this.cores = timeline.data.tracks.filter((track) => track.kind === "runs");
     this.view = new View(timeline.data.total);
     this.canvas = el("canvas", { role: "img", "aria-label": "Runs of the stages over time" });
-    this.context = this.canvas.getContext("2d", { alpha: false });
+    this.context = this.canvas.getContext("2d", { alpha: false, willReadFrequently: true });
     this.scroller = el("div", { class: "scroller" }, this.canvas);
     place.append(this.scroller);
     this.canvas.addEventListener("click", (event) => this.choose(event));

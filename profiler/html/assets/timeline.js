@@ -1,6 +1,6 @@
 // The timeline: names of the tracks as buttons on the left, one canvas for the rows that are in sight.
 
-const ROW_HEIGHT = { words: 24, transfers: 14, runs: 24, requests: 18, host: 18, curve: 44 };
+const ROW_HEIGHT = { words: 24, transfers: 14, runs: 24, requests: 15, host: 15, curve: 44 };
 const HEADING = 22, RULER = 24;
 const REQUEST_COLOURS = 12;
 const COLOUR_BY = { operator: "operator", layer: "layer", name: "instruction", purpose: "purpose" };
@@ -31,7 +31,7 @@ class Timeline {
     this.legend = el("div");
     this.found = el("span", { class: "found", "aria-live": "polite" });
     root.append(timelineControls(this), this.scroller, this.tip, this.legend, this.details);
-    this.context = this.canvas.getContext("2d", { alpha: false });
+    this.context = this.canvas.getContext("2d", { alpha: false, willReadFrequently: true });
   }
 
   restore() {
@@ -89,6 +89,7 @@ class Timeline {
     const pairs = [...order.keys()].slice(0, 14).map((text) => [paletteColour(order.get(text)), text || "none"]);
     if (order.size > 14) pairs.push(["transparent", `and ${order.size - 14} more`]);
     this.legend.replaceChildren(el("div", { class: "legends" },
+      !this.data.producers && el("p", {}, "The trace is large: waits name the engine they were for, not the very instruction."),
       el("b", {}, `Slices of engines and DMA: ${COLOUR_BY[this.by]}`), legend(pairs),
       el("b", {}, "Thin lane below them: what the next one waited for"),
       legend(this.reasons.words.map((name) => [stallColour(name), WAIT_TEXT[name] ?? stallText(name)])),
