@@ -75,7 +75,8 @@ def test_metadata_tell_what_the_file_is_of(tmp_path: Path) -> None:
 
 
 def test_parquet_has_the_same_rows(tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow (extra `parquet`)")
+    from pyarrow import parquet
+
     trace = traces.random_trace(5)
     found = written(tmp_path, trace)
     tables.write(trace, traces.programs(), traces.machine(), tmp_path / "parquet", format="parquet")
