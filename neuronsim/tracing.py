@@ -20,7 +20,11 @@ from isa.trace import TABLES, Cause, HostKind, RunWait, Table, Trace, empty, nam
 from neuronsim.timeline import Timeline
 
 MAX_ROWS = 4_000_000  # about 300 MB
-_TIMES = ("start", "end", "retire", "wait_start", "enqueue")  # of words and transfers
+_MOVING = {  # columns in which the runs of a stage differ
+    "instructions": ("start", "end", "retire", "wait_start", "cause", "cause_id", "cause_op"),
+    "transfers": ("enqueue", "start", "end", "dram_wait", "link_wait"),
+}
+_TIMES = ("start", "end", "retire", "wait_start", "enqueue")
 _NONE = int(Cause.NONE)
 _TRIGGER = SPEC.by_name["dma_trigger"].opcode
 
@@ -59,8 +63,9 @@ class Recorder:
         self.programs, self._target = programs, target
         self._limit = self._left = max_rows
         self._runs: list[RunRow] = []
-        self._first: list[tuple[int, int]] = []  # rows of words and transfers at which each run begins
+        self._timelines: dict[int, Timeline] = {}  # of each run, for what it has in common with all of its stage
         self._words, self._moves = _Rows("instructions"), _Rows("transfers")
+        self._ops: list[int] = []  # what the op ids of each run count from
         self._host: list[HostRow] = []
         self._dropped: Counter[str] = Counter()
         self._sizes: dict[int, dict[str, int]] = {}
@@ -77,28 +82,26 @@ class Recorder:
         size = self._size(stage)
         if not self._fits(size):
             return None
+        self._words.take(size["instructions"])
+        self._moves.take(size["transfers"])
         self._runs.append(row)
-        self._first.append((self._words.take(size["instructions"]), self._moves.take(size["transfers"])))
+        self._ops.append(0)
         return len(self._runs) - 1
 
     def end(self, run: int | None, tick: int, timeline: Timeline, late: int, first: int) -> None:
         """That run has ended.
 
         Args:
-            timeline: its ticks are `late` behind those of the whole, its op ids begin at `first`. It is copied.
+            timeline: its ticks are `late` behind those of the whole, its op ids begin at `first`. What may change is
+                copied.
         """
         self._last = max(self._last, tick)
         if run is None:
             return
-        row = self._runs[run] = self._runs[run]._replace(end=tick)
-        word, move = self._first[run]
-        base = np.int32(word - first)
-        words = self._words.fill(word, len(timeline.start), timeline, late, run, row.core)
-        words["cause_op"] += base
-        words["cause_op"][words["cause"] == _NONE] = -1
-        np.copyto(words["cause_id"], words["cause_op"], where=names_word(words["cause"]))
-        moves = self._moves.fill(move, len(timeline.transfer_op), timeline, late, run, row.core)
-        moves["op"] += np.int32(word)
+        self._runs[run] = self._runs[run]._replace(end=tick)
+        self._timelines[run], self._ops[run] = timeline, first
+        self._words.fill(run, timeline, late)
+        self._moves.fill(run, timeline, late)
 
     def host(self, row: HostRow) -> None:
         """Something that the host did."""
@@ -109,16 +112,27 @@ class Recorder:
     def trace(self, requests: Mapping[str, Sequence[int] | np.ndarray]) -> Trace:
         """All of it, when every run has ended. `requests`: columns as `isa.trace.REQUESTS`."""
         self._host.sort(key=lambda row: (row.start, row.end, row.kind, row.where))
-        tables = {"runs": _columns("runs", self._runs), "instructions": self._words.whole(),
-                  "transfers": self._moves.whole()}
         return Trace(
-            **_by_start(tables), host=_columns("host", self._host),
+            **_by_start(self._tables()), host=_columns("host", self._host),
             requests={c: np.array(requests[c], dtype=t) for c, t in TABLES["requests"].items()},
             tick_hz=self._target.tick_hz, target=self._target.name,
             total_ticks=max(self._last, int(np.max(requests["end"], initial=0))),
             neff_hashes=tuple(neff.identity(p) for p in self.programs), dropped=dict(self._dropped),
             notes=self._notes(),
         )
+
+    def _tables(self) -> dict[str, Table]:
+        runs = _columns("runs", self._runs)
+        timelines = [self._timelines[run] for run in range(len(self._runs))]
+        words, moves = (rows.whole(runs["core"], timelines) for rows in (self._words, self._moves))
+        base = self._words.firsts
+        op = np.repeat(base - np.array(self._ops, np.int32), np.diff(base, append=len(words["run"])))
+        op += words["cause_op"]
+        op[words["cause"] == _NONE] = -1
+        words["cause_op"] = op
+        np.copyto(words["cause_id"], op, where=names_word(words["cause"]))
+        moves["op"] += base[moves["run"]]
+        return {"runs": runs, "instructions": words, "transfers": moves}
 
     def _size(self, stage: Stage) -> dict[str, int]:
         """How many rows of each table a run of the stage takes."""
@@ -148,39 +162,48 @@ class _Rows:
     """A table of words or transfers that grows; the rows of each run are filled in when it has ended."""
 
     def __init__(self, table: str) -> None:
-        self.table, self._count, self._columns = table, 0, empty(table)
-        prefix = "transfer_" if table == "transfers" else ""
-        self._copied = [(c, prefix + c.removeprefix("trigger_")) for c in self._columns if c not in ("run", "core")]
-        self._times = [c for c in _TIMES if c in self._columns]
+        self.table, self._first = table, [0]
+        self._prefix = "transfer_" if table == "transfers" else ""
+        self._columns = {name: np.zeros(0, TABLES[table][name]) for name in _MOVING[table]}
+
+    @property
+    def firsts(self) -> np.ndarray:
+        """The first row of each run, int32."""
+        return np.array(self._first[:-1], np.int32)
 
     def reserve(self, rows: int) -> None:
         """Make room for so many rows in all."""
-        for column, old in self._columns.items():
-            self._columns[column] = np.empty(rows, old.dtype)
-            self._columns[column][:self._count] = old[:self._count]
+        kept = self._first[-1]
+        for name, old in self._columns.items():
+            self._columns[name] = np.empty(rows, old.dtype)
+            self._columns[name][:kept] = old[:kept]
 
-    def take(self, rows: int) -> int:
-        """The first of so many new rows."""
-        first = self._count
-        if first + rows > len(self._columns["run"]):
-            self.reserve(2 * (first + rows))
-        self._count += rows
-        return first
+    def take(self, rows: int) -> None:
+        """So many rows are those of the next run."""
+        end = self._first[-1] + rows
+        if end > len(self._columns["start"]):
+            self.reserve(2 * end)
+        self._first.append(end)
 
-    def fill(self, first: int, count: int, timeline: Timeline, late: int, run: int, core: int) -> Table:
-        """The rows of a run, with the timeline's columns, times `late` later."""
-        rows = {name: column[first:first + count] for name, column in self._columns.items()}
-        rows["run"][:], rows["core"][:] = run, core
-        for name, attribute in self._copied:
-            rows[name][:] = getattr(timeline, attribute)
-        if late:
-            for name in self._times:
-                rows[name] += late
-        return rows
+    def fill(self, run: int, timeline: Timeline, late: int) -> None:
+        """Keep what this run alone has; times are `late` later."""
+        rows = slice(self._first[run], self._first[run + 1])
+        for name, column in self._columns.items():
+            column[rows] = getattr(timeline, self._prefix + name)
+            if late and name in _TIMES:
+                column[rows] += late
 
-    def whole(self) -> Table:
-        """All rows."""
-        return {name: column[:self._count] for name, column in self._columns.items()}
+    def whole(self, cores: np.ndarray, timelines: Sequence[Timeline]) -> Table:
+        """All rows. Args: the core and the timeline of each run."""
+        counts = np.diff(self._first)
+        table = {name: column[:self._first[-1]] for name, column in self._columns.items()}
+        table["run"] = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        table["core"] = np.repeat(cores, counts)
+        for name, dtype in TABLES[self.table].items():
+            if name not in table:
+                parts = [getattr(t, self._prefix + name.removeprefix("trigger_")) for t in timelines]
+                table[name] = np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype, copy=False)
+        return {name: table[name] for name in TABLES[self.table]}
 
 
 def _by_start(tables: dict[str, Table]) -> dict[str, Table]:
