@@ -1,39 +1,118 @@
-"""The first page of a profile: metrics, the longest layers, how sure the numbers are. Pure functions over a trace."""
+"""A profile in full: metrics, layers, every analysis, how sure the numbers are; its first page, and summary.json."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from isa.program import Program
 from isa.target import Target
 from isa.trace import Trace
 from isa.word import ENGINES
-from profiler.analyses.layers import Layer, layers
+from profiler.analyses.advice import Advice, advice
+from profiler.analyses.critical_path import CriticalPath, critical_path
+from profiler.analyses.layers import Layer, Layers, layers
+from profiler.analyses.occupancy import Occupancy, occupancy
+from profiler.analyses.pipeline import Pipeline, pipeline
+from profiler.analyses.resources import Resources, resources
+from profiler.analyses.roofline import Roofline, roofline
+from profiler.analyses.stalls import Stalls, stalls
 from profiler.metrics import metrics
 from profiler.sensitivity import Sensitivity, sensitivity
 from profiler.table import Table
 from profiler.text import bytes_text, seconds_text
 
+__all__ = ["SCHEMA", "TOP_LAYERS", "Summary", "bytes_text", "seconds_text", "summarise"]
+
+SCHEMA = 1  # of summary.json; rises when a name or meaning changes, not when one is added
 TOP_LAYERS = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Summary:
-    """What `summarise` found. `metrics` holds plain JSON values under Neuron's names; times in seconds."""
+    """What `summarise` found; each analysis is made when first asked for.
 
+    Attributes:
+        trace, programs, target: what it is of.
+        metrics: plain JSON values under Neuron's names; times in seconds.
+        inferred: None when it was not asked for.
+    """
+
+    trace: Trace
+    programs: Sequence[Program]
+    target: Target
     metrics: dict[str, Any]
-    layers: list[Layer]
     inferred: Sensitivity | None
 
+    @cached_property
+    def by_layer(self) -> Layers:
+        return layers(self.trace, self.programs, self.target)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """All layers, the longest first."""
+        return self.by_layer.layers
+
+    @cached_property
+    def stalls(self) -> Stalls:
+        return stalls(self.trace, self.programs, self.target)
+
+    @cached_property
+    def critical_path(self) -> CriticalPath:
+        return critical_path(self.trace, self.programs, self.target)
+
+    @cached_property
+    def roofline(self) -> Roofline:
+        return roofline(self.trace, self.programs, self.target, self.by_layer)
+
+    @cached_property
+    def occupancy(self) -> Occupancy:
+        return occupancy(self.trace, self.programs, self.target)
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        return pipeline(self.trace, self.programs, self.target)
+
+    @cached_property
+    def resources(self) -> Resources:
+        return resources(self.trace, self.programs, self.target)
+
+    @cached_property
+    def advice(self) -> Advice:
+        return advice(self.trace, self.programs, self.target, self.by_layer)
+
+    @property
+    def analyses(self) -> dict[str, Any]:
+        """The results by name, as summary.json has them; layers, operators and kinds are in `by_layer`."""
+        names = ("stalls", "critical_path", "roofline", "occupancy", "pipeline", "resources", "advice")
+        return {name: getattr(self, name) for name in names}
+
     def as_json(self) -> dict[str, Any]:
-        """Metrics with the layers."""
-        return {**self.metrics, "layers": [asdict(layer) for layer in self.layers]}
+        """The document of summary.json (docs/profile.md)."""
+        return {
+            "schema": SCHEMA,
+            "models": [p.name for p in self.programs],
+            "target": self.target.name,
+            "notes": list(self.trace.notes),
+            "dropped": {table: int(n) for table, n in self.trace.dropped.items()},
+            **self.metrics,
+            **self.by_layer.as_json(),
+            **{name: found.as_json() for name, found in self.analyses.items()},
+        }
 
     def tables(self, top: int = TOP_LAYERS) -> list[Table]:
-        """The summary for people: engines, longest layers, inferred share."""
-        return [_engine_table(self.metrics), _layer_table(self.layers, top, self.inferred)]
+        """The first page: engines, longest layers, inferred share."""
+        return [_engine_table(self.metrics), _layer_table(self.by_layer, top, self.inferred)]
+
+    def report(self, top: int = TOP_LAYERS) -> list[Table]:
+        """All of it for a terminal: the first page, operators, what engines wait for, the pipeline, limits, advice."""
+        _, operators, _ = self.by_layer.tables(top)
+        path, _ = self.critical_path.tables()
+        stages = self.pipeline.tables() if any(len(c.stages) > 1 for c in self.pipeline.chains) else []
+        return [*self.tables(top), operators, *self.stalls.tables(), path, *stages, *self.resources.tables(),
+                *self.advice.tables()]  # fmt: skip
 
 
 def summarise(
@@ -57,29 +136,16 @@ def summarise(
             "x1.25": inferred.costlier,
             "removed": inferred.removed,
         }
-    return Summary(values, layers(trace, programs, target).layers, inferred)
+    return Summary(trace, programs, target, values, inferred)
 
 
 def _engine_table(m: dict[str, Any]) -> Table:
     table = Table(f"Device time {seconds_text(m['total_time'])}", ["unit", ">instructions", ">active", ">of total"])
-    for name in ENGINES:
-        if m[f"{name}_engine_instruction_count"]:
-            table.rows.append(
-                [
-                    f"{name} engine",
-                    f"{m[f'{name}_engine_instruction_count']}",
-                    seconds_text(m[f"{name}_engine_active_time"]),
-                    f"{m[f'{name}_engine_active_time_percent']:.1f} %",
-                ]
-            )
-    table.rows.append(
-        [
-            "DMA",
-            f"{m['dma_transfer_count']}",
-            seconds_text(m["dma_active_time"]),
-            f"{m['dma_active_time_percent']:.1f} %",
-        ]
-    )
+    units = [(f"{name} engine", f"{name}_engine", f"{name}_engine_instruction_count") for name in ENGINES]
+    for title, prefix, count in [*units, ("DMA", "dma", "dma_transfer_count")]:
+        if m[count] or title == "DMA":
+            active, share = m[f"{prefix}_active_time"], m[f"{prefix}_active_time_percent"]
+            table.rows.append([title, f"{m[count]}", seconds_text(active), f"{share:.1f} %"])
     table.notes.append(
         f"MFU {m['mfu_estimated_percent']:.1f} %, HFU {m['hfu_estimated_percent']:.1f} % "
         "of the PE's peak for its operand types"
@@ -91,23 +157,8 @@ def _engine_table(m: dict[str, Any]) -> Table:
     return table
 
 
-def _layer_table(found: list[Layer], top: int, inferred: Sensitivity | None) -> Table:
-    table = Table(
-        f"Longest {min(top, len(found))} of {len(found)} layers",
-        ["layer", "operator", ">time", ">share", ">MACs", ">DMA bytes", ">MFU"],
-    )
-    for layer in found[:top]:
-        table.rows.append(
-            [
-                layer.name,
-                layer.op_type,
-                seconds_text(layer.time),
-                f"{layer.time_percent:.1f} %",
-                f"{layer.macs:.3g}" if layer.macs else "-",
-                bytes_text(layer.bytes),
-                f"{layer.mfu_percent:.1f} %" if layer.macs else "-",
-            ]
-        )
+def _layer_table(found: Layers, top: int, inferred: Sensitivity | None) -> Table:
+    table = found.tables(top)[0]
     if inferred is not None:
         table.notes.append(
             f"{100 * inferred.inferred_share:.0f} % of the device time rests on {inferred.parameters} "

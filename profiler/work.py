@@ -9,6 +9,7 @@ import numpy as np
 from isa import cost, dtypes, word
 from isa.program import INPUT, OUTPUT, WEIGHT, Stage
 from isa.spec import SPEC
+from isa.target import Target
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,11 @@ def opcode(mnemonic: str) -> int:
     return int(SPEC.by_name[mnemonic].opcode)
 
 
-def matmul_flops(stage: Stage) -> dict[str, int]:
-    """Operations issued to the PE by operand dtype: 2 x rows x columns x elements of each matmul."""
+def matmul_flops(stage: Stage, transposes: bool = False) -> dict[str, int]:
+    """Operations issued to the PE by operand dtype: 2 x rows x columns x elements of each, or of transposes."""
     words = _matmuls(stage)
+    if transposes:
+        words = words[_transposing(words)]
     flops = _flops(words)
     codes = words["src0"]["dtype"]
     return {dtypes.dtype(int(c)).name: int(flops[codes == c].sum()) for c in np.unique(codes)}
@@ -39,7 +42,7 @@ def matmul_flops(stage: Stage) -> dict[str, int]:
 def transpose_flops(stage: Stage) -> int:
     """The part of `matmul_flops` that only transposes."""
     words = _matmuls(stage)
-    return int(_flops(words)[words["flags"] & SPEC.by_name["matmul"].flags["transpose"] != 0].sum())
+    return int(_flops(words)[_transposing(words)].sum())
 
 
 def matmul_work(stage: Stage) -> tuple[np.ndarray, np.ndarray]:
@@ -67,6 +70,43 @@ def triggers(stage: Stage) -> Triggers:
     debug = words["debug"].astype(np.int64)
     sums = (np.concatenate(([0], np.cumsum(c))) for c in (moved, dram_read, dram_written, from_sbuf, to_sbuf))
     return Triggers(debug, *(s[last] - s[first] for s in sums))
+
+
+def started(stage: Stage) -> tuple[np.ndarray, np.ndarray]:
+    """Debug row of the trigger and row of every descriptor that a run starts, each as often as it does."""
+    words = np.concatenate([_only(stage.stream(e), "dma_trigger") for e in word.ENGINES])
+    count = words["count"].astype(np.int64)
+    rows = np.repeat(words["arg"].astype(np.int64) - np.cumsum(count) + count, count) + np.arange(count.sum())
+    return np.repeat(words["debug"].astype(np.int64), count), rows
+
+
+def packets(stage: Stage, target: Target) -> tuple[int, int]:
+    """DMA packets of a run, and ticks of the target that the DMA engines need for all of them."""
+    _, rows = started(stage)
+    if not len(rows):
+        return 0, 0
+    count, _ = cost.dma_shares(stage.descriptors, target)
+    return int(count.sum(axis=1)[rows].sum()), int(cost.dma_ticks(stage.descriptors, target).sum(axis=1)[rows].sum())
+
+
+def queue_bytes(stage: Stage, kind: str) -> int:
+    """Bytes that a run moves from, and for outputs to, variables of a kind."""
+    _, rows = started(stage)
+    d = stage.descriptors[rows]
+    ids = [v.id for v in stage.variables if v.kind == kind]
+    moved = cost.dma_bytes(d)[2]
+    return int(moved[np.isin(d["dst_var" if kind == OUTPUT else "src_var"], ids)].sum())
+
+
+def evacuations(stage: Stage) -> tuple[int, int]:
+    """Instructions that read PSUM and write SBUF, and the bytes they write."""
+    count = total = 0
+    for stream in stage.streams.values():
+        from_psum = np.logical_or.reduce([(stream[s]["space"] & 3) == word.PSUM for s in ("src0", "src1")])
+        rows = from_psum & ((stream["dst"]["space"] & 3) == word.SBUF)
+        count += int(rows.sum())
+        total += int(_operand_bytes(stream["dst"][rows]).sum())
+    return count, total
 
 
 def memory_bytes(stage: Stage) -> dict[str, int]:
@@ -102,6 +142,10 @@ def _only(stream: np.ndarray, mnemonic: str) -> np.ndarray:
 
 def _matmuls(stage: Stage) -> np.ndarray:
     return _only(stage.stream("tensor"), "matmul")
+
+
+def _transposing(words: np.ndarray) -> np.ndarray:
+    return words["flags"] & SPEC.by_name["matmul"].flags["transpose"] != 0
 
 
 def _flops(words: np.ndarray) -> np.ndarray:

@@ -8,10 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from isa import cost, transfers, word
+from isa import cost
 from isa.program import WEIGHT, Program, Stage
 from isa.target import Target
 from isa.trace import Trace
+from profiler import work
 from profiler.analyses import layers as layer_time
 from profiler.analyses import source
 from profiler.analyses.layers import Layers
@@ -97,17 +98,9 @@ def most(f: Facts, key: Callable[[layer_time.Layer], float]) -> tuple[str, ...]:
     return tuple(row.name for row in found[:NAMED])
 
 
-def started(stage: Stage) -> tuple[np.ndarray, np.ndarray]:
-    """Debug row of the trigger and row of every descriptor that a run starts, each as often as it does."""
-    words = np.concatenate([transfers.triggers(stage.stream(e)) for e in word.ENGINES])
-    count = words["count"].astype(np.int64)
-    rows = np.repeat(words["arg"].astype(np.int64) - np.cumsum(count) + count, count) + np.arange(count.sum())
-    return np.repeat(words["debug"].astype(np.int64), count), rows
-
-
 def weight_bytes(stage: Stage) -> int:
     """Bytes of weights that a run fetches from DRAM."""
-    _, used = started(stage)
+    _, used = work.started(stage)
     weights = [v.id for v in stage.variables if v.kind == WEIGHT]
     d = stage.descriptors[used]
     return int(cost.dma_bytes(d)[0][np.isin(d["src_var"], weights)].sum())

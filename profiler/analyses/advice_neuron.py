@@ -13,6 +13,7 @@ import numpy as np
 
 from isa import cost
 from isa.program import WEIGHT
+from profiler import work
 from profiler.analyses.advice_facts import NAMED, Facts, Finding, most
 from profiler.analyses.run_paths import Reason
 from profiler.metrics import percent
@@ -26,8 +27,7 @@ def useful_work(f: Facts) -> Iterator[Finding]:
     m = f.metrics
     if not m["model_flops"] or not m["hfu_estimated_percent"]:  # no work, or a PE without cost
         return
-    peak = m["hardware_flops"] / (m["hfu_estimated_percent"] / 100 * m["total_time"])
-    value = percent(m["model_flops"], peak * m["tensor_engine_active_time"])
+    value = percent(m["model_flops"], m["active_flops"])
     if value < USEFUL:
         yield Finding(
             "pe_useful_work", m["tensor_engine_active_time_percent"] * (1 - value / 100), value, USEFUL, "%",

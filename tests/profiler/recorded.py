@@ -63,12 +63,12 @@ def _tables(rows: list[tuple[int, int, int, int, Timeline]], stages: list[Stage]
             "cause_id": np.where(names_word(t.cause), op, t.cause_id),
         })  # fmt: skip
         starts = np.concatenate([s[s["opcode"] == SPEC.by_name["dma_trigger"].opcode] for s in streams])
-        first = stages[slot].descriptors["debug"][np.minimum(starts["arg"], len(stages[slot].descriptors) - 1)]
+        of_first = np.append(stages[slot].descriptors["debug"], 0)[starts["arg"]]
         parts["transfers"].append({
             "run": np.full(x, run), "core": np.full(x, slot), "trigger_engine": t.engine[t.transfer_op],
             "trigger_index": t.index[t.transfer_op], "op": t.transfer_op + base, "queue": t.transfer_queue,
             **{c: getattr(t, f"transfer_{c}") + begin for c in ("enqueue", "start", "end")},
-            "debug": np.where(starts["count"], first, starts["debug"]),
+            "debug": np.where(starts["count"], of_first, starts["debug"]),
             **{c: getattr(t, f"transfer_{c}")
                for c in ("bytes", "read", "written", "link_bytes", "dram_wait", "link_wait")},
         })  # fmt: skip
