@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   setAttributes(node, attributes);
-  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false).map(wellFormed));
   return node;
 }
 
@@ -14,7 +14,7 @@ function el(tag, attributes = {}, ...children) {
 function svg(tag, attributes = {}, ...children) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   setAttributes(node, attributes);
-  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined).map(wellFormed));
   return node;
 }
 
@@ -23,8 +23,13 @@ function setAttributes(node, attributes) {
     if (typeof value === "function") node.addEventListener(name, value);
     else if (name === "style") Object.assign(node.style, value);
     else if (value === true) node.setAttribute(name, "");
-    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
+    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, wellFormed(value));
   }
+}
+
+/** Names may hold halves of surrogate pairs, which no encoding of a page has. */
+function wellFormed(value) {
+  return typeof value === "string" && value.toWellFormed ? value.toWellFormed() : value;
 }
 
 /** A section of the page with its heading, listed in the contents. */

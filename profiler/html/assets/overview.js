@@ -13,7 +13,7 @@ const HEADLINES = [ // metric of summary.json, title, how it is written
 
 function showHeader(report) {
   const { facts } = report;
-  $("title").textContent = clip(report.title, 400);
+  $("title").textContent = wellFormed(clip(report.title, 400));
   const plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
   $("subtitle").textContent = [report.target, plural(facts.cores, "core"), plural(facts.requests, "request"), plural(facts.runs, "stage run"),
     plural(facts.instructions, "instruction"), plural(facts.transfers, "DMA transfer")].join(" · ");
