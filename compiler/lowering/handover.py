@@ -18,7 +18,7 @@ from compiler.layout import Atom, F, P, Run, Tensor
 from compiler.lowering.context import Context
 from compiler.lowering.dma import dma_tensor
 from compiler.lowering.dram import dram_value
-from compiler.lowering.move import copy
+from compiler.lowering.move import cast, copy
 from compiler.lowering.transpose import relayout
 from isa.lang import DramView, View
 from isa.word import PARTITIONS
@@ -109,7 +109,10 @@ def _as_matrix(ctx: Context, node: Node) -> Tensor:
     """The operand as [rows, columns], rows densely on partitions, columns contiguous; as it lies where that is so."""
     source = node.inputs[0]
     _, rows, columns = _sizes(node)
-    apart = ctx.tensor(source).reshape(node.attrs["factors"])
+    tensor = ctx.tensor(source)
+    if any(pads != (0, 0) for pads in tensor.pads.values()):
+        tensor = cast(ctx, tensor, tensor.dtype)  # rows of an image without what lies between them
+    apart = tensor.reshape(node.attrs["factors"])
     matrix = apart.transpose(node.attrs["order"]).reshape((rows, columns)) if apart is not None else None
     if matrix is None:
         matrix = _through_dram(ctx, node, dram_value(ctx, source))
