@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.console import Group
 
-LONGEST = 120  # characters of a cell
+LONGEST = 240  # characters of a cell
 
 
 @dataclass

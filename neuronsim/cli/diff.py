@@ -8,7 +8,7 @@ import sys
 
 from neuronsim.cli.arguments import check_output, natural
 from neuronsim.cli.output import print_json, write_json
-from neuronsim.cli.profiles import ProfileError, read_summary
+from neuronsim.cli.profiles import read_summary
 from profiler.comparison import Comparison, compare
 from profiler.table import show
 
@@ -33,11 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare, print, judge."""
     check_output(args.output, args.before, args.after)
-    before, after = read_summary(args.before), read_summary(args.after)
-    if before.get("schema") != after.get("schema"):
-        raise ProfileError("summaries of different versions", code="PROFILE_VERSION", where=args.after,
-                           limit=before.get("schema"), actual=after.get("schema"), help="record both with one version")
-    found = compare(before, after)
+    found = compare(read_summary(args.before), read_summary(args.after))
     document = {"schema": SCHEMA, "before": args.before, "after": args.after, **found.as_json()}
     if args.output:
         write_json(args.output, document)

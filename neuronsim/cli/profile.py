@@ -78,11 +78,12 @@ def run(args: argparse.Namespace) -> int:
         "requests": [len(r.end) for r in profile.served.loads], "copies": args.copies, "groups": args.groups,
         "in_flight": [_load(args, neff, len(neffs)).in_flight for neff in neffs], "settings": args.settings,
     }  # fmt: skip
-    write_folder(args.output, lambda folder: _write(folder, args.neffs, profile, asked, outputs))
+    recording = Recording(profile.trace, tuple(profile.programs), profile.target)
+    write_folder(args.output, lambda folder: _write(folder, args.neffs, recording, asked, outputs))
     if args.json:
-        print_json({"folder": args.output, "summary": profile.summary.as_json()})
+        print_json({"folder": args.output, "summary": recording.summary.as_json()})
     else:
-        show(profile.summary.tables(args.top), sys.stdout)
+        show(recording.summary.report(args.top), sys.stdout)
         note(f"{args.output}: {', '.join(sorted(f.name for f in Path(args.output).iterdir()))}")
     return 0
 
@@ -125,15 +126,14 @@ def _outputs(args: argparse.Namespace, neffs: Sequence[Neff], target: Target) ->
 
 
 def _write(
-    folder: Path, neffs: Sequence[str], profile: Profile, asked: dict[str, Any], outputs: dict[str, Any] | None
+    folder: Path, neffs: Sequence[str], recording: Recording, asked: dict[str, Any], outputs: dict[str, Any] | None
 ) -> None:
     """Every file of a profile."""
-    recording = Recording(profile.trace, tuple(profile.programs), profile.target)
-    profile.trace.save(folder / TRACE)
-    (folder / MACHINE).write_text(profile.target.as_yaml(), encoding="utf-8")
-    (folder / SUMMARY).write_text(json_text(profile.summary.as_json()), encoding="utf-8")
+    recording.trace.save(folder / TRACE)
+    (folder / MACHINE).write_text(recording.target.as_yaml(), encoding="utf-8")
+    (folder / SUMMARY).write_text(json_text(recording.summary.as_json()), encoding="utf-8")
     export(recording, "perfetto", folder / PERFETTO)
     export(recording, "html", folder / REPORT)
     if outputs is not None:
         save_arrays(folder / OUTPUTS, outputs)
-    (folder / ABOUT).write_text(json_text(about(neffs, asked, profile.trace)), encoding="utf-8")
+    (folder / ABOUT).write_text(json_text(about(neffs, asked, recording.trace)), encoding="utf-8")

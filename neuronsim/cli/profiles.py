@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isa import target as targets
 from isa import trace as traces
@@ -20,6 +21,9 @@ from isa.target import Target
 from isa.trace import Trace
 from neuronsim.api import load
 from neuronsim.cli.arguments import check_output
+
+if TYPE_CHECKING:
+    from profiler.summary import Summary
 
 SCHEMA = 1
 TRACE, MACHINE, ABOUT, SUMMARY = "trace.npz", "target.yaml", "profile.json", "summary.json"
@@ -41,6 +45,13 @@ class Recording:
     programs: tuple[Program, ...]
     target: Target
     folder: Path | None = None
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Every analysis, each made when first asked for."""
+        from profiler.summary import summarise
+
+        return summarise(self.trace, self.programs, self.target)
 
 
 def open_recording(where: str | Path, neffs: Sequence[str | Path] = (), instance: str | None = None) -> Recording:
@@ -101,9 +112,14 @@ def _about(folder: Path) -> dict[str, Any]:
 
 def read_summary(where: str | Path) -> dict[str, Any]:
     """The summary in a profile's folder, or in a file. Raises: ProfileError."""
+    from profiler.summary import SCHEMA as CURRENT
+
     path = Path(where)
     path = path / SUMMARY if path.is_dir() else path
     found = _read_json(path, "a summary.json")
+    if "schema" in found and found["schema"] != CURRENT:
+        raise ProfileError("a summary of another version", code="PROFILE_VERSION", where=str(path), limit=CURRENT,
+                           actual=found["schema"], help="record it again")  # fmt: skip
     if not isinstance(found.get("total_time"), int | float) or not isinstance(found.get("layers"), list):
         raise ProfileError("not a complete summary", code="PROFILE_CORRUPT", where=str(path), help="record it again")
     return found

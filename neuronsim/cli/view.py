@@ -14,7 +14,6 @@ from neuronsim.cli.arguments import check_output, natural
 from neuronsim.cli.output import json_text, note, print_json, write_text
 from neuronsim.cli.profiles import ProfileError, Recording, open_recording, read_summary
 from neuronsim.cli.serve import PORT, serve
-from profiler.summary import Summary, summarise
 from profiler.table import show
 
 TEXT, SUMMARY_TEXT, SUMMARY_JSON = "text", "summary-text", "summary-json"
@@ -114,13 +113,13 @@ def default_output(found: str, recording: Recording, chosen: str) -> Path:
 
 
 def _print(recording: Recording, chosen: str, args: argparse.Namespace) -> None:
-    summary = summarise(recording.trace, recording.programs, recording.target)
+    summary = recording.summary
     if chosen == TEXT and not args.output_file:
-        show(summary.tables(args.top), sys.stdout)
+        show(summary.report(args.top), sys.stdout)
         return
     text = {
-        TEXT: lambda: "\n\n".join(t.plain() for t in summary.tables(args.top)) + "\n",
-        SUMMARY_TEXT: lambda: names_and_values(recording, summary),
+        TEXT: lambda: "\n\n".join(t.plain() for t in summary.report(args.top)) + "\n",
+        SUMMARY_TEXT: lambda: names_and_values(recording),
         SUMMARY_JSON: lambda: json_text(summary.as_json()),
     }[chosen]()
     if args.output_file:
@@ -129,10 +128,10 @@ def _print(recording: Recording, chosen: str, args: argparse.Namespace) -> None:
         sys.stdout.write(text)
 
 
-def names_and_values(recording: Recording, summary: Summary) -> str:
+def names_and_values(recording: Recording) -> str:
     """neuron-profile's `summary-text`: a line for each metric; with it the first core and its chip."""
     core = int(min(recording.trace.runs["core"], default=0))
-    lines = {"nc_idx": core, "nd_idx": core // recording.target.cores_per_chip, **summary.metrics}
+    lines = {"nc_idx": core, "nd_idx": core // recording.target.cores_per_chip, **recording.summary.metrics}
     plain = {name: value for name, value in lines.items() if isinstance(value, int | float | str)}
     width = max(map(len, plain))
     return "".join(f"{name.ljust(width)}  {value}\n" for name, value in plain.items())
@@ -153,12 +152,19 @@ def export(
         "kanata": lambda: kanata.write(trace, programs, target, path, window=window),
         "csv": lambda: tables.write(trace, programs, target, path, format="csv"),
         "parquet": lambda: tables.write(trace, programs, target, path, format="parquet"),
-        "html": lambda: html.write(
-            trace, programs, target, html.gather(trace, programs, target), path, other
-        ),
-        "json": lambda: neuron_json.write(trace, programs, path, summarise(trace, programs, target).metrics),
+        "html": lambda: html.write(trace, programs, target, _analyses(recording), path, other),
+        "json": lambda: neuron_json.write(trace, programs, path, recording.summary.metrics),
     }
     writers[chosen]()
+
+
+def _analyses(recording: Recording) -> dict[str, Any]:
+    """What the report shows, each worked out once."""
+    from profiler import html
+
+    summary = recording.summary
+    known = {"summary": summary, "layers": summary.by_layer, **summary.analyses}
+    return html.gather(recording.trace, recording.programs, recording.target, known)
 
 
 def window(text: str) -> tuple[float, float]:

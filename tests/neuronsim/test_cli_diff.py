@@ -78,6 +78,8 @@ def test_two_profiles(pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.Ca
     time = next(m for m in found["metrics"] if m["name"] == "total_time")
     expected = [json.loads((p / "summary.json").read_text())["total_time"] for p in pair]
     assert [time["before"], time["after"]] == expected and time["change_percent"] < 0
+    dram = [s for s in found["stalls"] if s["engine"] == "tensor" and s["kind"] == "dram"]
+    assert dram and dram[0]["before"] > dram[0]["after"] == 0  # no transfer waits for DRAM without a limit
 
 
 def test_threshold(pair: tuple[Path, Path]) -> None:

@@ -16,7 +16,7 @@ from neuronsim.cli import profile as command
 from tests.neuronsim.profile_runs import Files, files
 
 __all__ = ["files"]
-WHOLE = {"trace.npz", "trace.pftrace", "summary.json", "target.yaml", "profile.json"}
+WHOLE = {"trace.npz", "trace.pftrace", "report.html", "summary.json", "target.yaml", "profile.json"}
 
 
 def names(folder: Path) -> set[str]:
@@ -34,7 +34,8 @@ def test_one_model(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     about = json.loads((folder / "profile.json").read_text())
     assert about["neffs"] == [str(files.single)] and about["neff_hashes"] == list(trace.neff_hashes)
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["total_time"] > 0 and summary["layers"]
+    assert summary["schema"] == 1 and summary["total_time"] > 0 and summary["layers"]
+    assert {"stalls", "critical_path", "roofline", "occupancy", "pipeline", "advice"} <= set(summary)
 
 
 def test_the_machine_is_kept_with_its_settings(files: Files) -> None:
