@@ -39,7 +39,7 @@ function showAdvice(report) {
 function findingView(finding) {
   const level = finding.share_percent >= 25 ? "high" : finding.share_percent >= 5 ? "medium" : "low";
   const where = finding.where ?? [], shown = where.slice(0, 6).map((text) => clip(text, 80)).join(", ");
-  return el("li", { class: level }, el("b", {}, finding.finding), el("p", {}, finding.change),
+  return el("li", { class: level }, el("b", {}, finding.finding), el("p", {}, finding.change.split("`").map((part, i) => (i % 2 ? el("code", {}, part) : part))),
     el("p", { class: "soft" }, `${percent(finding.share_percent)} of the time at stake · ${words(finding.rule)}`,
       where.length > 0 && ` · ${shown}${where.length > 6 ? ` and ${where.length - 6} more` : ""}`));
 }

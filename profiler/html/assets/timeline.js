@@ -1,6 +1,6 @@
 // The timeline: names of the tracks as buttons on the left, one canvas for the rows that are in sight.
 
-const ROW_HEIGHT = { words: 24, transfers: 14, runs: 24, requests: 15, host: 15, curve: 44 };
+const ROW_HEIGHT = { words: 24, transfers: 14, runs: 24, requests: 17, host: 17, curve: 44 };
 const HEADING = 22, RULER = 24;
 const REQUEST_COLOURS = 12;
 const COLOUR_BY = { operator: "operator", layer: "layer", name: "instruction", purpose: "purpose" };
