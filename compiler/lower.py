@@ -96,15 +96,17 @@ def _unsupported(node: Node, what: str) -> UnsupportedOp:
 
 
 def _lower_chunk(ctx: Context, chunk: Chunk) -> None:
+    made = {name for node in chunk.nodes for name in node.outputs}
+    given = {name for node in chunk.nodes for name in node.inputs} - made
     for name in chunk.fresh:
         ctx.homes.forget(name)
-        ctx.tensors.pop(name, None)
+        if name not in given or name in ctx.dram:  # rows of a value may be on chip alone, where all of it came before
+            ctx.tensors.pop(name, None)
     for name, box in chunk.assembled.items():
         if name not in ctx.whole:
             ctx.windows = {name: box}
             ctx.whole[name] = ctx.output(name, (1,))
     ctx.windows, ctx.chunk = chunk.windows, chunk.number
-    made = {name for node in chunk.nodes for name in node.outputs}
     for name in dict.fromkeys(n for node in chunk.nodes for n in node.inputs):
         if name in ctx.whole and name not in made:  # earlier visits assembled more of it than the last one wrote
             ctx.tensors[name] = ctx.whole[name]

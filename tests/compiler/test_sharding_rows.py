@@ -1,6 +1,8 @@
 """Convolutions, pools and what is done to images point by point, split by rows: the same bits in any division."""
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -8,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.lowering import pack
-from compiler.sharding.cut import cut
+from compiler.sharding.cut import Cut, cut
 from compiler.sharding.rows import Reach
 from compiler.sharding.split import BY_ROWS, split, split_of
 from compiler.verify import verify
 from tests.compiler.evaluate import assert_close, make, random_feeds, run_graph
+from tests.compiler.lowering_run import small_target
 from tests.compiler.random_operators import floats, node
 from tests.compiler.sharding_run import compile_stages, run_stages
 from tests.compiler.test_sharding_cut import optimised, random_groups
@@ -144,3 +147,21 @@ def test_only_the_rows_still_needed_are_handed_on(leaves: bool) -> None:
     rest = 48 if leaves else 25
     assert sorted(early.value(v).size for v in early.outputs) == [64 * 12 * 24, 64 * rest * 48]
     assert ("Slice" in late.op_counts()) == leaves
+
+
+def test_rows_of_what_has_come_on_chip_already(tmp_path: Path) -> None:
+    """A part of the image is joined with the rest; what reads rows of it later, in windows, finds them on chip."""
+    rng = np.random.default_rng(3)
+    pad = [1] * 4
+    nodes = [node("Concat", ["p", "q"], ["m"], axis=2), node("Conv", ["m", "k"], ["r"], pads=pad),
+             node("Slice", ["r", "zero", "rows", "axis"], ["s"]), node("Slice", ["p", "zero", "rows", "axis"], ["t"]),
+             node("Conv", ["s", "j"], ["c"], pads=pad), node("Add", ["c", "t"], ["y"])]
+    weights = {"k": floats(rng, 384, 8, 3, 3), "j": floats(rng, 8, 384, 3, 3), "zero": np.array([0]),
+               "rows": np.array([56]), "axis": np.array([2])}
+    graph = optimised(make(nodes, {"p": [1, 8, 64, 16], "q": [1, 8, 64, 16]}, ["y"], weights))
+    for one in graph.nodes:
+        if one.op in ("Slice", "Concat"):
+            one.attrs["rows"] = True
+    feeds, target = random_feeds(graph, 1), small_target(tmp_path, 24)
+    ran = run_stages(compile_stages(graph, Cut([graph], {}), target), feeds, target)
+    assert_close([ran.outputs["y"]], run_graph(graph, feeds), 3e-5)
