@@ -12,11 +12,12 @@ from isa.target import Target
 from isa.trace import Trace
 from isa.word import ENGINES
 from profiler.analyses.advice import Advice, advice
+from profiler.analyses.advice_facts import Facts
 from profiler.analyses.critical_path import CriticalPath, critical_path
-from profiler.analyses.layers import Layer, Layers, layers
+from profiler.analyses.layers import Layer, Layers
 from profiler.analyses.occupancy import Occupancy, occupancy
-from profiler.analyses.pipeline import Pipeline, pipeline
-from profiler.analyses.resources import Resources, resources
+from profiler.analyses.pipeline import Pipeline
+from profiler.analyses.resources import Resources
 from profiler.analyses.roofline import Roofline, roofline
 from profiler.analyses.stalls import Stalls, stalls
 from profiler.metrics import metrics
@@ -47,8 +48,15 @@ class Summary:
     inferred: Sensitivity | None
 
     @cached_property
+    def _facts(self) -> Facts:
+        """What several analyses share; the metrics are known."""
+        found = Facts(self.trace, self.programs, self.target)
+        found.metrics = self.metrics
+        return found
+
+    @property
     def by_layer(self) -> Layers:
-        return layers(self.trace, self.programs, self.target)
+        return self._facts.layers
 
     @property
     def layers(self) -> list[Layer]:
@@ -61,7 +69,7 @@ class Summary:
 
     @cached_property
     def critical_path(self) -> CriticalPath:
-        return critical_path(self.trace, self.programs, self.target)
+        return critical_path(self.trace, self.programs, self.target, self._facts.paths)
 
     @cached_property
     def roofline(self) -> Roofline:
@@ -71,17 +79,17 @@ class Summary:
     def occupancy(self) -> Occupancy:
         return occupancy(self.trace, self.programs, self.target)
 
-    @cached_property
+    @property
     def pipeline(self) -> Pipeline:
-        return pipeline(self.trace, self.programs, self.target)
+        return self._facts.pipeline
 
-    @cached_property
+    @property
     def resources(self) -> Resources:
-        return resources(self.trace, self.programs, self.target)
+        return self._facts.resources
 
     @cached_property
     def advice(self) -> Advice:
-        return advice(self.trace, self.programs, self.target, self.by_layer)
+        return advice(self.trace, self.programs, self.target, self._facts)
 
     @property
     def analyses(self) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from isa.target import Target
 from isa.trace import Trace
 from profiler.analyses import advice_neuron, advice_rules
 from profiler.analyses.advice_facts import Facts, Finding
-from profiler.analyses.layers import Layers
 from profiler.table import Table
 
 RULES = (*advice_neuron.RULES, *advice_rules.RULES)
@@ -39,8 +38,8 @@ class Advice:
         return [table]
 
 
-def advice(trace: Trace, programs: Sequence[Program], target: Target, found: Layers | None = None) -> Advice:
-    """All rules that apply to a trace; `found`: its layers, where they are known already."""
-    facts = Facts(trace, programs, target, found)
-    made = [finding for rule in RULES for finding in rule(facts)] if len(trace.runs["start"]) else []
+def advice(trace: Trace, programs: Sequence[Program], target: Target, facts: Facts | None = None) -> Advice:
+    """All rules that apply to a trace; `facts`: of it, where some are known already."""
+    known = facts or Facts(trace, programs, target)
+    made = [finding for rule in RULES for finding in rule(known)] if len(trace.runs["start"]) else []
     return Advice(sorted(made, key=lambda f: (-f.share_percent, f.rule)))

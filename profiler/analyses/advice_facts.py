@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from profiler.analyses import source
 from profiler.analyses.layers import Layers
 from profiler.analyses.pipeline import Pipeline, pipeline
 from profiler.analyses.resources import Resources, resources
-from profiler.analyses.run_paths import Reason, run_paths
+from profiler.analyses.run_paths import Reason, Steps, run_paths
 from profiler.analyses.source import Source
 from profiler.metrics import metrics
 
@@ -52,18 +53,20 @@ class Finding:
 class Facts:
     """A trace and what the analyses say about it, worked out when first asked for."""
 
-    def __init__(self, trace: Trace, programs: Sequence[Program], target: Target, found: Layers | None = None) -> None:
+    def __init__(self, trace: Trace, programs: Sequence[Program], target: Target) -> None:
         self.trace, self.programs, self.target = trace, programs, target
-        if found is not None:
-            self.layers = found
 
     @cached_property
-    def metrics(self) -> dict[str, float]:
+    def paths(self) -> Steps:
+        return run_paths(self.trace, self.target)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
         return metrics(self.trace, self.programs, self.target)
 
     @cached_property
     def layers(self) -> Layers:
-        return layer_time.layers(self.trace, self.programs, self.target)
+        return layer_time.layers(self.trace, self.programs, self.target, self.paths)
 
     @cached_property
     def source(self) -> Source:
@@ -75,12 +78,12 @@ class Facts:
 
     @cached_property
     def resources(self) -> Resources:
-        return resources(self.trace, self.programs, self.target)
+        return resources(self.trace, self.programs, self.target, self.paths)
 
     @cached_property
     def path_percent(self) -> np.ndarray:
         """[Reason] of the critical paths of all runs."""
-        steps = run_paths(self.trace, self.target)
+        steps = self.paths
         ticks = np.bincount(steps.reason, weights=steps.end - steps.start, minlength=len(Reason))
         found: np.ndarray = 100.0 * ticks / max(float(ticks.sum()), 1.0)
         return found

@@ -38,8 +38,15 @@ class Pieces:
 
 def joined(parts: list[Pieces]) -> Pieces:
     """All pieces of several lists, without empty ones."""
-    found = Pieces(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Pieces)))
-    return found.take(np.flatnonzero(found.end > found.start))
+    kept = []
+    for part in parts:
+        rows = np.flatnonzero(part.end > part.start)
+        if len(rows):
+            kept.append(part if len(rows) == len(part.end) else part.take(rows))
+    if len(kept) == 1:
+        return kept[0]
+    chosen = kept or [parts[0].take(np.zeros(0, np.int64))]
+    return Pieces(*(np.concatenate([getattr(p, f.name) for p in chosen]) for f in fields(Pieces)))
 
 
 class Causes:
@@ -73,7 +80,7 @@ class Causes:
         final = []
         for _ in range(len(Stall)):
             rows = np.flatnonzero(pieces.on >= 0)
-            final.append(pieces.take(np.flatnonzero(pieces.on < 0)))
+            final.append(pieces.take(np.flatnonzero(pieces.on < 0)) if len(rows) else pieces)
             if not len(rows):
                 break
             pieces = self._followed(segments, pieces.take(rows))

@@ -16,7 +16,7 @@ from isa.target import Target
 from isa.trace import Trace
 from isa.word import ENGINES
 from profiler.analyses import run_order, source
-from profiler.analyses.run_paths import REASONS, Reason, run_paths
+from profiler.analyses.run_paths import REASONS, Reason, Steps, run_paths
 from profiler.table import Table
 
 SHOWN = 20
@@ -90,9 +90,11 @@ class CriticalPath:
         return [reasons, layers]
 
 
-def critical_path(trace: Trace, programs: Sequence[Program], target: Target) -> CriticalPath:
-    """The path of a whole trace."""
-    known, steps = source.read(trace, programs), run_paths(trace, target)
+def critical_path(
+    trace: Trace, programs: Sequence[Program], target: Target, paths: Steps | None = None
+) -> CriticalPath:
+    """The path of a whole trace; `paths`: its run_paths, where known already."""
+    known, steps = source.read(trace, programs), paths or run_paths(trace, target)
     cuts = np.searchsorted(steps.run, np.arange(len(trace.runs["start"]) + 1))
     parts: list[tuple[np.ndarray, ...]] = []
     for run, start, end, reason in run_order.path(trace, target):

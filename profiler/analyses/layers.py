@@ -119,9 +119,9 @@ class Layers:
         return [found, operators, kinds]
 
 
-def layers(trace: Trace, programs: Sequence[Program], target: Target) -> Layers:
-    """All layers, operator types and instruction kinds of a trace."""
-    known, steps = source.read(trace, programs), run_paths(trace, target)
+def layers(trace: Trace, programs: Sequence[Program], target: Target, paths: Steps | None = None) -> Layers:
+    """All layers, operator types and instruction kinds of a trace; `paths`: its run_paths, where known already."""
+    known, steps = source.read(trace, programs), paths or run_paths(trace, target)
     categories = _categories(trace, target, steps)
     count = len(known.layers)
     columns = _columns(known, trace)

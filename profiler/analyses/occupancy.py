@@ -94,8 +94,10 @@ def occupancy(trace: Trace, programs: Sequence[Program], target: Target) -> Occu
     """Memory over the time of a trace."""
     known = source.read(trace, programs)
     edges = np.linspace(0, max(trace.total_ticks, 1), BINS + 1)
+    numbers = np.arange(len(trace.runs["start"]) + 1, dtype=np.int32)
+    begin = [np.searchsorted(table["run"], numbers) for table in (trace.instructions, trace.transfers)]
     memories = [
-        _memory(trace, known, int(core), space, name, target, edges)
+        _memory(trace, known, int(core), space, name, target, edges, begin)
         for space, name in word.SPACE_NAMES.items()
         for core in np.unique(trace.runs["core"])
     ]
@@ -105,7 +107,9 @@ def occupancy(trace: Trace, programs: Sequence[Program], target: Target) -> Occu
 
 
 # ---- SBUF and PSUM
-def _memory(trace: Trace, known: Source, core: int, space: int, name: str, target: Target, edges: np.ndarray) -> Memory:
+def _memory(trace: Trace, known: Source, core: int, space: int, name: str, target: Target, edges: np.ndarray,
+            begin: list[np.ndarray]) -> Memory:  # fmt: skip
+    """`begin`: first instruction, and first transfer, of each run."""
     capacity = target.sbuf_partition_bytes if space == word.SBUF else target.psum_partition_bytes
     on_core = np.flatnonzero(trace.runs["core"] == core)
     times, changes, held, allocated = [], [], 0, 0
@@ -116,7 +120,7 @@ def _memory(trace: Trace, known: Source, core: int, space: int, name: str, targe
         found = accesses(stage, space)
         kept: Values | None = None
         for run in runs.tolist():
-            start, end = _times(trace, found, run)
+            start, end = _times(trace, found, *(slice(b[run], b[run + 1]) for b in begin))
             kept = kept or values(found, start, end)
             times += [start[kept.first], end[kept.last]]
             changes += [kept.bytes, -kept.bytes]
@@ -125,9 +129,8 @@ def _memory(trace: Trace, known: Source, core: int, space: int, name: str, targe
     return Memory(core, name, capacity, allocated, held, peak + held, (levels + held).tolist())
 
 
-def _times(trace: Trace, found: Accesses, run: int) -> tuple[np.ndarray, np.ndarray]:
-    """Start and end of each access in a run."""
-    words, moves = trace.words(run), trace.moves(run)
+def _times(trace: Trace, found: Accesses, words: slice, moves: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Start and end of each access in the run with those rows."""
     row = words.start + found.op
     start, end = trace.instructions["start"][row].copy(), trace.instructions["end"][row].copy()
     if found.moves.any():

@@ -19,7 +19,7 @@ from isa.trace import Trace
 from isa.word import ENGINES
 from profiler.analyses.engine_time import issued
 from profiler.analyses.pipeline import Chain, pipeline
-from profiler.analyses.run_paths import Reason, run_paths
+from profiler.analyses.run_paths import Reason, Steps, run_paths
 from profiler.intervals import covered
 from profiler.table import Table
 
@@ -71,9 +71,9 @@ class Resources:
         return [table]
 
 
-def resources(trace: Trace, programs: Sequence[Program], target: Target) -> Resources:
-    """What limits each copy of each model."""
-    steps, done = run_paths(trace, target), issued(trace, target)
+def resources(trace: Trace, programs: Sequence[Program], target: Target, paths: Steps | None = None) -> Resources:
+    """What limits each copy of each model; `paths`: the trace's run_paths, where known already."""
+    steps, done = paths or run_paths(trace, target), issued(trace, target)
     lengths = np.zeros((len(Reason), len(trace.runs["start"])), np.int64)
     np.add.at(lengths, (steps.reason, steps.run), steps.end - steps.start)
     return Resources([_limits(trace, target, c, done, lengths) for c in pipeline(trace, programs, target).chains])
