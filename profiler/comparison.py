@@ -98,7 +98,7 @@ class Comparison:
             found = self.metric(name)
             if found.before or found.after:
                 values = (_value(name, found.before), _value(name, found.after))
-                table.rows.append([name, *values, _percent(found.change_percent)])
+                table.rows.append([name, *values, _change(name, found)])
         return table
 
     def _layers(self, top: int) -> Table:
@@ -193,5 +193,8 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f} %"
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.1f} %"
+def _change(name: str, found: Figure) -> str:
+    """In percent of before; of percentages in points."""
+    if name.endswith("_percent") and found.before is not None and found.after is not None:
+        return f"{found.after - found.before:+.1f} points"
+    return "-" if found.change_percent is None else f"{found.change_percent:+.1f} %"

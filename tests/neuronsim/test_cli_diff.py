@@ -35,6 +35,13 @@ def test_metrics() -> None:
     assert {m.name for m in found.metrics} == {"total_time", "old", "new"}  # numbers, without the schema's
 
 
+def test_metrics_for_people() -> None:
+    before, after = ({**summary(t), "mfu_estimated_percent": m} for t, m in ((2.0, 20.0), (1.0, 50.0)))
+    rows = compare(before, after).tables(5)[0].rows
+    assert rows == [["total_time", "2 s", "1 s", "-50.0 %"],
+                    ["mfu_estimated_percent", "20.0 %", "50.0 %", "+30.0 points"]]  # fmt: skip
+
+
 def test_layers_by_name() -> None:
     found = compare(summary(2.0, a=1.0, b=0.5, gone=0.5), summary(1.5, a=0.4, b=0.6, new=0.5))
     assert [layer.name for layer in found.layers] == ["a", "gone", "new", "b"]  # the largest difference first
