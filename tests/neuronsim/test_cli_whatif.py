@@ -147,6 +147,14 @@ def test_run_with_settings_equals_a_run_on_an_edited_target_file(
     assert json.loads(capsys.readouterr().out)["stats"]["total_time"] > found[0]["total_time"]
 
 
+def test_bench_with_settings(neff: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rates = []
+    for options in ([], ["--set", "dram.bytes_per_ns=inf"]):
+        assert cli.main(["bench", str(neff), "--requests", "20", "--n-models", "1", "--json", "-", *options]) == 0
+        rates.append(json.loads(capsys.readouterr().out)["throughput_avg"])
+    assert rates[1] > rates[0]
+
+
 # ---- settings
 @pytest.mark.parametrize(("text", "value"), [
     ("tensor.clock_ghz=1.4", 1.4), ("tensor.clock_ghz=INFINITE", math.inf), (" dma.t0_ns = 0 ", 0),
