@@ -11,7 +11,7 @@ from isa.target import Target
 from isa.trace import Trace
 from profiler.summary import summarise
 
-SHOWN = ("stalls", "layers", "critical_path", "roofline", "pipeline", "occupancy", "advice")
+SHOWN = ("stalls", "layers", "critical_path", "roofline", "pipeline", "occupancy", "resources", "advice")
 
 
 def gather(

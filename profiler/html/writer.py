@@ -61,10 +61,12 @@ def write(
     if len(columns) > LARGE:
         timeline, columns = _timeline(trace, programs, target, word_class, producers=False)
     results = {name: _plain(value) for name, value in analyses.items()}
+    document = results.pop("summary", {})
+    results = {name: value for name, value in results.items() if name not in document}
     summary = {
         "schema": SCHEMA, "title": ", ".join(p.name for p in programs), "target": target.name,
         "seconds": trace.total_ticks / trace.tick_hz, "facts": _facts(trace), "notes": list(trace.notes),
-        "dropped": dict(trace.dropped), "summary": results.pop("summary", {}), "analyses": results, "other": other,
+        "dropped": dict(trace.dropped), "summary": document, "analyses": results, "other": other,
     }  # fmt: skip
     with new_file(path) as stream:
         stream.write(_page(summary, timeline, columns).encode("utf-8"))

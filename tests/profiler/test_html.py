@@ -191,7 +191,7 @@ def test_nothing_of_the_model_becomes_markup(page: Page) -> None:
     assert len(page.scripts) == 4
     texts = page.json("timeline-data")["labels"]["texts"]
     assert set(HOSTILE) <= set(texts)
-    assert {row["name"] for row in page.json("summary")["analyses"]["layers"]["layers"]} <= set(HOSTILE)
+    assert {row["name"] for row in page.json("summary")["summary"]["layers"]} <= set(HOSTILE)
 
 
 def test_the_file_needs_no_other(page: Page, text: str) -> None:

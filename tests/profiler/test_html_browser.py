@@ -15,7 +15,7 @@ from tests.profiler.export_traces import machine, programs, random_trace
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # the random programs multiply nothing, so they have no roofline
-SECTIONS = ("headlines", "advice", "stalls", "timeline", "pipeline", "layers", "path", "memory", "compare")
+SECTIONS = ("headlines", "advice", "limits", "stalls", "timeline", "pipeline", "layers", "path", "memory", "compare")
 
 
 class Document(HTMLParser):

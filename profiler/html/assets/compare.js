@@ -6,11 +6,11 @@ const COMPARED_SKIP = /^(schema|inferred_parameters)$/;
 /** What of a report or a summary.json is compared: metrics, layers, stalls. */
 function comparable(found) {
   const summary = found.summary ?? found, analyses = found.analyses ?? {};
-  const layers = analyses.layers?.layers ?? (Array.isArray(summary.layers) ? summary.layers : summary.layers?.layers) ?? [];
-  const stalls = (analyses.stalls ?? summary.stalls)?.engines_percent ?? {};
+  const layers = summary.layers ?? analyses.layers?.layers ?? [];
+  const stalls = (summary.stalls ?? analyses.stalls)?.engines_percent ?? {};
   const metrics = Object.fromEntries(Object.entries(summary).filter(([name, value]) => isNumber(value) && !COMPARED_SKIP.test(name)));
   if (!Object.keys(metrics).length && !layers.length) throw new Error("this file holds no summary of a profile");
-  return { title: found.title ?? "the other run", metrics, layers, stalls };
+  return { title: found.title ?? found.models?.join(", ") ?? "the other run", metrics, layers, stalls };
 }
 
 /** The summary in the text of a report.html, or of a summary.json. */
@@ -76,7 +76,7 @@ function showComparison(place, before, after) {
     el("p", {}, `Before: ${clip(before.title, 200)}. After: this run.`, total?.change !== null && total ? ` Total time ${signed(total.change, percent)}.` : ""),
     el("h3", {}, "Metrics"), changeTable(metrics.map((row) => ({ ...row, title: words(row.name) })), null, null, "metric"),
     el("h3", {}, "Layers, largest difference first"), changeTable(layers.sort(larger), seconds, null, "layer"),
-    el("h3", {}, "Where the time of engines goes, in percent of it"), changeTable(stalls.sort(larger), percent, null, "class"));
+    el("h3", {}, "Where the time of engines goes, in percent of it"), changeTable(stalls.sort(larger), percent, null, "stall"));
 }
 
 function showCompare(report) {

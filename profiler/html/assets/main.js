@@ -1,11 +1,18 @@
 // The page, from top to bottom.
 
+/** The report with every analysis under `analyses`: the document of summary.json has most of them. */
+function completed(report) {
+  const { layers, operators = [], kinds = [], ...rest } = report.summary;
+  return { ...report, analyses: { ...rest, ...(layers && { layers: { layers, operators, kinds } }), ...report.analyses } };
+}
+
 async function start() {
   Theme.start();
-  const report = JSON.parse($("summary").textContent);
+  const report = completed(JSON.parse($("summary").textContent));
   showHeader(report);
   showHeadlines(report);
   showAdvice(report);
+  showLimits(report);
   showStalls(report);
   const host = el("div", {}, el("p", {}, "Unpacking the trace…"));
   section("timeline", "Timeline", host);

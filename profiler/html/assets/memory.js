@@ -9,6 +9,7 @@ function showMemory(report) {
   draw();
   section("memory", "Memory over time", cores.length > 1 && el("div", { class: "controls" }, core), charts,
     el("div", { class: "columns" }, found.dram.filter(moves).map((dram) => dramChart(dram, report))), quietChips(found.dram),
+    el("p", { class: "soft" }, "The bytes of a transfer are spread evenly over its time, waits included."),
     el("div", { class: "columns" }, peakTable(found), spillTable(found)));
 }
 

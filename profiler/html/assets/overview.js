@@ -44,6 +44,17 @@ function findingView(finding) {
       where.length > 0 && ` · ${shown}${where.length > 6 ? ` and ${where.length - 6} more` : ""}`));
 }
 
+/** How much of the slowest stage's time each resource is at work or waited for. */
+function showLimits(report) {
+  const copies = (report.analyses.resources?.copies ?? []).filter((copy) => Object.keys(copy.shares).length);
+  if (!copies.length) return;
+  const colour = (copy) => (name) => (copy.limited_by.includes(name) ? "var(--bad)" : "var(--accent)");
+  const title = (copy) => `${copies.length > 1 ? `Model ${copy.model}, copy ${copy.copy}, ` : ""}stage ${copy.stage} on core ${copy.core}: ${copy.limited_by.join(" and ")}`;
+  section("limits", "What limits the rate", el("p", { class: "soft" }, "How much of the time from one request to the next each resource is at work, or waited for, on the slowest stage. A resource at 100 % sets the rate alone."),
+    el("div", { class: "columns" }, copies.slice(0, 8).map((copy) =>
+      el("div", {}, el("h3", {}, title(copy)), shareBars(Object.entries(copy.shares), 100, colour(copy), String)))));
+}
+
 const ENGINE_TITLES = { tensor: "TensorE", vector: "VectorE", scalar: "ScalarE", gpsimd: "GpSimdE", sync: "SyncE" };
 const STALL_TEXT = {
   tensor: "waits for TensorE", vector: "waits for VectorE", scalar: "waits for ScalarE", gpsimd: "waits for GpSimdE", sync: "waits for SyncE",

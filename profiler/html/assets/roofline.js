@@ -10,7 +10,7 @@ function showRoofline(report) {
     el("ul", { class: "legend" }, [["active", "layer below the compute roof"], ["dram", "layer below the DRAM roof"], ["scalar", "everything together"]].map(([colour, text]) =>
       el("li", {}, el("i", { style: { background: stallColour(colour) } }), text))),
     el("p", { class: "soft" }, `One core: ${flopsText(found.mean_peak)} in ${found.used.join(", ") || "its types"}, ${bytes(found.dram_bytes_per_s)}/s of DRAM; `,
-      `they meet at ${digits(found.ridge)} operations a byte. Areas show core time.${note}`));
+      `they meet at ${digits(found.ridge)} operations a byte. Areas show core time. What was fetched in the time of others can lift a layer above the DRAM roof.${note}`));
 }
 
 const flopsText = (value) => `${count(value)}FLOP/s`;
