@@ -9,8 +9,9 @@ import numpy as np
 from isa.target import Target
 from isa.trace import Cause, Trace
 from profiler.analyses.engine_time import WAIT, Segments, Stall, issued
+from profiler.analyses.posts import Posts
 
-_OF_CAUSE = {Cause.NONE: Stall.IDLE, Cause.PORT: Stall.PORT, Cause.RAW: Stall.RAW, Cause.PE_SLOT: Stall.PE_SLOT}
+_OF_CAUSE = {Cause.NONE: Stall.IDLE, Cause.RAW: Stall.RAW, Cause.PE_SLOT: Stall.PE_SLOT}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +51,10 @@ def joined(parts: list[Pieces]) -> Pieces:
 
 
 class Causes:
-    """Explains waits of one trace."""
+    """Explains waits of one trace. `posts`: where given, waits for posts before those for ports are told apart."""
 
-    def __init__(self, trace: Trace, target: Target) -> None:
+    def __init__(self, trace: Trace, target: Target, posts: Posts | None = None) -> None:
+        self._posts = posts
         self._words, self._transfers = trace.instructions, trace.transfers
         self._core, self._begin = trace.runs["core"], trace.runs["start"]
         self._length = trace.runs["end"] - trace.runs["start"]
@@ -69,7 +71,8 @@ class Causes:
         for which, explain in ((Cause.SEMAPHORE, self._semaphore), (Cause.DMA, self._dma)):
             rows = np.flatnonzero(cause == which)
             parts += explain(owner[rows], start[rows], end[rows], op[rows])
-        return joined(parts)
+        rows = np.flatnonzero(cause == Cause.PORT)
+        return joined([*parts, *self._port(owner[rows], start[rows], end[rows], word[rows])])
 
     def root(self, segments: Segments, pieces: Pieces) -> Pieces:
         """The same time by what the engine waited for was itself kept from: until an engine works, or none does.
@@ -131,6 +134,19 @@ class Causes:
                   end: np.ndarray) -> Pieces:  # fmt: skip
         rows = np.flatnonzero(cause == which)
         return _pieces(owner[rows], start[rows], end[rows], stall)
+
+    def _port(self, owner: np.ndarray, start: np.ndarray, end: np.ndarray, word: np.ndarray) -> list[Pieces]:
+        """Until the word's own waits were met, as any wait for a post; then the port."""
+        if self._posts is None or not len(word):
+            return [_pieces(owner, start, end, Stall.PORT)]
+        tick, op = self._posts.met(word)
+        met = np.clip(tick, start, end)
+        by_dma = (op >= 0) & (self.transfer_of[op] >= 0)
+        parts = [_pieces(owner, met, end, Stall.PORT)]
+        for mine, explain in ((~by_dma & (op >= 0), self._semaphore), (by_dma, self._dma)):
+            rows = np.flatnonzero(mine)
+            parts += explain(owner[rows], start[rows], met[rows], op[rows])
+        return parts
 
     def _semaphore(self, owner: np.ndarray, start: np.ndarray, end: np.ndarray, op: np.ndarray) -> list[Pieces]:
         """Until the word has retired, then the signal."""

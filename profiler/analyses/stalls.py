@@ -16,8 +16,10 @@ from isa.program import Program
 from isa.target import Target
 from isa.trace import Trace
 from isa.word import ENGINES
+from profiler.analyses import source
 from profiler.analyses.causes import Causes, Pieces, joined
 from profiler.analyses.engine_time import NAMES, WAIT, Segments, Stall, segments
+from profiler.analyses.posts import Posts
 from profiler.table import Table
 
 _DMA = [Stall.DMA_START, Stall.DMA_QUEUE, Stall.DMA_SERVICE, Stall.DRAM, Stall.LINK]
@@ -80,7 +82,8 @@ class Stalls:
 
 def stalls(trace: Trace, programs: Sequence[Program], target: Target) -> Stalls:
     """The stall breakdown of a trace."""
-    found, causes = segments(trace, target), Causes(trace, target)
+    found = segments(trace, target)
+    causes = Causes(trace, target, Posts(source.read(trace, programs), target))
     waits = np.flatnonzero(found.kind == WAIT)
     pieces = causes.direct(waits, found.start[waits], found.end[waits], found.op[waits])
     tails = np.flatnonzero(found.kind == Stall.END_OF_STREAM)

@@ -12,12 +12,16 @@ from isa.trace import Cause, Trace
 from isa.word import ENGINES
 from neuronsim.execution import Machine
 from profiler.analyses.engine_time import NAMES, WAIT, Stall, issued, segments
+from profiler.analyses.posts import Posts
+from profiler.analyses.source import read
 from profiler.analyses.stalls import Stalls, stalls
 from tests.neuronsim.bound_programs import BOUND
-from tests.profiler.recorded import recordings, total_ticks_of
+from tests.neuronsim.test_timing_twin import MACHINES
+from tests.neuronsim.timing_programs import copy, stage, word
+from tests.profiler.recorded import record, recordings, total_ticks_of
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(recordings())
 def test_every_tick_of_every_engine_has_one_class(recorded: tuple[Trace, list[Program], Target]) -> None:
     trace, programs, target = recorded
@@ -44,6 +48,35 @@ def test_engines_that_are_not_the_pe_wait_exactly_between_their_words(
     classes = stalls(trace, programs, target).word_class
     assert ((classes != Stall.ACTIVE)[one] == (table["start"] > table["wait_start"])[one]).all()
     assert (classes[one & (table["cause"] == Cause.RAW)] == Stall.RAW).all()
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(recordings())
+def test_posts_are_found_again(recorded: tuple[Trace, list[Program], Target]) -> None:
+    """Where a post was met last, the trace says by whom and when."""
+    trace, programs, target = recorded
+    table = trace.instructions
+    known = read(trace, programs)
+    by_words = (known.streams("wait_sem")[known.word] < 16).all(axis=1)  # transfers may be waited for in part
+    words = np.flatnonzero((table["cause"] == Cause.SEMAPHORE) & by_words)
+    tick, op = Posts(known, target).met(words)
+    assert np.array_equal(tick, table["start"][words])
+    same = table["retire"][op] == table["retire"][table["cause_op"][words]]
+    assert same.all()
+
+
+def test_a_wait_for_a_port_is_only_what_follows_the_post() -> None:
+    """gpsimd waits for a long copy of the scalar engine, then for the port that the vector engine has just taken."""
+    late = [copy(0, 8192, 1024) for _ in range(8)]
+    made = stage(
+        scalar=[*late, word("nop", post=(1, 1))],
+        vector=[word("nop", wait=((1, 1),)), *(copy(65536, 70000, 512) for _ in range(3))],
+        gpsimd=[word("nop", wait=((1, 1),)), copy(80000, 90000, 16, wait=((1, 1),))],
+    )
+    trace, programs, target = record([made], MACHINES["trn1.2xlarge"], [0])
+    found = stalls(trace, programs, target).direct[0, ENGINES.index("gpsimd")]
+    assert found[Stall.SCALAR] > 0.5 * trace.total_ticks
+    assert found[Stall.PORT] < 0.3 * trace.total_ticks
 
 
 def of_bound(*names: str) -> Stalls:
