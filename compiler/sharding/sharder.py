@@ -21,6 +21,7 @@ from compiler.sharding.stages import Built, Stages
 from isa.target import Target
 
 BALANCED = 1.03  # slowest stage over the mean that needs no further round
+EVEN = 2.0  # slowest stage over the mean up to which sharing rows is taken to be worth it
 PATIENCE = 6  # rounds without a faster slowest stage
 ROUNDS = 30
 SHARING = (1, 2, 4)  # parts of a chip's DRAM bandwidth at which weights without room are priced
@@ -70,6 +71,11 @@ class _Round:
         """Whether no further round is worth its time."""
         return self.ns * len(self.times) <= BALANCED * sum(self.times)
 
+    @property
+    def even(self) -> bool:
+        """Whether another kind of line need not be looked at."""
+        return math.isfinite(self.ns) and max(self.times) * len(self.times) <= EVEN * sum(self.times)
+
 
 class Sharder:
     """Makes pipelines of one segment.
@@ -97,17 +103,20 @@ class Sharder:
         Weights without room are priced at the whole DRAM bandwidth of a chip first, then at parts of it: how much the
         neighbours fetch is seen in the rounds only.
 
-        Images joined from rows are on chip whole: where no cut that was tried has the room, no rows are shared.
+        Images joined from rows are on chip whole, and rows of an input may be slow to hand on: where stages come out
+        uneven, or cannot be built, no rows are shared if that is better.
 
         Args:
             pinned: weights that fit all are worth more than balance.
         Raises: AllocationError, UnsupportedOp: a stage cannot be built.
         """
+        found: list[tuple[Line, _Round]] = []
         for rows in (True, False):
             line = self._line(stages, rows)
-            best = self._best(self._tried(line, stages, pinned), pinned)
-            if math.isfinite(best.ns):
+            found.append((line, self._best(self._tried(line, stages, pinned), pinned)))
+            if found[0][1].even:
                 break
+        line, best = min(found, key=lambda f: f[1].rank(pinned))
         return Pipelined(line, best.ends, tuple(self.stages.build(line, best.ends)))
 
     def _tried(self, line: Line, stages: int, pinned: bool) -> list[_Round]:

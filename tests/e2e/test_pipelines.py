@@ -147,6 +147,20 @@ def test_large_images(target: str, shape: tuple[int, int, int]) -> None:
         assert np.abs(result.outputs[name] - want).max() <= limit * np.abs(want).max(), name
 
 
+def channels_last() -> onnx.ModelProto:
+    """Images whose channels are innermost: rows of them are slow to cut out."""
+    b = Builder(17)
+    x, before = b.op("Transpose", b.input("x", [2, 64, 64, 3]), perm=[0, 3, 1, 2]), 3
+    for width, stride in ((16, 2), (32, 1), (32, 2)):
+        x, before = b.conv(x, before, width, (3, 3), stride, act="Relu"), width
+    return b.model(b.op("GlobalAveragePool", x))
+
+
+def test_more_cores_are_not_slower() -> None:
+    few, many = (max(s["estimated_ns"] for s in compiled(channels_last, cores).report["stages"]) for cores in (4, 8))
+    assert many <= 1.02 * few
+
+
 @pytest.mark.parametrize("network", [bert, encoder_decoder, masked], ids=lambda n: n.__name__)
 def test_one_core_running_the_stages_computes_the_same_bits(network: Network) -> None:
     _, feeds, _ = reference(network)
