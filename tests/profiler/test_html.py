@@ -23,7 +23,8 @@ from profiler.html import gather, write
 from profiler.html.columns import Block, read
 from profiler.html.tracks import lanes
 from profiler.html.writer import SCRIPTS, json_text
-from tests.profiler.export_traces import HOSTILE, machine, programs, random_trace
+from tests.profiler.export_traces import HOSTILE, machine, random_trace
+from tests.profiler.report_programs import programs
 
 
 class Page(HTMLParser):

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from profiler.html import gather, write
-from tests.profiler.export_traces import machine, programs, random_trace
+from tests.profiler.export_traces import machine, random_trace
+from tests.profiler.report_programs import programs
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # the random programs multiply nothing, so they have no roofline

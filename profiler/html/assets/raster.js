@@ -15,6 +15,10 @@ class Raster {
   fill(x0, y0, x1, y1, colour) {
     const left = Math.max(0, x0), right = Math.min(this.width, x1), bottom = Math.min(this.height, y1);
     if (right <= left) return;
+    if (right - left === 1) { // most often; a store is cheaper than a call
+      for (let y = Math.max(0, y0), at = y * this.width + left; y < bottom; y++, at += this.width) this.pixels[at] = colour;
+      return;
+    }
     for (let y = Math.max(0, y0); y < bottom; y++) this.pixels.fill(colour, y * this.width + left, y * this.width + right);
   }
 
