@@ -16,6 +16,7 @@ from profiler.analyses import advice_neuron, advice_rules
 from profiler.analyses.advice_facts import Facts, Finding
 from profiler.table import Table
 
+_SAID = ("limited_by", "stage_balance", "tensor_reloads")  # findings that name their place themselves
 RULES = (*advice_neuron.RULES, *advice_rules.RULES)
 
 
@@ -33,7 +34,8 @@ class Advice:
         """The first findings and what to change."""
         table = Table("Advice" if self.findings else "Advice: none", [">at stake", "finding"])
         for f in self.findings[:top]:
-            table.rows.append([f"{f.share_percent:.0f} %", f.finding])
+            where = f" ({', '.join(f.where)})" if f.where and f.rule not in _SAID else ""
+            table.rows.append([f"{f.share_percent:.0f} %", f.finding + where])
             table.rows.append(["", f"-> {f.change}"])
         return [table]
 

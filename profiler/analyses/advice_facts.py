@@ -98,7 +98,7 @@ class Facts:
 def most(f: Facts, key: Callable[[layer_time.Layer], float]) -> tuple[str, ...]:
     """Names of the layers with most of something."""
     found = sorted((row for row in f.layers.layers if key(row)), key=lambda row: (-key(row), row.name))
-    return tuple(row.name for row in found[:NAMED])
+    return tuple(dict.fromkeys(row.name for row in found))[:NAMED]
 
 
 def weight_bytes(stage: Stage) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from isa.program import WEIGHT
 from profiler import work
 from profiler.analyses import layers as layer_time
 from profiler.analyses.advice_facts import Facts, Finding, most, weight_bytes
@@ -17,8 +18,7 @@ from profiler.text import bytes_text
 
 BALANCE, STREAMED, CONTENTION, STARVED, HOST_CPU, START = 10.0, 10.0, 10.0, 10.0, 10.0, 10.0
 OVERHEAD, SWITCHES, EARLY = 25.0, 5.0, 50.0
-
-
+_BESIDE = 1.25  # of the room that weights take, for what is kept beside them
 _RELIEF = {
     "tensor engine": "more cores (--neuroncore-pipeline-cores N)",
     "vector engine": "operators that fuse into products (do not set --no-fusion), 16-bit activations (--auto-cast "
@@ -38,18 +38,21 @@ _RELIEF = {
 
 def limits(f: Facts) -> Iterator[Finding]:
     """The resources that set the rate."""
+    models = len({c.model for c in f.resources.copies})
     for c in f.resources.copies:
         if c.copy or STAGES in c.limited_by or not c.shares:
             continue
         share = c.shares[c.limited_by[0]]
         names = " and ".join(c.limited_by)
         many = len(c.limited_by) > 1
+        stages = next(len(x.stages) for x in f.pipeline.chains if (x.model, x.copy) == (c.model, c.copy))
+        place = " of ".join([f"stage {c.stage}"] * (stages > 1) + [f"model {c.model}"] * (stages == 1 or models > 1))
         change = "; ".join(_RELIEF[name] for name in c.limited_by)
         if "tensor engine" in c.limited_by and _slow_operands(f):
             change = f"faster operands (--auto-cast matmult --auto-cast-type bf16); {change}"
         yield Finding(
             "limited_by", share, share, 0.0, "%",
-            f"stage {c.stage} is limited by the {names}: {'each is ' if many else ''}{share:.0f} % of its time"
+            f"{place} is limited by the {names}: {'each is ' if many else ''}{share:.0f} % of its time"
             + ("; relieving one alone gains little" if many else ""),
             f"{change}; `neuronsim whatif NEFF` shows what relief is worth", tuple(c.limited_by),
         )  # fmt: skip
@@ -70,14 +73,19 @@ def imbalance(f: Facts) -> Iterator[Finding]:
 
 def streamed_weights(f: Facts) -> Iterator[Finding]:
     """Weights that every run fetches again."""
-    streamed = sum(r.runs * weight_bytes(r.stage) for r in f.source.ran)
-    share = f.memory_percent * streamed / max(f.metrics["hbm_read_bytes"] + f.metrics["hbm_write_bytes"], 1)
-    if share > STREAMED:
+    traffic = max(f.metrics["hbm_read_bytes"] + f.metrics["hbm_write_bytes"], 1)
+    for model in sorted({r.model for r in f.source.ran}):
+        ran = [r for r in f.source.ran if r.model == model]
+        streamed = sum(r.runs * weight_bytes(r.stage) for r in ran)
+        share = f.memory_percent * streamed / traffic
+        if share <= STREAMED:
+            continue
         room = f.target.partitions * f.target.sbuf_partition_bytes
-        cores = max(2, math.ceil(1.25 * sum(weight_bytes(r.stage) for r in f.source.ran) / room))
-        each = bytes_text(streamed / max(len(f.trace.requests["start"]), 1))
+        cores = max(2, math.ceil(_BESIDE * sum(work.variable_bytes(r.stage)[WEIGHT] for r in ran) / room))
+        requests = max(int((f.trace.requests["model"] == model).sum()), 1)
         yield Finding(
-            "streamed_weights", share, share, STREAMED, "%", f"every request fetches {each} of weights from DRAM",
+            "streamed_weights", share, share, STREAMED, "%",
+            f"every request of model {model} fetches {bytes_text(streamed / requests)} of weights from DRAM",
             f"keep them on chip: --neuroncore-pipeline-cores {min(cores, f.target.cores)}"
             + ("" if cores <= f.target.cores else f" holds a part; all of them need about {cores} cores"),
         )  # fmt: skip
