@@ -97,12 +97,10 @@ class _Walk:
         model = int(runs["model"][run])
         tried: list[Hashable] = [core, request]
         ready = self._now
-        if why == RunWait.INPUT:
+        if why in (RunWait.INPUT, RunWait.WORK):  # what was done for a request before; else it has just arrived
             tried = [request]
         elif why == RunWait.ROOM:
             tried, ready = [("copy", model, int(runs["copy"][run])), ("out", model)], self._now - self._signal
-        elif why == RunWait.WORK:
-            tried = []
         found = max((self._latest(key, ready) for key in tried), key=self._when, default=-1)
         if found < 0 and why != RunWait.WORK:
             found = self._latest(core, self._now)
