@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 from isa.program import Program
 from isa.target import Target
 from isa.trace import Trace
-from profiler.summary import summarise
+from profiler.summary import Summary, summarise
 
 SHOWN = ("stalls", "layers", "critical_path", "roofline", "pipeline", "occupancy", "resources", "advice")
 
@@ -21,7 +20,9 @@ def gather(
     found = dict(known or {})
     if "summary" not in found:
         found["summary"] = summarise(trace, programs, target)
+    summary = found["summary"]
+    made = summary if isinstance(summary, Summary) else summarise(trace, programs, target)
     for name in SHOWN:
         if name not in found:
-            found[name] = getattr(import_module(f"profiler.analyses.{name}"), name)(trace, programs, target)
+            found[name] = made.by_layer if name == "layers" else getattr(made, name)
     return found

@@ -1,4 +1,4 @@
-"""All analyses over requests in flight: pipelines, several models, switches, CPU segments, dropped rows, nothing at all."""
+"""All analyses over requests in flight: pipelines, several models, switches, CPU segments, dropped rows, nothing."""
 
 from __future__ import annotations
 
