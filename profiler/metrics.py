@@ -134,8 +134,7 @@ def _read_metrics(
     chips = len(np.unique(_cores(trace) // target.cores_per_chip))
     bandwidth = target.dram_bytes_per_ns * 1e9 * max(chips, 1)
     read, written = so_far["hbm_read_bytes"], so_far["hbm_write_bytes"]
-    sizes = [work.variable_bytes(r.stage) for r in ran]
-    least = sum(r.runs * (s[INPUT] + s[WEIGHT]) for r, s in zip(ran, sizes, strict=True))
+    least = sum(r.runs * work.least_read_bytes(r.stage) for r in ran)
     queues = {"input_queue_bytes": INPUT, "output_queue_bytes": OUTPUT, "weight_queue_bytes": WEIGHT}
     return {
         "mbu_estimated_percent": percent((read + written) / bandwidth, total),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isa import cost, dtypes, word
-from isa.program import INPUT, OUTPUT, WEIGHT, Stage
+from isa.program import IN_DRAM, INPUT, OUTPUT, WEIGHT, Stage
 from isa.spec import SPEC
 from isa.target import Target
 
@@ -96,6 +96,14 @@ def queue_bytes(stage: Stage, kind: str) -> int:
     ids = [v.id for v in stage.variables if v.kind == kind]
     moved = cost.dma_bytes(d)[2]
     return int(moved[np.isin(d["dst_var" if kind == OUTPUT else "src_var"], ids)].sum())
+
+
+def least_read_bytes(stage: Stage) -> int:
+    """Inputs and weights in DRAM that a run reads, each once; pinned weights are not among them."""
+    _, rows = started(stage)
+    read = set(np.unique(stage.descriptors["src_var"][rows]).tolist())
+    kinds = (INPUT, WEIGHT)
+    return sum(v.size_bytes for v in stage.variables if v.kind in kinds and v.space == IN_DRAM and v.id in read)
 
 
 def evacuations(stage: Stage) -> tuple[int, int]:

@@ -174,9 +174,9 @@ def switches(f: Facts) -> Iterator[Finding]:
 
 
 def _slow_operands(f: Facts) -> bool:
-    """Whether products have operands that the PE takes at less than its best rate."""
-    best = max(f.target.peak_flops(dtype) for dtype in f.target.matmul_dtypes)
-    return any(f.target.peak_flops(dtype) < best for r in f.source.ran for dtype in work.matmul_flops(r.stage))
+    """Whether products have operands that the PE takes at a lower rate than bf16."""
+    cast = f.target.peak_flops("bf16")
+    return any(f.target.peak_flops(dtype) < cast for r in f.source.ran for dtype in work.matmul_flops(r.stage))
 
 
 RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
