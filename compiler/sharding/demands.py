@@ -9,7 +9,7 @@ from compiler.ir import Graph
 from compiler.options import CompileOptions
 from compiler.precision import Precision
 from compiler.sharding.sharder import Pipelined, Sharder
-from compiler.sharding.stages import Built, place
+from compiler.sharding.stages import Built, Stages, place
 from isa import target as targets
 from isa.target import Target
 
@@ -33,7 +33,7 @@ def pipeline(
     Raises: ShardingError when weights do not fit that have to; CompileError for a stage that cannot be built.
     """
     def sharder(target: Target) -> Sharder:
-        return Sharder(graph, target, options, precision_of, first_core)
+        return Sharder(Stages(graph, target, options, precision_of, first_core))
 
     own = sharder(target)
     made = own.pipeline(cores, options.require_pinned)

@@ -3,14 +3,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from compiler.ir import Graph
 from compiler.lower import lower_graph
-from compiler.options import CompileOptions
-from compiler.precision import Precision
 from compiler.sharding.balance import linked_ns, slowest_ns
 from compiler.sharding.calibrate import Calibration
 from compiler.sharding.costs import node_costs
@@ -18,7 +15,6 @@ from compiler.sharding.line import Line, line_of
 from compiler.sharding.order import order
 from compiler.sharding.rates import NEVER, rates
 from compiler.sharding.stages import Built, Stages
-from isa.target import Target
 
 BALANCED = 1.03  # slowest stage over the mean that needs no further round
 EVEN = 2.0  # slowest stage over the mean up to which sharing rows is taken to be worth it
@@ -78,22 +74,14 @@ class _Round:
 
 
 class Sharder:
-    """Makes pipelines of one segment.
+    """Makes pipelines of the segment whose stages `stages` makes."""
 
-    Args:
-        graph: optimised; not changed.
-        precision_of: storage types of a graph under the options.
-        first_core: of the first stage.
-    """
-
-    def __init__(
-        self, graph: Graph, target: Target, options: CompileOptions, precision_of: Callable[[Graph], Precision],
-        first_core: int = 0,
-    ) -> None:
-        self.graph, self.target, self.first_core = graph, target, first_core
-        self.stages = Stages(graph, target, options, precision_of, first_core)
-        self.precision = precision_of(graph)
-        program, _ = lower_graph(graph, target, self.precision, options, list(graph.outputs))
+    def __init__(self, stages: Stages) -> None:
+        graph, target = stages.graph, stages.target
+        self.graph, self.target, self.first_core = graph, target, stages.first_core
+        self.stages = stages
+        self.precision = stages.precision_of(graph)
+        program, _ = lower_graph(graph, target, self.precision, stages.options, list(graph.outputs))
         self.costs = node_costs(program, graph)
         self.names = order(graph)
 
