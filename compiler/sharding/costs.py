@@ -15,13 +15,12 @@ from compiler.backend import triggers
 from compiler.backend.dependencies import Access, of_program
 from compiler.backend.encode import encode
 from compiler.backend.estimate import Prices
+from compiler.backend.plan import WINDOW
 from compiler.backend.schedule import Budget, ListScheduler, footprint, live_bytes, lives, tiles_used
 from compiler.ir import Graph
 from isa.lang import DramView, Instr, Tile, TileProgram, View
 from isa.program import WEIGHT
 from isa.word import SBUF
-
-WINDOW = 192  # as the backend's scheduler looks ahead
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Values of command-line arguments: whole numbers in a range, and files that a command will write."""
+"""Values of command-line arguments: numbers in a range, and files that a command will write."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from pathlib import Path
 
@@ -23,6 +24,17 @@ def positive(text: str) -> int:
 def natural(text: str) -> int:
     """A whole number from 0 on. Raises: argparse.ArgumentTypeError."""
     return _at_least(text, 0)
+
+
+def amount(text: str) -> float:
+    """A finite number from 0 on, such as a price. Raises: argparse.ArgumentTypeError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return value
 
 
 def check_output(path: str | Path | None, *inputs: str | Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import shutil
 import sys
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any
 from neuronsim.api import load
 from neuronsim.benchmark import PRINTED, Question
 from neuronsim.benchmark import run as benchmark
-from neuronsim.cli.arguments import check_output, natural, positive
+from neuronsim.cli.arguments import amount, check_output, natural, positive
 from neuronsim.cli.output import print_json, write_json
 from neuronsim.cli.progress import bar
 from neuronsim.cli.settings import add_setting, machine
@@ -53,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=natural, default=0, help="of poisson arrivals (default: 0)")
     parser.add_argument("--policy", choices=POLICIES, default=POLICIES[0], help=f"which copy (default: {POLICIES[0]})")
     parser.add_argument("--rows", type=positive, metavar="R", help="rows of one request (default: a whole batch)")
-    parser.add_argument("--price", type=_price, metavar="USD", help="per hour (default: the instance's)")
+    parser.add_argument("--price", type=amount, metavar="USD", help="per hour (default: the instance's)")
     parser.add_argument("--method", choices=METHODS, default="auto", help="how to simulate (default: auto)")
     parser.add_argument(
         "--state-dir", metavar="DIR",
@@ -202,13 +201,3 @@ def _number(value: Any) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}%"
-
-
-def _price(text: str) -> float:
-    try:
-        price = float(text)
-    except ValueError:
-        price = math.nan
-    if not (math.isfinite(price) and price >= 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no price in USD per hour")
-    return price

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 
-from neuronsim.cli.arguments import check_output, natural
+from neuronsim.cli.arguments import amount, check_output, natural
 from neuronsim.cli.output import print_json, write_json
 from neuronsim.cli.profiles import read_summary
 from profiler.comparison import Comparison, compare
@@ -24,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("after", metavar="B", help=what)
     parser.add_argument("--top", type=natural, default=15, metavar="N", help="layers and stalls to list (default: 15)")
     parser.add_argument(
-        "--threshold", type=_percent, metavar="PERCENT",
+        "--threshold", type=amount, metavar="PERCENT",
         help=f"exit {EXIT_SLOWER} when B takes so much longer than A (metric {JUDGED}), or more",
     )  # fmt: skip
     parser.add_argument("-o", "--output", metavar="FILE", help="write the comparison as JSON")
@@ -49,13 +48,3 @@ def _slower(found: Comparison, threshold: float) -> bool:
     if not time.before or time.after is None:
         return bool(time.after)
     return time.after / time.before >= 1 + threshold / 100 and time.after > time.before
-
-
-def _percent(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no percentage")
-    return value
