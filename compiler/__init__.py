@@ -28,7 +28,7 @@ def compile_model(
     Returns: the program; `isa.neff.write` stores it.
     Raises: CompileError and its kinds, ErrorList of them; TargetError.
     """
-    from compiler.frontends import onnx as frontend
+    from compiler.frontends.onnx import model as frontend
 
     graph = frontend.load(Path(model), dict(options.input_shapes) or None, options.batch)
     return compile_graph(graph, options, keep_tensors=keep_tensors, progress=progress, model=Path(model))

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from compiler.frontends.onnx_faces import tensor_info
+from compiler.frontends.onnx.faces import tensor_info
 from compiler.ir import Graph, Value
 from compiler.options import CompileOptions
 from compiler.partition import Partition

@@ -13,7 +13,7 @@ from typing import cast
 
 from compiler.backend.build import build
 from compiler.errors import AllocationError, CompileError, ShardingError, UnsupportedOp, VerifyError
-from compiler.frontends.onnx_export import to_model
+from compiler.frontends.onnx.export import to_model
 from compiler.ir import Graph
 from compiler.lower import lower_graph
 from compiler.options import CompileOptions

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from compiler.errors import CompileError, ShapeError
-from compiler.frontends.onnx_check import raise_all
+from compiler.frontends.onnx.check import raise_all
 from compiler.ir import Graph, Node, Value
 from isa.target import Target
 

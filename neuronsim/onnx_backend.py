@@ -191,7 +191,7 @@ class NeuronRep(BackendRep):  # type: ignore[misc]  # onnx is not typed
 
     def _import(self, given: Given) -> Any:
         """The graph with these parameters as constants, and the compile options."""
-        from compiler.frontends import onnx as frontend
+        from compiler.frontends.onnx import model as frontend
         from compiler.options import from_keywords
 
         options = from_keywords({**self._options, "input_shapes": dict(given.shapes)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from compiler.frontends.onnx import known_operators
+from compiler.frontends.onnx.model import known_operators
 from compiler.ir import Graph, Node
 from compiler.options import CompileOptions, OptionError
 from compiler.partition.rounding import rounding_reason

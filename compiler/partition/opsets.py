@@ -1,7 +1,7 @@
 """Cuts the nodes of a CPU segment where no one version of an operator set can express them all."""
 from __future__ import annotations
 
-from compiler.frontends.onnx_export import version_intervals
+from compiler.frontends.onnx.export import version_intervals
 from compiler.ir import Graph, Node
 
 #: Operator domain -> first and last version at which something means the same.

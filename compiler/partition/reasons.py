@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler import ranges, sizes
-from compiler.frontends.onnx_types import host_reason
+from compiler.frontends.onnx.types import host_reason
 from compiler.ir import Graph, Node
 from compiler.lowering import CONDITIONS, LOWERINGS
 from compiler.partition.choice import operator_name

@@ -5,7 +5,7 @@ import inspect
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from compiler.frontends.onnx_catalogue import Operator, element_types, operators, plural
+from compiler.frontends.onnx.catalogue import Operator, element_types, operators, plural
 from compiler.lowering import CONDITIONS, LOWERINGS
 from compiler.partition.conditions import sentences
 from compiler.passes import canonicalise, expand

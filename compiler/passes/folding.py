@@ -48,7 +48,7 @@ def _reference(node: Node, inputs: Arrays, version: int) -> list[np.ndarray] | N
     from onnx import TensorProto, helper
     from onnx.reference import ReferenceEvaluator
 
-    from compiler.frontends.onnx_infer import to_proto
+    from compiler.frontends.onnx.infer import to_proto
     if node.domain:
         return None
     proto = to_proto(node)

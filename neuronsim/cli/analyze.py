@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 def analyse(args: argparse.Namespace) -> dict[str, Any]:
     """The partition's fields of report.json. Raises: CompileError, OptionError, ErrorList of them."""
-    from compiler.frontends import onnx as frontend
+    from compiler.frontends.onnx import model as frontend
     from compiler.options import from_keywords, parse_input_shapes
     from compiler.partition import partition
     from compiler.report import partition_report

@@ -9,8 +9,8 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from compiler.frontends.onnx import from_model
-from compiler.frontends.onnx_export import to_model
+from compiler.frontends.onnx.export import to_model
+from compiler.frontends.onnx.model import from_model
 from compiler.ir import Graph
 
 Feeds = Mapping[str, np.ndarray]

@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compiler.errors import CompileError, ModelError, ShapeError, UnsupportedOp
-from compiler.frontends.onnx import from_model, load
-from compiler.frontends.onnx_file import parse_model
+from compiler.frontends.onnx.file import parse_model
+from compiler.frontends.onnx.model import from_model, load
 from compiler.ir import OPSET
 from isa.errors import ErrorList, NeuronError
 from tests.compiler.evaluate import assert_close, imported, make, random_feeds, run_graph, run_model

@@ -12,11 +12,14 @@ from onnx.reference import ReferenceEvaluator
 
 from compiler import compile_graph
 from compiler.errors import CompileError, UnsupportedOp
-from compiler.frontends import onnx_export, onnx_import, onnx_runtime, onnx_types
-from compiler.frontends.onnx import from_model
-from compiler.frontends.onnx_export import to_model
-from compiler.frontends.onnx_faces import tensor_info
-from compiler.frontends.onnx_file import parse_model
+from compiler.frontends.onnx import export as onnx_export
+from compiler.frontends.onnx import importer as onnx_import
+from compiler.frontends.onnx import runtime as onnx_runtime
+from compiler.frontends.onnx import types as onnx_types
+from compiler.frontends.onnx.export import to_model
+from compiler.frontends.onnx.faces import tensor_info
+from compiler.frontends.onnx.file import parse_model
+from compiler.frontends.onnx.model import from_model
 from compiler.ir import Graph
 from compiler.options import from_keywords
 from compiler.verify import verify

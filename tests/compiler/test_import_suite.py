@@ -11,8 +11,8 @@ import pytest
 from onnx.backend.base import Backend, BackendRep
 from onnx.backend.test import BackendTest
 
-from compiler.frontends.onnx import from_model
-from compiler.frontends.onnx_export import to_model
+from compiler.frontends.onnx.export import to_model
+from compiler.frontends.onnx.model import from_model
 from compiler.ir import Graph
 from compiler.verify import verify
 from neuronsim.host_cpu import CpuSegment

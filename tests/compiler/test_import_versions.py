@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from compiler.errors import CompileError
-from compiler.frontends.onnx_export import to_model, version_intervals
+from compiler.frontends.onnx.export import to_model, version_intervals
 from tests.compiler.evaluate import assert_close, imported, make, random_feeds, run_model
 from tests.compiler.test_import_host import body, evaluated, info
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from compiler.frontends.onnx import known_operators
+from compiler.frontends.onnx.model import known_operators
 from compiler.lowering import CONDITIONS, LOWERINGS
 from compiler.partition.conditions import sentences
 from compiler.partition.support import CONDITIONAL, CPU, DEVICE, support

@@ -7,8 +7,8 @@ import onnx
 from onnx import checker, defs
 
 from compiler.errors import CompileError, ModelError, UnsupportedOp
-from compiler.frontends.onnx_runtime import runtime_has
-from compiler.frontends.onnx_subgraph import all_graphs, all_nodes
+from compiler.frontends.onnx.runtime import runtime_has
+from compiler.frontends.onnx.subgraph import all_graphs, all_nodes
 from isa.errors import ErrorList
 
 

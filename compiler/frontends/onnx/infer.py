@@ -10,8 +10,8 @@ import onnx
 from onnx import defs, helper, numpy_helper, shape_inference
 
 from compiler.errors import ShapeError
-from compiler.frontends.onnx_shapes import documented
-from compiler.frontends.onnx_types import UNKNOWN, dims_of, dtype_of, is_unknown, tensor_type, type_of
+from compiler.frontends.onnx.shapes import documented
+from compiler.frontends.onnx.types import UNKNOWN, dims_of, dtype_of, is_unknown, tensor_type, type_of
 from compiler.ir import Node, Value
 
 #: Larger constants never decide a shape; handing them over would only cost time.

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import defs, helper, numpy_helper
 
-from compiler.frontends.onnx_types import UNKNOWN, is_unknown, type_of
+from compiler.frontends.onnx.types import UNKNOWN, is_unknown, type_of
 from compiler.ir import Value
 
 #: Larger constants never decide a shape.

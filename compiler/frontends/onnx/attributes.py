@@ -11,7 +11,7 @@ import onnx
 from onnx import AttributeProto, defs, helper
 
 from compiler.errors import ModelError
-from compiler.frontends.onnx_file import to_array
+from compiler.frontends.onnx.file import to_array
 
 #: A sparse tensor of more bytes is not made dense.
 _DENSE_LIMIT = 1 << 30

@@ -13,7 +13,7 @@ import onnx
 from onnx import defs, helper, numpy_helper, version_converter
 
 from compiler.errors import ModelError
-from compiler.frontends import onnx_fixups
+from compiler.frontends.onnx import fixups as onnx_fixups
 from compiler.ir import OPSET
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")

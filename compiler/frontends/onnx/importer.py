@@ -12,16 +12,18 @@ import numpy as np
 import onnx
 
 from compiler.errors import CompileError, ModelError
-from compiler.frontends import onnx_infer, onnx_opset, onnx_types
-from compiler.frontends.onnx_attributes import attributes, constant_value, dense_array, is_opaque
-from compiler.frontends.onnx_check import domain_of, has_schema, raise_all
-from compiler.frontends.onnx_claims import Claims
-from compiler.frontends.onnx_file import MOST_BYTES, embed_tensors, to_array
-from compiler.frontends.onnx_labels import numbered
-from compiler.frontends.onnx_normalise import normalise
-from compiler.frontends.onnx_runtime import runtime_types
-from compiler.frontends.onnx_scan import as_nodes
-from compiler.frontends.onnx_subgraph import captures, renamed, subgraphs
+from compiler.frontends.onnx import infer as onnx_infer
+from compiler.frontends.onnx import opset as onnx_opset
+from compiler.frontends.onnx import types as onnx_types
+from compiler.frontends.onnx.attributes import attributes, constant_value, dense_array, is_opaque
+from compiler.frontends.onnx.check import domain_of, has_schema, raise_all
+from compiler.frontends.onnx.claims import Claims
+from compiler.frontends.onnx.file import MOST_BYTES, embed_tensors, to_array
+from compiler.frontends.onnx.labels import numbered
+from compiler.frontends.onnx.normalise import normalise
+from compiler.frontends.onnx.runtime import runtime_types
+from compiler.frontends.onnx.scan import as_nodes
+from compiler.frontends.onnx.subgraph import captures, renamed, subgraphs
 from compiler.ir import OPSET, Graph, Node
 from compiler.passes.folding import fold
 

@@ -14,12 +14,13 @@ import onnx
 from onnx import defs, helper, inliner
 
 from compiler.errors import ModelError
-from compiler.frontends import onnx_check, onnx_opset
-from compiler.frontends.onnx_claims import Claims
-from compiler.frontends.onnx_file import read_model, to_array
-from compiler.frontends.onnx_import import Importer
-from compiler.frontends.onnx_inputs import resolve_shapes
-from compiler.frontends.onnx_subgraph import all_nodes
+from compiler.frontends.onnx import check as onnx_check
+from compiler.frontends.onnx import opset as onnx_opset
+from compiler.frontends.onnx.claims import Claims
+from compiler.frontends.onnx.file import read_model, to_array
+from compiler.frontends.onnx.importer import Importer
+from compiler.frontends.onnx.inputs import resolve_shapes
+from compiler.frontends.onnx.subgraph import all_nodes
 from compiler.ir import OPSET, Graph
 
 #: Tensors of more bytes are kept out of the model while onnx's own tools copy it around.

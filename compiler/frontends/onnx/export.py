@@ -11,11 +11,11 @@ import onnx
 from onnx import helper, numpy_helper
 
 from compiler.errors import CompileError
-from compiler.frontends.onnx_infer import to_attribute
-from compiler.frontends.onnx_opset import same_meaning
-from compiler.frontends.onnx_subgraph import captures, renamed
-from compiler.frontends.onnx_types import is_unknown, type_of
-from compiler.frontends.onnx_versions import Interval, common, drop_defaults, intervals
+from compiler.frontends.onnx.infer import to_attribute
+from compiler.frontends.onnx.opset import same_meaning
+from compiler.frontends.onnx.subgraph import captures, renamed
+from compiler.frontends.onnx.types import is_unknown, type_of
+from compiler.frontends.onnx.versions import Interval, common, drop_defaults, intervals
 from compiler.ir import OPSET, Graph, Node, Value, numpy_dtype
 
 #: Scalar-engine function -> ONNX operator and its attributes; the rest needs more than one operator.

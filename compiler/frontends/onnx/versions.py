@@ -13,11 +13,11 @@ import onnx
 from onnx import defs, helper
 
 from compiler.errors import CompileError
-from compiler.frontends.onnx_check import domain_of
-from compiler.frontends.onnx_faces import spelling
-from compiler.frontends.onnx_opset import REDEFINED, extends
-from compiler.frontends.onnx_subgraph import subgraphs
-from compiler.frontends.onnx_types import is_unknown
+from compiler.frontends.onnx.check import domain_of
+from compiler.frontends.onnx.faces import spelling
+from compiler.frontends.onnx.opset import REDEFINED, extends
+from compiler.frontends.onnx.subgraph import subgraphs
+from compiler.frontends.onnx.types import is_unknown
 
 #: First and last version, both included.
 Interval = tuple[int, int]
