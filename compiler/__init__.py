@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from compiler.frontends.inputs import Given
     from compiler.ir import Graph
     from compiler.options import CompileOptions
     from compiler.search import Choice
@@ -21,17 +22,24 @@ def compile_model(
     """Compile a model file to a program.
 
     Args:
-        model: path of an ONNX file.
+        model: path of a model file, one file of several that belong together, a folder, or an archive of these.
         options: what to make of it.
         keep_tensors: every value that exists after fusion becomes an output too (for layer-by-layer comparison).
         progress: told how far a search for the number of cores is.
     Returns: the program; `isa.neff.write` stores it.
     Raises: CompileError and its kinds, ErrorList of them; TargetError.
     """
-    from compiler.frontends.onnx import model as frontend
+    from compiler import frontends
 
-    graph = frontend.load(Path(model), dict(options.input_shapes) or None, options.batch)
+    graph = frontends.load(model, given(options), options.framework)
     return compile_graph(graph, options, keep_tensors=keep_tensors, progress=progress, model=Path(model))
+
+
+def given(options: CompileOptions) -> Given:
+    """What the options say about the model's face."""
+    from compiler.frontends.inputs import Given
+
+    return Given(options.input_shapes, options.input_dtypes, options.batch, options.outputs)
 
 
 def compile_graph(

@@ -41,6 +41,9 @@ class CompileOptions:
         auto_cast_type: one of `AUTO_CAST_TYPES`.
         batch: value for a model's symbolic leading dimension, or None (1 where one is needed).
         input_shapes: input name -> full shape; overrides `batch` for that input.
+        input_dtypes: input name -> element type, for files that do not state it.
+        outputs: names of the results wanted, in order; () for all that the file states.
+        framework: which frontend reads the model (`compiler.frontends.FRAMEWORKS`); None finds out from the content.
         opt_level: 0 (no optional passes, nothing overlapped) to 3; 2 is the default.
         print_after: names of passes whose graph is printed to stderr; "all" for every pass.
         fusion: fold and fuse operators into epilogues.
@@ -67,6 +70,9 @@ class CompileOptions:
     auto_cast_type: str = "bf16"
     batch: int | None = None
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    input_dtypes: Mapping[str, str] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    framework: str | None = None
     opt_level: int = 2
     print_after: tuple[str, ...] = ()
     fusion: bool = True
@@ -97,6 +103,10 @@ class CompileOptions:
         if self.neuroncore_pipeline_cores != AUTO:
             del values["optimize_for"]
         values["input_shapes"] = {name: list(shape) for name, shape in sorted(self.input_shapes.items())}
+        values["input_dtypes"] = dict(sorted(self.input_dtypes.items()))
+        for name in ("input_dtypes", "outputs", "framework"):
+            if not values[name]:
+                del values[name]
         return values
 
 
@@ -114,7 +124,7 @@ def from_keywords(options: Mapping[str, Any]) -> CompileOptions:
         values["input_shapes"] = parse_input_shapes(shapes)
     elif shapes is not None:
         values["input_shapes"] = {str(name): tuple(shape) for name, shape in shapes.items()}
-    for name in ("print_after", "cpu_ops", "device_ops"):
+    for name in ("print_after", "cpu_ops", "device_ops", "outputs"):
         if name in values:
             given = values[name]
             values[name] = (given,) if isinstance(given, str) else tuple(given)

@@ -33,6 +33,7 @@ from neuronsim.execution import Machine, Run, run_all
 from neuronsim.tracing import MAX_ROWS
 
 if TYPE_CHECKING:
+    from compiler.ir import Graph
     from compiler.options import CompileOptions
     from neuronsim.check import Finding
     from neuronsim.runtime.status import NrtStatus
@@ -54,13 +55,14 @@ class NonFiniteWarning(RuntimeWarning):
 
 
 def compile(
-    model: str | Path | bytes, output: str | Path | None = None, target: str = "inf1.xlarge", *,
+    model: str | Path | bytes | Graph, output: str | Path | None = None, target: str = "inf1.xlarge", *,
     progress: Callable[[int, int], None] | None = None, **options: Any,
 ) -> Neff:
-    """Compile a model file (or its bytes) for `target`.
+    """Compile a model for `target`.
 
     Args:
-        model: path of an ONNX model, or the serialised model.
+        model: path of a model as its framework saved it (file, folder or archive), the bytes of a model that is one
+            file, or a `compiler.ir.Graph`.
         output: where to write the NEFF; None keeps the program in memory.
         target: instance name or path of a target description.
         progress: told how many compilations of a search for the number of cores are done, and of how many.
@@ -84,13 +86,15 @@ def compile(
 
 
 def _compile(
-    model: str | Path | bytes, options: CompileOptions, progress: Callable[[int, int], None] | None
+    model: str | Path | bytes | Graph, options: CompileOptions, progress: Callable[[int, int], None] | None
 ) -> Program:
-    from compiler import compile_model
+    from compiler import compile_graph, compile_model
 
-    if not isinstance(model, bytes):
+    if isinstance(model, (str, Path)):
         return compile_model(model, options, progress=progress)
-    with tempfile.NamedTemporaryFile(prefix="neuronsim-", suffix=".onnx") as file:
+    if not isinstance(model, bytes):
+        return compile_graph(model, options, progress=progress)
+    with tempfile.NamedTemporaryFile(prefix="neuronsim-") as file:
         file.write(model)
         file.flush()
         return compile_model(file.name, options, progress=progress)

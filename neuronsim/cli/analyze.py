@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from neuronsim.cli.arguments import check_output
@@ -37,14 +36,15 @@ def run(args: argparse.Namespace) -> int:
 
 def analyse(args: argparse.Namespace) -> dict[str, Any]:
     """The partition's fields of report.json. Raises: CompileError, OptionError, ErrorList of them."""
-    from compiler.frontends.onnx import model as frontend
+    from compiler import frontends
+    from compiler import given as face
     from compiler.options import from_keywords, parse_input_shapes
     from compiler.partition import partition
     from compiler.report import partition_report
     from isa import target as targets
 
-    given = {name: getattr(args, name) for name in ("target", "batch", *PARTITION)}
-    options = from_keywords({**given, "input_shapes": parse_input_shapes(args.input_shape)})
-    graph = frontend.load(Path(args.model), dict(options.input_shapes) or None, options.batch)
+    values = {name: getattr(args, name) for name in ("target", "batch", *PARTITION)}
+    options = from_keywords({**values, "input_shapes": parse_input_shapes(args.input_shape)})
+    graph = frontends.load(args.model, face(options), options.framework)
     found = partition(graph, targets.load(options.target), options)
     return {**partition_report(graph, found), "notes": [*graph.notes, CAVEAT]}

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compiler.errors import CompileError, ModelError, ShapeError, UnsupportedOp
 from compiler.frontends.onnx.file import parse_model
-from compiler.frontends.onnx.model import from_model, load
+from compiler.frontends.onnx.model import from_file, from_model
 from compiler.ir import OPSET
 from isa.errors import ErrorList, NeuronError
 from tests.compiler.evaluate import assert_close, imported, make, random_feeds, run_graph, run_model
@@ -35,18 +35,18 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
         path = tmp_path / f"{code}.onnx"
         path.write_bytes(data)
         with pytest.raises(ModelError) as caught:
-            load(path)
+            from_file(path)
         assert caught.value.code == code
         assert str(path) in caught.value.where
-    assert code_of(load, tmp_path / "none.onnx") == "MODEL_MISSING"
-    assert code_of(load, tmp_path) == "MODEL_MISSING"
+    assert code_of(from_file, tmp_path / "none.onnx") == "MODEL_MISSING"
+    assert code_of(from_file, tmp_path) == "MODEL_MISSING"
 
 
 def test_git_lfs_pointer_is_named(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
     with pytest.raises(ModelError) as caught:
-        load(path)
+        from_file(path)
     assert "git lfs pull" in caught.value.help
 
 
@@ -56,7 +56,7 @@ def test_any_cut_file_is_an_error_of_ours(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(data[:-cut])
     with pytest.raises(NeuronError):
-        load(path)
+        from_file(path)
 
 
 # ---- operators ------------------------------------------------------------
@@ -159,7 +159,7 @@ def external(tmp_path: Path, location: str, offset: int = 0, length: int | None 
 
 
 def test_external_data_is_mapped_not_read(tmp_path: Path) -> None:
-    array = load(external(tmp_path, "w.bin")).const("w")
+    array = from_file(external(tmp_path, "w.bin")).const("w")
     assert array is not None
     np.testing.assert_array_equal(array, np.arange(1000, dtype=np.float32))
     assert not array.flags.writeable
@@ -170,7 +170,7 @@ def test_external_data_is_mapped_not_read(tmp_path: Path) -> None:
     ("w.bin", -4, 4000), ("w.bin", 0, 3996), ("", 0, 4000), ("C:\\w.bin", 0, 4000), ("w.bin", 8, None),
 ])
 def test_external_data_that_cannot_be_trusted(tmp_path: Path, location: str, offset: int, length: int | None) -> None:
-    assert code_of(load, external(tmp_path, location, offset, length)) == "EXTERNAL_DATA"
+    assert code_of(from_file, external(tmp_path, location, offset, length)) == "EXTERNAL_DATA"
 
 
 def test_external_data_through_a_link_out_of_the_folder(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_external_data_through_a_link_out_of_the_folder(tmp_path: Path) -> None:
     path = external(inside, "link.bin")
     (tmp_path / "secret.bin").write_bytes(bytes(4000))
     (inside / "link.bin").symlink_to(tmp_path / "secret.bin")
-    assert code_of(load, path) == "EXTERNAL_DATA"
+    assert code_of(from_file, path) == "EXTERNAL_DATA"
 
 
 def test_tensor_with_missing_bytes() -> None:

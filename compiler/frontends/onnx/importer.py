@@ -123,6 +123,10 @@ class Importer:
 
     # ---- one node ------------------------------------------------------------------------------------------------
 
+    def add(self, proto: onnx.NodeProto, scope: dict[str, str]) -> None:
+        """Import one node; `scope` has the graph's value for every name it reads and gains those it computes."""
+        self._node(proto, scope)
+
     def _node(self, proto: onnx.NodeProto, scope: dict[str, str]) -> None:
         domain = domain_of(proto)
         version = self.versions[domain]

@@ -14,6 +14,8 @@ import onnx
 from onnx import defs, helper, inliner
 
 from compiler.errors import ModelError
+from compiler.frontends.files import ModelFiles
+from compiler.frontends.inputs import Given, check_types
 from compiler.frontends.onnx import check as onnx_check
 from compiler.frontends.onnx import opset as onnx_opset
 from compiler.frontends.onnx.claims import Claims
@@ -21,13 +23,23 @@ from compiler.frontends.onnx.file import read_model, to_array
 from compiler.frontends.onnx.importer import Importer
 from compiler.frontends.onnx.inputs import resolve_shapes
 from compiler.frontends.onnx.subgraph import all_nodes
+from compiler.frontends.onnx.types import dtype_of
 from compiler.ir import OPSET, Graph
 
 #: Tensors of more bytes are kept out of the model while onnx's own tools copy it around.
 _LARGE = 2048
 
 
-def load(path: str | Path, input_shapes: Mapping[str, Sequence[int]] | None = None, batch: int | None = None) -> Graph:
+def load(files: ModelFiles, given: Given) -> Graph:
+    """The frontend's face (see `compiler.frontends.load`). Raises: as `from_file`; ShapeError INPUT_DTYPE."""
+    model = read_model(files.main)
+    _check_types(model, given)
+    return from_model(model, files.main.parent, given.shapes or None, given.batch, where=str(files.main))
+
+
+def from_file(
+    path: str | Path, input_shapes: Mapping[str, Sequence[int]] | None = None, batch: int | None = None
+) -> Graph:
     """Read an ONNX file into a graph with static shapes.
 
     Args:
@@ -74,6 +86,17 @@ def from_model(
     graph = Importer(versions, base, where, claims).run(model, constants, shapes)
     graph.notes = notes
     return graph
+
+
+def _check_types(model: onnx.ModelProto, given: Given) -> None:
+    """Compare the element types that the user gives with the model's own."""
+    if given.dtypes:
+        check_types({i.name: dtype_of(i.type) for i in _true_inputs(model)}, given.dtypes)
+
+
+def operators() -> dict[str, str]:
+    """See `compiler.frontends.operators`: all of ONNX's; what the device cannot run is the host's."""
+    return dict.fromkeys(known_operators(), "")
 
 
 def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
