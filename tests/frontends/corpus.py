@@ -1,4 +1,4 @@
-"""Small models of one operator each, saved by a real framework with what it computed: stored in one npz for each format.
+"""Small models of one operator each, saved by a real framework with what it computed: one npz for each format.
 
 Written by `tests/frontends/<format>/make_corpus.py` where the framework is installed (Python 3.7 will do), read by the
 tests, which need no framework. Keys of the npz: "<case>/file/<name>" the bytes of a model file, "<case>/in/<name>" and
