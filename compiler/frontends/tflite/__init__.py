@@ -1,0 +1,1 @@
+"""TensorFlow Lite: `.tflite` files (FlatBuffers of schema version 3)."""
