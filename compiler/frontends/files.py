@@ -20,12 +20,14 @@ class ModelFiles:
         kind: what sort of file the main one is, spelled as in `compiler.frontends.formats`.
         main: the file that says what the model is (a folder for a SavedModel).
         others: further files by role ("params", "weights", "variables" ...).
+        notes: sentences on what lay beside the model and was left aside.
     """
 
     framework: str
     kind: str
     main: Path
     others: Mapping[str, Path] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:

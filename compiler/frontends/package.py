@@ -2,17 +2,223 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from compiler.errors import ModelError
+from compiler.frontends.archive import is_archive, unpacked
 from compiler.frontends.files import ModelFiles
+from compiler.frontends.formats import COMPANIONS, KINDS, TITLES, WANTED, Found, Refused, canonical, readable
+from compiler.frontends.recognise import Answer, identify
+from isa.errors import ErrorList, NeuronError
+
+#: What systems and tools leave in folders and archives: never part of a model, never worth a word.
+_LITTER = re.compile(r"\..*|__MACOSX|__pycache__|Thumbs\.db|desktop\.ini", re.IGNORECASE)
+#: More files than any model's folder has; a folder with more is not looked through.
+_MOST_FILES = 4096
+#: A model may lie in one folder of one folder ...: `export/Servo/1` is usual.
+_DEPTH = 8
 
 
 @contextmanager
 def open_model(path: Path, framework: str | None = None) -> Iterator[ModelFiles]:
     """The files of a model; an archive is unpacked for as long as the context lasts.
 
-    Raises: ModelError, see `compiler.frontends.load`.
+    Args:
+        path: a model file, one of two that belong together, a folder, or an archive of these.
+        framework: what the user says it is, any case; None finds out from the content.
+    Raises: ModelError MODEL_MISSING, MODEL_EMPTY, MODEL_FORMAT (no model, or not of that framework), PICKLE_REFUSED,
+        MODEL_AMBIGUOUS (several), MODEL_INCOMPLETE (a file is missing), and ARCHIVE_* as `archive.unpacked`.
     """
-    yield ModelFiles(framework or "onnx", "onnx", path)
+    wanted = None if framework is None else canonical(framework)
+    if wanted is not None and wanted not in KINDS:
+        raise ModelError(f"there is no framework {framework!r}", code="FRAMEWORK", actual=framework,
+                         limit=", ".join(KINDS))
+    if not path.exists():
+        raise ModelError("the model file does not exist", code="MODEL_MISSING", where=str(path),
+                         help="give the path of a model file, of its folder, or of an archive")
+    if path.is_dir():
+        yield _in_folder(path, wanted)
+        return
+    answer = identify(path)
+    if answer is not None or not is_archive(path):
+        yield _of_file(path, answer, wanted)
+        return
+    with unpacked(path) as folder, _renamed(folder, path):
+        yield _in_folder(folder, wanted)
+
+
+@contextmanager
+def _renamed(folder: Path, archive: Path) -> Iterator[None]:
+    """Let errors speak of the archive, not of the folder it was unpacked to."""
+    try:
+        yield
+    except NeuronError as error:
+        for each in (error, *(error.errors if isinstance(error, ErrorList) else ())):
+            for field in ("what", "where", "help"):
+                text = getattr(each, field).replace(f"{folder}/", f"{archive}: ").replace(str(folder), str(archive))
+                setattr(each, field, text)
+        raise
+
+
+# ---- a file
+def _of_file(path: Path, answer: Answer, wanted: str | None) -> ModelFiles:
+    """The model that a file is, or is a part of."""
+    if isinstance(answer, Refused):
+        raise answer.error(str(path))
+    if answer is None and wanted is None:
+        raise ModelError("no framework's model format is recognised in the file", code="MODEL_FORMAT",
+                         where=str(path), help=f"what can be read: {readable()}")
+    found = answer or Found(wanted or "", _kind_by_name(path, wanted or ""))
+    if wanted not in (None, found.framework):
+        raise ModelError(f"the file is no {TITLES[wanted or '']} model", code="MODEL_FORMAT", where=str(path),
+                         limit=WANTED[wanted or ""], actual=str(found),
+                         help=f"--framework {found.framework}, or leave it out")
+    if found.framework not in COMPANIONS:
+        return _files(path, found)
+    listing = _listing(path.parent)
+    if not found.role:
+        return _pair(path, found, listing)
+    mains = [p for p, f in listing.mains if f.framework == found.framework]
+    partners = [p for p, f in listing.seconds if f.framework == found.framework]
+    main = _partner(path, mains, partners, found)
+    return ModelFiles(found.framework, KINDS[found.framework][0], main, {found.role: path})
+
+
+def _files(path: Path, found: Found) -> ModelFiles:
+    """A model of one main file; what else belongs to it lies at fixed places."""
+    if found.kind != "savedmodel":
+        return ModelFiles(found.framework, found.kind, path)
+    folder = path.parent
+    variables = {"variables": folder / "variables"} if (folder / "variables").is_dir() else {}
+    return ModelFiles(found.framework, found.kind, folder, {"graph": path, **variables})
+
+
+def _kind_by_name(path: Path, framework: str) -> str:
+    """The kind of a file that the user vouches for and nobody recognises."""
+    kinds = KINDS[framework]
+    by_ending = {".pb": "frozen_pb", ".pbtxt": "frozen_pbtxt", ".json": "json", ".ubj": "ubj"}
+    kind = by_ending.get(path.suffix.lower(), path.suffix.lower().lstrip("."))
+    return kind if kind in kinds else kinds[0]
+
+
+# ---- pairs
+def _pair(main: Path, found: Found, listing: _Listing) -> ModelFiles:
+    """A main file with the second file that its framework's models have."""
+    seconds = [p for p, f in listing.seconds if f.framework == found.framework]
+    rivals = [p for p, f in listing.mains if f.framework == found.framework]
+    role = COMPANIONS[found.framework]
+    return ModelFiles(found.framework, found.kind, main, {role: _partner(main, seconds, rivals, found)})
+
+
+def _partner(path: Path, candidates: list[Path], rivals: list[Path], found: Found) -> Path:
+    """The file of the other half: of the same name, or the only one that is not somebody else's by name.
+
+    Raises: ModelError MODEL_INCOMPLETE, MODEL_AMBIGUOUS.
+    """
+    stem, taken = _stem(path), {_stem(r) for r in rivals} - {_stem(path)}
+    named = [c for c in candidates if _stem(c) == stem]
+    fitting = named or [c for c in candidates if _stem(c) not in taken]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise ModelError(f"several files could go with this {found}", code="MODEL_AMBIGUOUS", where=str(path),
+                         actual=_listed(fitting), help="give the one that is meant, or put the two into a folder")
+    raise ModelError(f"the other half of this {found} is missing", code="MODEL_INCOMPLETE", where=str(path),
+                     limit=WANTED[found.framework], help=f"put it into {path.parent}")
+
+
+def _stem(path: Path) -> str:
+    """What both names of a pair begin with."""
+    return re.sub(r"(-symbol\.json|-\d{4}\.params|\.[^.]*)\Z", "", path.name)
+
+
+# ---- folders
+@dataclass
+class _Listing:
+    """What the files of a folder are."""
+
+    mains: list[tuple[Path, Found]]
+    seconds: list[tuple[Path, Found]]
+    refused: list[tuple[Path, Refused]]
+    others: list[Path]
+    folders: list[Path]
+
+
+def _listing(folder: Path) -> _Listing:
+    found = _Listing([], [], [], [], [])
+    paths = sorted(p for p in folder.iterdir() if not _LITTER.fullmatch(p.name))
+    if len(paths) > _MOST_FILES:
+        raise ModelError("the folder has too many files to look for a model in it", code="MODEL_FORMAT",
+                         where=str(folder), limit=_MOST_FILES, actual=len(paths), help="give the model's own file")
+    for path in paths:
+        answer = identify(path) if path.is_file() else None
+        if path.is_dir():
+            found.folders.append(path)
+        elif isinstance(answer, Found):
+            (found.seconds if answer.role else found.mains).append((path, answer))
+        elif isinstance(answer, Refused):
+            found.refused.append((path, answer))
+        elif path.is_file():
+            found.others.append(path)
+    return found
+
+
+def _in_folder(folder: Path, wanted: str | None) -> ModelFiles:
+    """The one model in a folder, or in the only folder in it."""
+    listing = _listing(folder)
+    for _ in range(_DEPTH):
+        if listing.mains or listing.seconds or len(listing.folders) != 1 or _is_variables(listing.folders[0]):
+            break
+        folder = listing.folders[0]
+        listing = _listing(folder)
+    mains = [(p, f) for p, f in listing.mains if wanted in (None, f.framework)]
+    if len(mains) > 1:
+        raise ModelError("there is more than one model", code="MODEL_AMBIGUOUS", where=str(folder),
+                         actual=", ".join(f"{p.name} ({f})" for p, f in mains),
+                         help="leave one, give its own path, or say --framework")
+    if not mains:
+        raise _no_model(folder, listing, wanted)
+    (main, found), = mains
+    files = _files(main, found) if found.framework not in COMPANIONS else _pair(main, found, listing)
+    return replace(files, notes=_notes(files, listing))
+
+
+def _is_variables(folder: Path) -> bool:
+    return folder.name == "variables"
+
+
+def _no_model(folder: Path, listing: _Listing, wanted: str | None) -> ModelError:
+    """Why a folder has no model that can be read: half of one, one that is refused, or nothing of the sort."""
+    if any(map(_is_variables, listing.folders)):
+        return ModelError("the folder has variables but no saved_model.pb", code="MODEL_INCOMPLETE", where=str(folder),
+                          limit=WANTED["tensorflow"])
+    for path, half in listing.seconds:
+        if wanted in (None, half.framework):
+            return ModelError(f"there is only one half of a model: {half}", code="MODEL_INCOMPLETE", where=str(path),
+                              limit=WANTED[half.framework])
+    if listing.refused and not listing.mains:
+        path, refused = min(listing.refused, key=lambda item: item[1].code == "MODEL_FORMAT")
+        return refused.error(str(path))
+    names = [p for p, _ in (*listing.mains, *listing.seconds)] + listing.others + listing.folders
+    if not names:
+        return ModelError("the folder is empty", code="MODEL_MISSING", where=str(folder))
+    return ModelError("there is no model that can be read" if wanted is None else f"there is no {TITLES[wanted]} model",
+                      code="MODEL_FORMAT", where=str(folder), actual=_listed(names),
+                      limit=WANTED.get(wanted or ""), help="" if wanted else f"what can be read: {readable()}")
+
+
+def _notes(files: ModelFiles, listing: _Listing) -> tuple[str, ...]:
+    """A word on models' files that were left aside, so that nobody believes them compiled."""
+    used = {files.main, *files.others.values()}
+    weights = [(p, r) for p, r in listing.refused if r.code in ("PICKLE_REFUSED", "MODEL_INCOMPLETE")]
+    aside = [p for p, _ in (*listing.mains, *listing.seconds, *weights) if p not in used]
+    return (f"beside the model, not read: {_listed(aside)}",) if aside else ()
+
+
+def _listed(paths: list[Path], most: int = 12) -> str:
+    names = [p.name for p in paths]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

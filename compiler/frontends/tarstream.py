@@ -1,0 +1,179 @@
+"""Reads a tar archive of any compression front to back, in bounded memory: headers and data as a stream."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from compiler.errors import ModelError
+
+_BLOCK = 512
+_CHUNK = 1 << 20
+#: A long name or a set of extended attributes is smaller; all of them together as well.
+_MAX_HEADER, _MAX_HEADERS = 1 << 20, 1 << 26
+#: Padding behind the end: tar's blocks are 10 KiB, tapes had some MiB.
+_MAX_PADDING = 1 << 24
+#: Working memory of xz at its strongest usual setting (-9) is 65 MiB.
+_XZ_MEMORY = 1 << 28
+_KINDS = {
+    tarfile.REGTYPE: "file", tarfile.AREGTYPE: "file", tarfile.CONTTYPE: "file", tarfile.DIRTYPE: "folder",
+    tarfile.LNKTYPE: "hard link", tarfile.SYMTYPE: "symbolic link", tarfile.GNUTYPE_SPARSE: "sparse file",
+}  # fmt: skip
+_BROKEN = (zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile, tarfile.HeaderError, EOFError)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What an archive says of one of its members. kind: "file", "folder", or what is refused. size: bytes of a file."""
+
+    name: str
+    kind: str
+    size: int
+
+
+@contextmanager
+def damage(path: Path) -> Iterator[None]:
+    """Turn what decoders raise into ModelError ARCHIVE_DAMAGED; names that are no UTF-8 into ARCHIVE_PATH."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise ModelError("a name in the archive is no UTF-8 text", code="ARCHIVE_PATH", where=str(path),
+                         actual=repr(error.object[:100]), help="rename the file and pack again") from None
+    except _BROKEN as error:
+        raise ModelError(f"the archive is cut off or damaged: {error or type(error).__name__}", code="ARCHIVE_DAMAGED",
+                         where=str(path), help="copy or pack it again") from None
+
+
+def is_tar(path: Path) -> bool:
+    """Whether a file is a tar archive, compressed or not."""
+    try:
+        pieces = _pieces(path)
+        first = b"".join(piece for piece, _ in zip(pieces, range(1), strict=False))[:_BLOCK]
+        if not first.strip(b"\0"):
+            return len(first) == _BLOCK and _magic(path) is not None
+        tarfile.TarInfo.frombuf(first, "utf-8", "replace")
+        return True
+    except (*_BROKEN, OSError, tarfile.TarError):
+        return False
+
+
+def entries(path: Path) -> Iterator[tuple[Entry, Iterator[bytes]]]:
+    """Every member in order, with its data in pieces; what of them is not taken is skipped. Raises: as `damage`."""
+    with damage(path):
+        stream = _Stream(_pieces(path))
+        long_name, attributes, headers = "", dict[str, str](), 0
+        while (block := stream.read(_BLOCK)).strip(b"\0"):
+            info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
+            if info.size < 0:
+                raise EOFError("a negative size")
+            if info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
+                             tarfile.SOLARIS_XHDTYPE):  # fmt: skip
+                headers += info.size + _BLOCK
+                if info.size > _MAX_HEADER or headers > _MAX_HEADERS:
+                    raise ModelError("the archive has more headers than content", code="ARCHIVE_SIZE", where=str(path))
+                data = stream.read(_padded(info.size))[: info.size]
+                if info.type == tarfile.GNUTYPE_LONGNAME:
+                    long_name = data.rstrip(b"\0").decode()
+                elif info.type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
+                    attributes = _attributes(data)
+                continue
+            kind = _KINDS.get(info.type, "device or other special file")
+            if any(key.startswith("GNU.sparse") for key in attributes):
+                kind = "sparse file"
+            size = int(attributes.get("size", info.size)) if kind == "file" else 0
+            if size < 0:
+                raise EOFError("a negative size")
+            pieces = stream.take(size)
+            yield Entry(attributes.get("path", long_name or info.name), kind, size), pieces
+            for _ in pieces:
+                pass
+            stream.read(_padded(size) - size)
+            long_name, attributes = "", {}
+        stream.finish(path)
+
+
+def _attributes(data: bytes) -> dict[str, str]:
+    """Records `LENGTH KEY=VALUE\\n` of an extended header (POSIX.1-2017, pax); values that are no text are left out."""
+    found: dict[str, str] = {}
+    while data.strip(b"\0"):
+        length, blank, _ = data.partition(b" ")
+        size = int(length) if len(length) < 10 else 0
+        if not blank or not len(length) + 2 < size <= len(data) or data[size - 1 : size] != b"\n":
+            raise EOFError("an extended header does not parse")
+        key, _, value = data[len(length) + 1 : size - 1].partition(b"=")
+        if key in (b"path", b"size") or key.startswith(b"GNU.sparse"):
+            found[key.decode()] = value.decode()
+        data = data[size:]
+    return found
+
+
+def _padded(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK
+
+
+def _magic(path: Path) -> str | None:
+    with path.open("rb") as file:
+        head = file.read(6)
+    forms = ((b"\x1f\x8b", "gz"), (b"BZh", "bz2"), (b"\xfd7zXZ\0", "xz"))
+    return next((form for magic, form in forms if head.startswith(magic)), None)
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """The decompressed bytes, at most `_CHUNK` at once."""
+    form = _magic(path)
+    if form == "xz":
+        yield from _xz_pieces(path)
+        return
+    with gzip.open(path) if form == "gz" else bz2.open(path) if form == "bz2" else path.open("rb") as file:
+        while piece := file.read(_CHUNK):
+            yield piece
+
+
+def _xz_pieces(path: Path) -> Iterator[bytes]:
+    """xz by hand, for its reader in the library takes as much memory as the file asks for."""
+    with path.open("rb") as file:
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+        while not decoder.eof:
+            packed = file.read(_CHUNK) if decoder.needs_input else b""
+            if decoder.needs_input and not packed:
+                raise EOFError("the compressed data end early")
+            yield decoder.decompress(packed, _CHUNK)
+
+
+class _Stream:
+    """Exact reads from pieces of any size."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._rest = pieces, b""
+
+    def take(self, size: int) -> Iterator[bytes]:
+        """The next `size` bytes as they come. Raises: EOFError."""
+        while size:
+            while not self._rest:
+                self._rest = next(self._pieces, None) or self._end()
+            piece, self._rest = self._rest[:size], self._rest[size:]
+            size -= len(piece)
+            yield piece
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes in one. Raises: EOFError."""
+        return b"".join(self.take(size))
+
+    def finish(self, path: Path) -> None:
+        """Read to the end, so that the checksum of the compression is compared. Raises: ModelError ARCHIVE_SIZE."""
+        left = _MAX_PADDING
+        for piece in self._pieces:
+            left -= len(piece)
+            if left < 0:
+                raise ModelError("the archive goes on behind its end", code="ARCHIVE_SIZE", where=str(path))
+
+    def _end(self) -> bytes:
+        raise EOFError("it ends in the middle of a file")
