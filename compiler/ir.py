@@ -109,6 +109,7 @@ class Graph:
         values: every value by name.
         notes: sentences for the user about choices made on import (assumed batch, ...).
         opsets: versions of operator domains other than ONNX's own that the nodes use.
+        source: "framework" and "kind" of the file that it was read from; empty for a graph made otherwise.
     """
 
     def __init__(self, name: str = "graph") -> None:
@@ -119,6 +120,7 @@ class Graph:
         self.values: dict[str, Value] = {}
         self.notes: list[str] = []
         self.opsets: dict[str, int] = {}
+        self.source: dict[str, str] = {}
         self._producer: dict[str, Node] = {}
         self._uses: dict[str, dict[int, Node]] = {}
         self._node_names: set[str] = set()
@@ -367,7 +369,7 @@ class Graph:
         """A graph with its own nodes and values; arrays are shared."""
         twin = Graph(self.name)
         twin.inputs, twin.outputs, twin.notes = list(self.inputs), list(self.outputs), list(self.notes)
-        twin.opsets = dict(self.opsets)
+        twin.opsets, twin.source = dict(self.opsets), dict(self.source)
         twin.values = {k: replace(v) for k, v in self.values.items()}
         for n in self.nodes:
             node = replace(n, inputs=list(n.inputs), outputs=list(n.outputs), sources=list(n.sources),

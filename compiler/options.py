@@ -21,6 +21,8 @@ AUTO = "auto"
 OBJECTIVES: tuple[str, ...] = ("throughput", "latency", "cost")
 OPT_LEVELS: tuple[int, ...] = (0, 1, 2, 3)
 DEFAULT_TARGET = "inf1.xlarge"
+#: An option beside the fields of `CompileOptions`, which it sets: inputs and outputs as neuron-cc takes them.
+IO_CONFIG = "io_config"
 
 
 class OptionError(NeuronError):
@@ -111,48 +113,49 @@ class CompileOptions:
 
 
 def from_keywords(options: Mapping[str, Any]) -> CompileOptions:
-    """`CompileOptions` of keyword arguments. Raises: OptionError naming the options there are; as `CompileOptions`."""
-    known = [f.name for f in fields(CompileOptions)]
+    """`CompileOptions` of keyword arguments.
+
+    Shapes and types of inputs may be given by name or as the command line's texts, and `io_config` as JSON text, file
+    or mapping. Raises: OptionError naming the options there are; as `CompileOptions`.
+    """
+    from compiler.face import dtype_name, parse_input_dtypes, parse_input_shapes, with_io_config
+    from compiler.frontends.formats import canonical
+
+    known = [*(f.name for f in fields(CompileOptions)), IO_CONFIG]
     unknown = [name for name in options if name not in known]
     if unknown:
         raise ErrorList(
             [OptionError(f"unknown option {n!r}", where=n, help="known: " + ", ".join(known)) for n in unknown]
         )
-    values = dict(options)
-    shapes = values.get("input_shapes")
-    if shapes is not None and not isinstance(shapes, Mapping):
-        values["input_shapes"] = parse_input_shapes(shapes)
-    elif shapes is not None:
-        values["input_shapes"] = {str(name): tuple(shape) for name, shape in shapes.items()}
+    values = {name: value for name, value in options.items() if name != IO_CONFIG}
+    values["input_shapes"] = _by_name(values.get("input_shapes"), parse_input_shapes, tuple)
+    values["input_dtypes"] = _by_name(values.get("input_dtypes"), parse_input_dtypes, dtype_name)
     for name in ("print_after", "cpu_ops", "device_ops", "outputs"):
         if name in values:
             given = values[name]
             values[name] = (given,) if isinstance(given, str) else tuple(given)
+    if options.get(IO_CONFIG) is not None:
+        values = with_io_config(values, options[IO_CONFIG])
+    if values.get("framework") is not None:
+        values["framework"] = canonical(str(values["framework"]))
     return CompileOptions(**values)
 
 
-def parse_input_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Shapes of `NAME:1x3x224x224` texts (a name may hold colons; a scalar is `NAME:`). Raises: OptionError."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for text in texts:
-        name, colon, dims = text.rpartition(":")
-        try:
-            shape = tuple(int(d) for d in dims.split("x")) if dims else ()
-        except ValueError:
-            shape = (-1,)
-        if not colon or not name or min(shape, default=1) < 0:
-            raise OptionError(
-                f"cannot read input shape {text!r}",
-                where="--input-shape",
-                help="write NAME:1x3x224x224, sizes as whole numbers",
-            )
-        if name in shapes:
-            raise OptionError(f"input shape of {name!r} given twice", where="--input-shape")
-        shapes[name] = shape
-    return shapes
+def _by_name(
+    given: Any, parse: Callable[[Iterable[str]], dict[str, Any]], value: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """What is said of inputs, by name, from a mapping or from texts."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        return parse([given] if isinstance(given, str) else given)
+    return {str(name): value(each) for name, each in given.items()}
 
 
 def _problems(o: CompileOptions) -> Iterable[OptionError]:
+    from compiler.face import DTYPES
+    from compiler.frontends import FRAMEWORKS
+
     if o.auto_cast is not None and o.auto_cast not in AUTO_CAST:
         yield _choice("auto_cast", o.auto_cast, AUTO_CAST)
     if o.auto_cast_type not in AUTO_CAST_TYPES:
@@ -178,6 +181,12 @@ def _problems(o: CompileOptions) -> Iterable[OptionError]:
             yield OptionError(
                 "an input shape has whole numbers >= 0", where=f"input {name}", limit=">= 0", actual=shape
             )
+    for name, dtype in o.input_dtypes.items():
+        if dtype not in DTYPES:
+            yield OptionError(f"{dtype!r} is no element type", where=f"input {name}", limit=", ".join(DTYPES),
+                              actual=dtype)
+    if o.framework is not None and o.framework not in FRAMEWORKS:
+        yield _choice("framework", o.framework, FRAMEWORKS)
 
 
 def _choice(name: str, value: object, choices: Iterable[object]) -> OptionError:

@@ -78,6 +78,7 @@ def partition_report(graph: Graph, found: Partition) -> dict[str, Any]:
             listed.setdefault(source, {"name": source, "op_type": operator_name(node),
                                        "reason": found.reasons[node.name]})
     return {
+        **({"model": dict(graph.source)} if graph.source else {}),
         "operators": {"total": len(every), "on_device": len(every) - len(listed), "on_cpu": len(listed)},
         "cpu_operators": list(listed.values()),
         "segments": [

@@ -94,10 +94,10 @@ def _compile(
         return compile_model(model, options, progress=progress)
     if not isinstance(model, bytes):
         return compile_graph(model, options, progress=progress)
-    with tempfile.NamedTemporaryFile(prefix="neuronsim-") as file:
-        file.write(model)
-        file.flush()
-        return compile_model(file.name, options, progress=progress)
+    with tempfile.TemporaryDirectory(prefix="neuronsim-") as folder:  # of its own: no stranger lies beside the model
+        path = Path(folder, "model")
+        path.write_bytes(model)
+        return compile_model(path, options, progress=progress)
 
 
 def load(path: str | Path, verify: bool = False) -> Neff:

@@ -40,6 +40,7 @@ def load_files(files: ModelFiles, given: Given) -> Graph:
     frontend = importlib.import_module(f"compiler.frontends.{files.framework}.model")
     graph: Graph = frontend.load(files, given)
     select(graph, given.outputs)
+    graph.source = {"framework": files.framework, "kind": files.kind}
     graph.notes = [*files.notes, *graph.notes]
     return graph
 

@@ -7,7 +7,14 @@ import sys
 from typing import Any
 
 from neuronsim.cli.arguments import check_output
-from neuronsim.cli.compile import PARTITION, add_model_options, add_partition_options, partition_lines
+from neuronsim.cli.compile import (
+    MODEL_HELP,
+    PARTITION,
+    add_model_options,
+    add_partition_options,
+    model_values,
+    partition_lines,
+)
 from neuronsim.cli.output import print_json, write_json
 
 CAVEAT = "judged without lowering: compiling may still move operators to the CPU, for instance for want of memory"
@@ -15,7 +22,7 @@ CAVEAT = "judged without lowering: compiling may still move operators to the CPU
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `analyze`."""
-    parser.add_argument("model", metavar="MODEL", help="ONNX model")
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--report", metavar="FILE", help="write the report as JSON")
     add_model_options(parser)
     add_partition_options(parser)
@@ -38,13 +45,12 @@ def analyse(args: argparse.Namespace) -> dict[str, Any]:
     """The partition's fields of report.json. Raises: CompileError, OptionError, ErrorList of them."""
     from compiler import frontends
     from compiler import given as face
-    from compiler.options import from_keywords, parse_input_shapes
+    from compiler.options import from_keywords
     from compiler.partition import partition
     from compiler.report import partition_report
     from isa import target as targets
 
-    values = {name: getattr(args, name) for name in ("target", "batch", *PARTITION)}
-    options = from_keywords({**values, "input_shapes": parse_input_shapes(args.input_shape)})
+    options = from_keywords({**model_values(args), **{name: getattr(args, name) for name in PARTITION}})
     graph = frontends.load(args.model, face(options), options.framework)
     found = partition(graph, targets.load(options.target), options)
     return {**partition_report(graph, found), "notes": [*graph.notes, CAVEAT]}

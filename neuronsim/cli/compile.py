@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from profiler.table import Table, show
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `compile`."""
-    parser.add_argument("model", metavar="MODEL", help="ONNX model")
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("-o", "--output", metavar="FILE", help="NEFF to write (default: the model's name with .neff)")
     parser.add_argument("--report", metavar="FILE", help="write report.json: operators, stages, memory")
     add_compile_options(parser)
@@ -43,7 +44,7 @@ def add_compile_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """The machine, and the shapes of the model."""
+    """The machine, the format of the model, and its shapes and types."""
     parser.add_argument(
         "--target", default="inf1.xlarge", metavar="T", help="instance or target file (default: inf1.xlarge)"
     )
@@ -55,6 +56,19 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME:1x3x224x224",
         help="full shape of one input; repeatable",
     )
+    parser.add_argument(
+        "--input-dtype", action="append", default=[], metavar="NAME:int32",
+        help="element type of one input, for files that do not state it; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--io-config", metavar="JSON|FILE",
+        help='inputs and outputs as neuron-cc takes them: {"inputs": {NAME: [[1, 3], "float32"]}, "outputs": [NAME]}',
+    )  # fmt: skip
+    parser.add_argument(
+        "--framework", metavar="NAME",
+        help="what saved the model: onnx, pytorch, tensorflow, keras, tflite, mxnet, xgboost or darknet "
+        "(default: found out from the content)",
+    )  # fmt: skip
 
 
 def add_partition_options(parser: argparse.ArgumentParser) -> None:
@@ -103,6 +117,11 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.split(",") if name)
 
 
+MODEL_HELP = (
+    "the model as its framework saved it: ONNX, PyTorch (.pt, .pth, .pt2), TensorFlow (folder of a SavedModel, .pb or "
+    ".pbtxt), Keras (.h5, .keras), TensorFlow Lite, MXNet (symbol and params), XGBoost, DarkNet (cfg and weights), or "
+    "a .tar.gz or .zip of these"
+)
 PARTITION = ("cpu_ops", "device_ops", "minimum_segment_size", "fallback", "transfer_cost", "strict_rounding")
 PIPELINE = ("neuroncore_pipeline_cores", "optimize_for", "require_pinned")
 _SWITCHES = {
@@ -114,18 +133,22 @@ _SWITCHES = {
 
 def option_values(args: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of `neuronsim.compile` from parsed arguments."""
-    from compiler.options import parse_input_shapes
-
-    names = ("target", "batch", "auto_cast", "auto_cast_type", "opt_level", *PARTITION, *PIPELINE, *_SWITCHES)
+    names = ("auto_cast", "auto_cast_type", "opt_level", *PARTITION, *PIPELINE, *_SWITCHES)
     values = {name: getattr(args, name) for name in names}
-    return {**values, "input_shapes": parse_input_shapes(args.input_shape), "print_after": tuple(args.print_after)}
+    return {**values, **model_values(args), "print_after": tuple(args.print_after)}
+
+
+def model_values(args: argparse.Namespace) -> dict[str, Any]:
+    """Options of `add_model_options` as keyword arguments of `neuronsim.compile`."""
+    values = {name: getattr(args, name) for name in ("target", "batch", "framework", "io_config")}
+    return {**values, "input_shapes": args.input_shape, "input_dtypes": args.input_dtype}
 
 
 def run(args: argparse.Namespace) -> int:
     """Compile, write the NEFF and the report, say what happened."""
     import neuronsim
 
-    output = Path(args.output or Path(args.model).with_suffix(".neff").name)
+    output = Path(args.output or default_output(Path(args.model)))
     check_output(output, args.model)
     check_output(args.report, args.model, output)
     with progress.bar("compiling for numbers of cores") as tell:
@@ -141,6 +164,12 @@ def run(args: argparse.Namespace) -> int:
             show([trial_table(neff.report["auto"])], sys.stdout)
         sys.stdout.write(summary_text(neff.report, output, args.verbose))
     return 0
+
+
+def default_output(model: Path) -> str:
+    """Name of the NEFF of a model: what its file, folder or archive is called, without endings of files."""
+    name = model.resolve().name if model.is_dir() else re.sub(r"\.(tar(\.\w+)?|tgz|tbz2?|txz|[^.]*)$", "", model.name)
+    return (name or "model") + ".neff"
 
 
 def trial_table(auto: dict[str, Any]) -> Table:
