@@ -16,6 +16,9 @@ PICKLE = Refused("the file is a Python pickle: unpickling may run any program",
 CHECKPOINT = Refused("the file is part of a TensorFlow checkpoint, which has weights but no graph to run",
                      "export a SavedModel (tf.saved_model.save), or freeze the graph into one .pb", "MODEL_INCOMPLETE")
 TEXT_ONNX = Refused("the file is an ONNX model in text form", "save it in binary form: onnx.save(model, 'model.onnx')")
+#: Not even a tar inside.
+COMPRESSED = Refused("the file is compressed, and no tar archive", "unpack it first: gunzip, bunzip2 or unxz",
+                     "ARCHIVE_FORMAT")  # fmt: skip
 
 
 def other_model(what: str) -> Refused:
@@ -52,4 +55,6 @@ MAGIC: list[tuple[re.Pattern[bytes], Refused]] = [(re.compile(pattern, re.DOTALL
     (rb"\x89PNG|\xff\xd8\xff|GIF8", no_model("an image")),
     (rb"%PDF", no_model("a document")),
     (rb"\x7fELF|MZ", no_model("a program")),
+    (rb"7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd", Refused("the file is packed in a way that is not read (7z, rar, zstd)",
+                                               "pack the model as .tar.gz or .zip", "ARCHIVE_FORMAT")),
 )]  # fmt: skip

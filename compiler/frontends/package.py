@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compiler.errors import ModelError
+from compiler.frontends import foreign
 from compiler.frontends.archive import is_archive, unpacked
 from compiler.frontends.files import ModelFiles
 from compiler.frontends.formats import COMPANIONS, KINDS, TITLES, WANTED, Found, Refused, canonical, readable
 from compiler.frontends.recognise import Answer, identify
+from compiler.frontends.tarstream import is_compressed
 from isa.errors import ErrorList, NeuronError
 
 #: What systems and tools leave in folders and archives: never part of a model, never worth a word.
@@ -43,9 +45,12 @@ def open_model(path: Path, framework: str | None = None) -> Iterator[ModelFiles]
     if path.is_dir():
         yield _in_folder(path, wanted)
         return
+    if not path.is_file():
+        raise ModelError("the model is a device or a pipe", code="MODEL_MISSING", where=str(path),
+                         help="write the model to a file first")
     answer = identify(path)
     if answer is not None or not is_archive(path):
-        yield _of_file(path, answer, wanted)
+        yield _of_file(path, answer or (foreign.COMPRESSED if is_compressed(path) else None), wanted)
         return
     with unpacked(path) as folder, _renamed(folder, path):
         yield _in_folder(folder, wanted)
@@ -79,7 +84,7 @@ def _of_file(path: Path, answer: Answer, wanted: str | None) -> ModelFiles:
                          help=f"--framework {found.framework}, or leave it out")
     if found.framework not in COMPANIONS:
         return _files(path, found)
-    listing = _listing(path.parent)
+    listing = _listing(path.parent, _stem(path))
     if not found.role:
         return _pair(path, found, listing)
     mains = [p for p, f in listing.mains if f.framework == found.framework]
@@ -148,9 +153,12 @@ class _Listing:
     folders: list[Path]
 
 
-def _listing(folder: Path) -> _Listing:
+def _listing(folder: Path, stem: str = "") -> _Listing:
+    """What the files of a folder are; in a crowded one those that have the stem of a name only."""
     found = _Listing([], [], [], [], [])
     paths = sorted(p for p in folder.iterdir() if not _LITTER.fullmatch(p.name))
+    if stem and len(paths) > _MOST_FILES:
+        paths = [p for p in paths if _stem(p) == stem]
     if len(paths) > _MOST_FILES:
         raise ModelError("the folder has too many files to look for a model in it", code="MODEL_FORMAT",
                          where=str(folder), limit=_MOST_FILES, actual=len(paths), help="give the model's own file")
@@ -169,12 +177,7 @@ def _listing(folder: Path) -> _Listing:
 
 def _in_folder(folder: Path, wanted: str | None) -> ModelFiles:
     """The one model in a folder, or in the only folder in it."""
-    listing = _listing(folder)
-    for _ in range(_DEPTH):
-        if listing.mains or listing.seconds or len(listing.folders) != 1 or _is_variables(listing.folders[0]):
-            break
-        folder = listing.folders[0]
-        listing = _listing(folder)
+    folder, listing = _place(folder)
     mains = [(p, f) for p, f in listing.mains if wanted in (None, f.framework)]
     if len(mains) > 1:
         raise ModelError("there is more than one model", code="MODEL_AMBIGUOUS", where=str(folder),
@@ -185,6 +188,19 @@ def _in_folder(folder: Path, wanted: str | None) -> ModelFiles:
     (main, found), = mains
     files = _files(main, found) if found.framework not in COMPANIONS else _pair(main, found, listing)
     return replace(files, notes=_notes(files, listing))
+
+
+def _place(top: Path) -> tuple[Path, _Listing]:
+    """The folder with the model: `top`, or the only one in it ..., where files of models are."""
+    first = listing = _listing(top)
+    folder = top
+    for _ in range(_DEPTH):
+        if listing.mains or listing.seconds or len(listing.folders) != 1 or _is_variables(listing.folders[0]):
+            break
+        folder = listing.folders[0]
+        listing = _listing(folder)
+    known = listing.mains or listing.seconds or listing.refused or any(map(_is_variables, listing.folders))
+    return (folder, listing) if known else (top, first)
 
 
 def _is_variables(folder: Path) -> bool:
@@ -205,7 +221,7 @@ def _no_model(folder: Path, listing: _Listing, wanted: str | None) -> ModelError
         return refused.error(str(path))
     names = [p for p, _ in (*listing.mains, *listing.seconds)] + listing.others + listing.folders
     if not names:
-        return ModelError("the folder is empty", code="MODEL_MISSING", where=str(folder))
+        return ModelError("there is nothing in it", code="MODEL_MISSING", where=str(folder))
     return ModelError("there is no model that can be read" if wanted is None else f"there is no {TITLES[wanted]} model",
                       code="MODEL_FORMAT", where=str(folder), actual=_listed(names),
                       limit=WANTED.get(wanted or ""), help="" if wanted else f"what can be read: {readable()}")

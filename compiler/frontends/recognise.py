@@ -161,7 +161,7 @@ def _ubjson(peek: Peek) -> Answer:
 
 def _weights(peek: Peek) -> Answer:
     """DarkNet's weights: version 0.1 or 0.2 and a revision, the count of images seen, then 32-bit floats."""
-    if peek.size < 16 or peek.size % 4:
+    if peek.size < 16 or (peek.size % 4 and peek.path.suffix != ".weights"):
         return None
     major, minor, revision = struct.unpack_from("<iii", peek.head)
     return Found("darknet", role="weights") if major == 0 and minor in (1, 2) and 0 <= revision < 16 else None

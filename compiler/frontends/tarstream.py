@@ -58,11 +58,18 @@ def is_tar(path: Path) -> bool:
         pieces = _pieces(path)
         first = b"".join(piece for piece, _ in zip(pieces, range(1), strict=False))[:_BLOCK]
         if not first.strip(b"\0"):
-            return len(first) == _BLOCK and _magic(path) is not None
+            return len(first) == _BLOCK and is_compressed(path)
         tarfile.TarInfo.frombuf(first, "utf-8", "replace")
-        return True
-    except (*_BROKEN, OSError, tarfile.TarError):
+    except tarfile.HeaderError:
         return False
+    except (*_BROKEN, OSError):  # compressed data that end or break off at once: it is for `entries` to say so
+        return is_compressed(path)
+    return True
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether a file is one that gzip, bzip2 or xz made."""
+    return _magic(path) is not None
 
 
 def entries(path: Path) -> Iterator[tuple[Entry, Iterator[bytes]]]:

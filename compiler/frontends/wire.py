@@ -21,7 +21,7 @@ class Field:
     start: bytes = b""
 
 
-def fields(file: BinaryIO, most: int = 64, peek: int = 64) -> Iterator[Field]:
+def fields(file: BinaryIO, most: int = 64, peek: int = 1024) -> Iterator[Field]:
     """The first fields of a message that starts where `file` stands; ends where the bytes are no field.
 
     Payloads are skipped, not read: a field is reported even when the file ends inside it.
