@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import re
 import tarfile
 import zipfile
 import zlib
@@ -18,7 +19,7 @@ from compiler.errors import ModelError
 _BLOCK = 512
 _CHUNK = 1 << 20
 #: A long name or a set of extended attributes is smaller; all of them together as well.
-_MAX_HEADER, _MAX_HEADERS = 1 << 20, 1 << 26
+_MAX_HEADER, _MAX_HEADERS = 1 << 20, 1 << 24
 #: Padding behind the end: tar's blocks are 10 KiB, tapes had some MiB.
 _MAX_PADDING = 1 << 24
 #: Working memory of xz at its strongest usual setting (-9) is 65 MiB.
@@ -79,12 +80,10 @@ def entries(path: Path) -> Iterator[tuple[Entry, Iterator[bytes]]]:
         long_name, attributes, headers = "", dict[str, str](), 0
         while (block := stream.read(_BLOCK)).strip(b"\0"):
             info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
-            if info.size < 0:
-                raise EOFError("a negative size")
             if info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
                              tarfile.SOLARIS_XHDTYPE):  # fmt: skip
-                headers += info.size + _BLOCK
-                if info.size > _MAX_HEADER or headers > _MAX_HEADERS:
+                headers += abs(info.size) + _BLOCK
+                if abs(info.size) > _MAX_HEADER or headers > _MAX_HEADERS:
                     raise ModelError("the archive has more headers than content", code="ARCHIVE_SIZE", where=str(path))
                 data = stream.read(_padded(info.size))[: info.size]
                 if info.type == tarfile.GNUTYPE_LONGNAME:
@@ -95,9 +94,7 @@ def entries(path: Path) -> Iterator[tuple[Entry, Iterator[bytes]]]:
             kind = _KINDS.get(info.type, "device or other special file")
             if any(key.startswith("GNU.sparse") for key in attributes):
                 kind = "sparse file"
-            size = int(attributes.get("size", info.size)) if kind == "file" else 0
-            if size < 0:
-                raise EOFError("a negative size")
+            size = _number(attributes.get("size", str(info.size))) if kind == "file" else 0
             pieces = stream.take(size)
             yield Entry(attributes.get("path", long_name or info.name), kind, size), pieces
             for _ in pieces:
@@ -110,16 +107,23 @@ def entries(path: Path) -> Iterator[tuple[Entry, Iterator[bytes]]]:
 def _attributes(data: bytes) -> dict[str, str]:
     """Records `LENGTH KEY=VALUE\\n` of an extended header (POSIX.1-2017, pax); values that are no text are left out."""
     found: dict[str, str] = {}
-    while data.strip(b"\0"):
-        length, blank, _ = data.partition(b" ")
-        size = int(length) if len(length) < 10 else 0
-        if not blank or not len(length) + 2 < size <= len(data) or data[size - 1 : size] != b"\n":
+    data, at = data.rstrip(b"\0"), 0
+    while at < len(data):
+        length = data[at : at + 20].partition(b" ")[0]
+        start, end = at + len(length) + 1, at + _number(length.decode("ascii", "replace"))
+        if not start < end <= len(data) or data[end - 1 : end] != b"\n":
             raise EOFError("an extended header does not parse")
-        key, _, value = data[len(length) + 1 : size - 1].partition(b"=")
+        key, _, value = data[start : end - 1].partition(b"=")
         if key in (b"path", b"size") or key.startswith(b"GNU.sparse"):
             found[key.decode()] = value.decode()
-        data = data[size:]
+        at = end
     return found
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,40}", text):
+        raise EOFError("an extended header has no number where one is needed")
+    return int(text)
 
 
 def _padded(size: int) -> int:
@@ -159,16 +163,20 @@ class _Stream:
     """Exact reads from pieces of any size."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces, self._rest = pieces, b""
+        self._pieces, self._piece, self._at = pieces, b"", 0
 
     def take(self, size: int) -> Iterator[bytes]:
         """The next `size` bytes as they come. Raises: EOFError."""
         while size:
-            while not self._rest:
-                self._rest = next(self._pieces, None) or self._end()
-            piece, self._rest = self._rest[:size], self._rest[size:]
-            size -= len(piece)
-            yield piece
+            if self._at == len(self._piece):
+                piece = next(self._pieces, None)
+                if piece is None:
+                    raise EOFError("it ends in the middle of a file")
+                self._piece, self._at = piece, 0
+            taken = self._piece[self._at : self._at + size]
+            self._at += len(taken)
+            size -= len(taken)
+            yield taken
 
     def read(self, size: int) -> bytes:
         """The next `size` bytes in one. Raises: EOFError."""
@@ -181,6 +189,3 @@ class _Stream:
             left -= len(piece)
             if left < 0:
                 raise ModelError("the archive goes on behind its end", code="ARCHIVE_SIZE", where=str(path))
-
-    def _end(self) -> bytes:
-        raise EOFError("it ends in the middle of a file")

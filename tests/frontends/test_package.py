@@ -165,10 +165,10 @@ REFUSED = {
     ),
     "MODEL_FORMAT": (
         b"version https://git-lfs.github.com/spec/v1\n", b"\n<!-- x --><!DOCTYPE html><html>", b"<html lang=en>",
-        b'<?xml version="1.0"?><net name="a" version="11">', b"tree\nversion=v4\n", b'name: "VGG"\nlayer {\n', b"a,b\n1,2\n",
+        b'<?xml version="1.0"?><net name="a" version="11">', b"tree\nversion=v4", b'name: "VGG"\nlayer {\n', b"a\n1\n",
         bytes(64), b"\x93NUMPY\1\0", zipped({"a.npy": b"", "b.npy": b""}), b"\x89PNG\r\n\x1a\n", b"\x7fELF",
-        b'{"modelTopology": {}}', b'{"hello": 1}', b"ir_version: 8\n", b"[section]\nkey=1\n", b"ftrt" + bytes(20),
-        b"\x08\x01\xc2\x1f\0",
+        b'{"modelTopology": {}}', b'{"hello": 1}', b"ir_version: 8\n", b"[section]\nkey=1\n",
+        b"ftrt" + bytes(20), b"\x08\x01\xc2\x1f\0",
     ),
     "ARCHIVE_FORMAT": (b"7z\xbc\xaf\x27\x1c", b"\x28\xb5\x2f\xfd\0"),
 }  # fmt: skip
