@@ -65,7 +65,7 @@ class Weights:
         if count > self.left:
             raise ModelError(f"the weights end {count - self.left} floats before the end of the {what} of a layer",
                              code="WEIGHTS_SHORT", where=f"{self.path}: layer {layer!r}", limit=f"{count} floats",
-                             actual=f"{self.left} left", help="use the cfg of these weights; the file may also be cut off")
+                             actual=f"{self.left} left", help="use the cfg of these weights; or the file was cut off")
         found = self._floats[self._next : self._next + count].reshape(shape)
         self._next += count
         return found
