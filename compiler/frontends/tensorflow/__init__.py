@@ -1,0 +1,1 @@
+"""TensorFlow: frozen graphs (binary or text) and SavedModels of TensorFlow 1 and 2."""
