@@ -1,0 +1,1 @@
+"""Apache MXNet: symbol files (Module checkpoints and Gluon exports) with their params files."""

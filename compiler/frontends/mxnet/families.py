@@ -1,0 +1,30 @@
+"""Every family of operators: importing them registers their converters."""
+
+from compiler.frontends.mxnet import (
+    activations,
+    attention,
+    boxes,
+    creation,
+    dense,
+    elementwise,
+    indexing,
+    multibox,
+    normalise,
+    ordering,
+    pieces,
+    recurrent,
+    reduce,
+    regions,
+    reshape,
+    sampling,
+    sequences,
+    windows,
+)
+from compiler.frontends.mxnet.call import REGISTRY
+
+__all__ = ["FAMILIES", "REGISTRY"]
+
+FAMILIES = (
+    activations, attention, boxes, creation, dense, elementwise, indexing, multibox, normalise,
+    ordering, pieces, recurrent, reduce, regions, reshape, sampling, sequences, windows,
+)
