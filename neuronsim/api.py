@@ -89,6 +89,7 @@ def _compile(
     model: str | Path | bytes | Graph, options: CompileOptions, progress: Callable[[int, int], None] | None
 ) -> Program:
     from compiler import compile_graph, compile_model
+    from compiler.frontends.package import renamed
 
     if isinstance(model, (str, Path)):
         return compile_model(model, options, progress=progress)
@@ -97,7 +98,8 @@ def _compile(
     with tempfile.TemporaryDirectory(prefix="neuronsim-") as folder:  # of its own: no stranger lies beside the model
         path = Path(folder, "model")
         path.write_bytes(model)
-        return compile_model(path, options, progress=progress)
+        with renamed(Path(folder), "bytes"):
+            return compile_model(path, options, progress=progress)
 
 
 def load(path: str | Path, verify: bool = False) -> Neff:

@@ -52,13 +52,13 @@ def open_model(path: Path, framework: str | None = None) -> Iterator[ModelFiles]
     if answer is not None or not is_archive(path):
         yield _of_file(path, answer or (foreign.COMPRESSED if is_compressed(path) else None), wanted)
         return
-    with unpacked(path) as folder, _renamed(folder, path):
+    with unpacked(path) as folder, renamed(folder, path):
         yield _in_folder(folder, wanted)
 
 
 @contextmanager
-def _renamed(folder: Path, archive: Path) -> Iterator[None]:
-    """Let errors speak of the archive, not of the folder it was unpacked to."""
+def renamed(folder: Path, archive: Path | str) -> Iterator[None]:
+    """Let errors speak of what the user gave, not of the temporary folder that it was put into."""
     try:
         yield
     except NeuronError as error:
@@ -133,7 +133,7 @@ def _partner(path: Path, candidates: list[Path], rivals: list[Path], found: Foun
         raise ModelError(f"several files could go with this {found}", code="MODEL_AMBIGUOUS", where=str(path),
                          actual=_listed(fitting), help="give the one that is meant, or put the two into a folder")
     raise ModelError(f"the other half of this {found} is missing", code="MODEL_INCOMPLETE", where=str(path),
-                     limit=WANTED[found.framework], help=f"put it into {path.parent}")
+                     limit=WANTED[found.framework], help="put both into one folder, or into one archive")
 
 
 def _stem(path: Path) -> str:
