@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,11 @@ from isa.errors import NeuronError
 from neuronsim import host
 from neuronsim.api import Neff
 from profiler.table import Table
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from compiler.options import CompileOptions
 
 # Relative error (root mean square, against the reference) from which a layer counts as divergent, by the type the
 # matmul operands are rounded to: 25 unit roundoffs or more, room for growth over some hundred layers.
@@ -75,12 +80,13 @@ def compare(
     from compiler import compile_model
     from compiler.options import from_keywords
 
+    options = from_keywords(neff.program.options)
     arrays, _ = host.complete_inputs(neff.program.inputs, inputs, seed)
-    debug = Neff(compile_model(model, from_keywords(neff.program.options), keep_tensors=True))
+    debug = Neff(compile_model(model, options, keep_tensors=True))
     on_cpu = {name for node in debug.program.nodes if node.kind == "cpu" for name in node.outputs}
     ours = debug.run(arrays, mode="values", threads=threads).outputs
     numbers = [name for name, value in ours.items() if isinstance(value, np.ndarray) and value.dtype.kind not in "OUS"]
-    reference = reference_tensors(model, arrays, numbers)
+    reference = reference_tensors(as_onnx(model, options), arrays, numbers)
     decided = {name for name in on_cpu & set(numbers) if ours[name].dtype.kind in "iub"}
     layers = [error_of(name, op, ours[name], expected) for name, (op, expected) in reference.items()
               if name not in decided or ours[name].shape == expected.shape]  # fmt: skip
@@ -113,8 +119,22 @@ def error_of(name: str, op_type: str, ours: np.ndarray, expected: np.ndarray) ->
     return LayerError(name, op_type, largest, relative)
 
 
+def as_onnx(model: str | Path, options: CompileOptions) -> ModelProto:
+    """The model for ONNX Runtime: an ONNX file as it is, any other as its frontend understands it."""
+    import onnx
+
+    from compiler import frontends, given
+    from compiler.frontends.onnx.export import to_model
+    from compiler.frontends.package import open_model
+
+    with open_model(Path(model), options.framework) as files:
+        if files.framework == "onnx":
+            return onnx.load(files.main)
+        return to_model(frontends.load_files(files, given(options)))
+
+
 def reference_tensors(
-    model: str | Path | bytes, inputs: Mapping[str, np.ndarray], names: list[str]
+    model: ModelProto | bytes, inputs: Mapping[str, np.ndarray], names: list[str]
 ) -> dict[str, tuple[str, np.ndarray]]:
     """Values of the named tensors by ONNX Runtime, in the model's order, each with the operator that makes it.
 
@@ -126,7 +146,7 @@ def reference_tensors(
         raise CompareError("ONNX Runtime is not installed", help='pip install "neuronsim[cpu]"') from error
     import onnx
 
-    proto = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(model)
+    proto = onnx.load_from_string(model) if isinstance(model, bytes) else model
     makers = {output: node.op_type for node in proto.graph.node for output in node.output if output}
     wanted = [name for name in makers if name in set(names)]
     present = {o.name for o in proto.graph.output}

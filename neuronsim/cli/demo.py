@@ -66,9 +66,11 @@ def _demo(args: argparse.Namespace, folder: Path) -> int:
 
 def _compare(model: Path, result: Any) -> dict[str, Any]:
     """Error against ONNX Runtime in fp32 on the same inputs, of the tensor before the softmax (which saturates)."""
+    import onnx
+
     from neuronsim.cli.compare import error_of, reference_tensors
 
-    expected = reference_tensors(model, result.inputs, list(result.outputs))
+    expected = reference_tensors(onnx.load(model), result.inputs, list(result.outputs))
     name, (op_type, scores) = next(reversed(expected.items()))
     if op_type == "Softmax" and len(expected) > 1:
         name, (op_type, scores) = next(item for item in expected.items() if item[1][0] != "Softmax")
