@@ -17,7 +17,8 @@ from compiler.frontends.tflite.refused import reason
 from compiler.frontends.tflite.tensors import PACKED
 from compiler.ir import Graph
 
-for _family in ("elementwise", "moving", "products", "reductions", "resizing", "windows"):
+for _family in ("blocks", "control", "custom", "detection", "elementwise", "indexing", "moving", "products",
+                "recurrent", "reductions", "resizing", "states", "transforms", "windows"):
     importlib.import_module(f"compiler.frontends.tflite.{_family}")
 
 #: options that name a subgraph

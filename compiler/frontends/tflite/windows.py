@@ -104,17 +104,22 @@ def _limited(c: Call, value: str, tensor: Tensor) -> str:
 @converter("TRANSPOSE_CONV")
 def _transpose_conv(c: Call) -> None:
     """Operands: the result's shape, weights (Cout, kh, kw, Cin), input, perhaps bias."""
-    _transposed(c, c.ints(0, "the size of a transposed convolution"), 2, 1, (3, 0, 1, 2), 2)
+    transposed(c, c.ints(0, "the size of a transposed convolution"), (2, 1, 3), (3, 0, 1, 2), 2)
 
 
 @converter("CONV_3D_TRANSPOSE")
 def _transpose_conv3d(c: Call) -> None:
     """Weights (kd, kh, kw, Cout, Cin)."""
-    _transposed(c, c.ints(0, "the size of a transposed convolution"), 2, 1, (4, 3, 0, 1, 2), 3)
+    transposed(c, c.ints(0, "the size of a transposed convolution"), (2, 1, 3), (4, 3, 0, 1, 2), 3)
 
 
-def _transposed(c: Call, shape: Sequence[int], data: int, weights: int, perm: tuple[int, ...], rank: int) -> None:
-    """The gradient of a convolution: where that padded the result, this cuts."""
+def transposed(c: Call, shape: Sequence[int], operands: tuple[int, int, int], perm: tuple[int, ...], rank: int) -> None:
+    """The gradient of a convolution: where that padded the result, this cuts.
+
+    Args:
+        shape: of the result. operands: numbers of input, weights, bias. perm: of the weights to (Cin, Cout, k...).
+    """
+    data, weights, bias = operands
     w = c.b.op("Transpose", [c.real(weights)], perm=list(perm))
     kernel = list(c.b.shape(w)[2:])
     strides = _per_axis(c, "stride", "", rank)
@@ -127,12 +132,12 @@ def _transposed(c: Call, shape: Sequence[int], data: int, weights: int, perm: tu
     if min(more) < 0:
         raise ModelError("the stated size of a transposed convolution is smaller than what it computes",
                          code="TFLITE_OPERANDS", actual=wanted)
-    operands = [channels_first(c.b, c.real(data)), w]
-    if c.has(3):
-        operands.append(c.real(3))
+    inputs = [channels_first(c.b, c.real(data)), w]
+    if c.has(bias):
+        inputs.append(c.real(bias))
     # rows beyond the last window belong to none: they hold the bias, as output_padding gives them
     ends = [z - m for z, m in zip(pads[rank:], more)]
-    value = c.b.op("ConvTranspose", operands, kernel_shape=kernel, strides=strides, dilations=dilations,
+    value = c.b.op("ConvTranspose", inputs, kernel_shape=kernel, strides=strides, dilations=dilations,
                    pads=pads[:rank] + [max(e, 0) for e in ends],
                    output_padding=[max(-e, 0) for e in ends])
     c.give(channels_last(c.b, value))
