@@ -94,7 +94,7 @@ _KNOWN = """
     MatrixTriangularSolve Mfcc Multinomial MutableHashTableV2 Ndtri NonMaxSuppressionWithOverlaps ParseExample
     ParseExampleV2 ParseSequenceExample ParseSingleExample Polygamma PyFunc Qr QuantizeV2 QuantizedAvgPool
     QuantizedBiasAdd QuantizedConv2D QuantizedMatMul QuantizedMaxPool QuantizedRelu RFFT RGBToHSV RaggedRange
-    RaggedTensorToTensor RandomNormal RandomShuffle RandomStandardNormal RandomUniform RandomUniformInt ReadFile
+    RaggedTensorToTensor RandomShuffle RandomStandardNormal RandomUniform RandomUniformInt ReadFile
     Real RegexReplace Requantize ResizeArea RestoreV2 SampleDistortedBoundingBox SaveV2 ScaleAndTranslate SegmentMax
     SegmentMean SelfAdjointEigV2 SparseSegmentMean SparseSegmentSqrtN SparseSegmentSum SparseTensorDenseAdd
     SparseTensorDenseMatMul StatelessMultinomial StatelessRandomNormalV2 StatelessRandomUniformV2 StaticRegexReplace

@@ -6,8 +6,8 @@ import importlib
 #: Modules of this package with converters.
 _FAMILIES = (
     "arithmetic", "activations", "comparison", "windows", "pooling", "normalise", "shapes", "slicing", "gathering",
-    "reduction", "linear", "images", "lists", "control", "creation", "variable_ops", "quantise", "fused", "recurrent",
-    "batches", "suppression",
+    "reduction", "linear", "images", "bicubic", "matrices", "lists", "control", "creation", "variable_ops",
+    "quantise", "fused", "recurrent", "batches", "suppression",
 )
 
 

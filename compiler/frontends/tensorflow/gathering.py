@@ -108,8 +108,9 @@ def nth_element(c: Call) -> str:
 @converter("Unique", "UniqueV2")
 def unique(c: Call) -> list[str]:
     """Distinct elements in the order they come, and the number of each element among them."""
-    found, _, places = c.b.ops("Unique", [c.x()], 3, sorted=0)
-    return [found, c.op("Cast", [places], to=6 if c.kind("out_idx", 3) == "int32" else 7)]
+    wide = "int64" if c.dtype() == "int32" else c.dtype()
+    found, _, places = c.b.ops("Unique", [c.cast(c.x(), wide)], 3, sorted=0)
+    return [c.cast(found, c.dtype()), c.op("Cast", [places], to=6 if c.kind("out_idx", 3) == "int32" else 7)]
 
 
 @converter("SparseToDense")

@@ -38,14 +38,6 @@ def resize_nearest(c: Call) -> str:
     return c.cast(_resize(c, "nearest", nearest_mode="round_prefer_ceil" if corners else "floor"), c.dtype())
 
 
-@converter("ResizeBicubic")
-def resize_bicubic(c: Call) -> str:
-    """By cubics over 16 pixels: Keys' with -0.5 and edges left out, or, in the old form, with -0.75 and edges held."""
-    if c.flag("half_pixel_centers"):
-        return _resize(c, "cubic", cubic_coeff_a=-0.5, exclude_outside=1)
-    return _resize(c, "cubic", cubic_coeff_a=-0.75)
-
-
 @converter("CropAndResize")
 def crop_and_resize(c: Call) -> str:
     """Boxes (y1, x1, y2, x2, corners of the image at 0 and 1) cut from images and resized.

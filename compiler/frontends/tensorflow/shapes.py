@@ -198,34 +198,6 @@ def bitcast(c: Call) -> str:
     return c.b.add(np.ascontiguousarray(known).view(to))
 
 
-@converter("MatrixDiagPart")
-def matrix_diag_part(c: Call) -> str:
-    """The diagonal of every matrix."""
-    *outer, rows, columns = c.shape()
-    places = np.arange(min(rows, columns)) * (columns + 1)
-    return c.op("Gather", [c.reshape(c.x(), [*outer, rows * columns]), places], axis=len(outer))
-
-
-@converter("MatrixDiag", "Diag")
-def matrix_diag(c: Call) -> str:
-    """Every vector as the diagonal of a matrix of zeros."""
-    if c.node.op == "Diag" and c.rank() != 1:
-        raise c.refuse("a diagonal of more than two dimensions")
-    n = c.shape()[-1]
-    column = c.op("Unsqueeze", [c.x(), np.array([-1])])
-    return c.op("Where", [np.eye(n, dtype=bool), column, c.number(0, c.x())])
-
-
-@converter("MatrixBandPart")
-def matrix_band_part(c: Call) -> str:
-    """Zeros outside some diagonals."""
-    rows, columns = c.shape()[-2:]
-    lower, upper = int(c.scalar(1)), int(c.scalar(2))
-    distance = np.arange(rows)[:, None] - np.arange(columns)[None]
-    kept = ((distance <= lower) | (lower < 0)) & ((-distance <= upper) | (upper < 0))
-    return c.op("Where", [kept, c.x(), c.number(0, c.x())])
-
-
 @converter("InvertPermutation")
 def invert_permutation(c: Call) -> str:
     """The order that undoes an order."""
