@@ -92,7 +92,9 @@ def _opened(path: Path) -> zipfile.ZipFile:
 
 
 def _check_entries(path: Path, infos: list[zipfile.ZipInfo]) -> None:
-    packed = sum(i.compress_size for i in infos)
+    size, packed = path.stat().st_size, sum(i.compress_size for i in infos)
+    if not all(i.filename and 0 <= i.header_offset < size for i in infos):
+        raise zipfile.BadZipFile("an entry has no name, or lies outside the file")
     if any(i.flag_bits & 0x1 for i in infos):
         raise ModelError("the archive is encrypted", code="ARCHIVE_ENCRYPTED", where=str(path),
                          help="pack it again without a password")
@@ -101,9 +103,9 @@ def _check_entries(path: Path, infos: list[zipfile.ZipInfo]) -> None:
                          help="pack it again with usual settings")
     if len({i.filename for i in infos}) < len(infos):
         raise ModelError("two entries of the archive have the same name", code="ARCHIVE_DUPLICATE", where=str(path))
-    if packed > path.stat().st_size:
-        raise ModelError("entries of the zip overlap", code="ARCHIVE_SIZE", where=str(path),
-                         limit=f"{path.stat().st_size} bytes", actual=packed)
+    if packed > size:
+        raise ModelError("entries of the zip overlap", code="ARCHIVE_SIZE", where=str(path), limit=f"{size} bytes",
+                         actual=packed)
     check_size(path, len(infos), sum(i.file_size for i in infos))
 
 

@@ -28,7 +28,10 @@ _KINDS = {
     tarfile.REGTYPE: "file", tarfile.AREGTYPE: "file", tarfile.CONTTYPE: "file", tarfile.DIRTYPE: "folder",
     tarfile.LNKTYPE: "hard link", tarfile.SYMTYPE: "symbolic link", tarfile.GNUTYPE_SPARSE: "sparse file",
 }  # fmt: skip
-_BROKEN = (zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile, tarfile.HeaderError, EOFError)
+#: What decoders of the library raise for data they cannot decode; NotImplementedError is `zipfile`'s.
+_BROKEN = (
+    zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile, tarfile.HeaderError, EOFError, NotImplementedError
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -306,6 +306,17 @@ def test_flipped_bytes_raise_nothing_but_model_errors(tmp_path: Path, form: str)
                 contents(path)
 
 
+@pytest.mark.parametrize("place, data", [(28, b"\0\0"), (42, b"\xff\xff\xff\x7f"), (8, b"\x20\0")])
+def test_directories_that_make_no_sense(tmp_path: Path, place: int, data: bytes) -> None:
+    """No name, an entry beyond the file, patched data: found by a fuzzer."""
+    path = zipped(tmp_path / "m.zip", ("a", b"hello"))
+    whole = bytearray(path.read_bytes())
+    at = whole.index(b"PK\1\2") + place
+    whole[at : at + len(data)] = data
+    path.write_bytes(whole)
+    assert refused(path) == "ARCHIVE_DAMAGED"
+
+
 # ---- for readers of zipped models
 def test_a_checked_zip_reads_entries_and_refuses_what_unpacking_does(tmp_path: Path) -> None:
     path = zipped(tmp_path / "m.keras", ("config.json", b"{}"), ("Config.json", b"{ }"))
