@@ -144,6 +144,16 @@ def test_the_bytes_of_any_one_file_model_compile(tmp_path: Path, monkeypatch: py
     assert caught.value.where == "bytes: model"
 
 
+def test_the_examples_of_the_docs_run(say: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    root = DATA.parents[1]
+    monkeypatch.chdir(root)
+    text = (root / "docs" / "frameworks" / "README.md").read_text(encoding="utf-8")
+    commands = [line.split()[2:] for line in text.splitlines() if line.startswith("$ neuronsim ")]
+    assert {c[0] for c in commands} == {"compile", "analyze", "list-operators"}
+    for command in commands:
+        say(*(str(tmp_path / word) if word.endswith(".neff") else word for word in command))
+
+
 # ---- lists of operators
 @pytest.mark.parametrize("framework", ["TENSORFLOW", "MXNet", "keras", "tflite", "torch", "xgboost", "darknet"])
 def test_the_operators_of_every_framework_are_listed(say: Say, framework: str) -> None:
