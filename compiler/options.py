@@ -185,6 +185,8 @@ def _problems(o: CompileOptions) -> Iterable[OptionError]:
         if dtype not in DTYPES:
             yield OptionError(f"{dtype!r} is no element type", where=f"input {name}", limit=", ".join(DTYPES),
                               actual=dtype)
+    if len(set(o.outputs)) < len(o.outputs):
+        yield OptionError("an output is named twice", where="outputs", actual=", ".join(o.outputs))
     if o.framework is not None and o.framework not in FRAMEWORKS:
         yield _choice("framework", o.framework, FRAMEWORKS)
 

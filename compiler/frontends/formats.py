@@ -76,5 +76,5 @@ def canonical(framework: str) -> str:
 
 
 def readable() -> str:
-    """What can be read, for help texts."""
-    return "; ".join(f"{TITLES[name]}: {text}" for name, text in WANTED.items())
+    """What can be read, for help texts: a line for each framework."""
+    return "what can be read:" + "".join(f"\n    {TITLES[name]}: {text}" for name, text in WANTED.items())

@@ -42,6 +42,7 @@ def open_model(path: Path, framework: str | None = None) -> Iterator[ModelFiles]
     if not path.exists():
         raise ModelError("the model file does not exist", code="MODEL_MISSING", where=str(path),
                          help="give the path of a model file, of its folder, or of an archive")
+    path = _above_variables(path)
     if path.is_dir():
         yield _in_folder(path, wanted)
         return
@@ -76,7 +77,7 @@ def _of_file(path: Path, answer: Answer, wanted: str | None) -> ModelFiles:
         raise answer.error(str(path))
     if answer is None and wanted is None:
         raise ModelError("no framework's model format is recognised in the file", code="MODEL_FORMAT",
-                         where=str(path), help=f"what can be read: {readable()}")
+                         where=str(path), help=readable())
     found = answer or Found(wanted or "", _kind_by_name(path, wanted or ""))
     if wanted not in (None, found.framework):
         raise ModelError(f"the file is no {TITLES[wanted or '']} model", code="MODEL_FORMAT", where=str(path),
@@ -203,6 +204,14 @@ def _place(top: Path) -> tuple[Path, _Listing]:
     return (folder, listing) if known else (top, first)
 
 
+def _above_variables(path: Path) -> Path:
+    """The folder of a SavedModel for a path to its variables, else the path itself."""
+    for folder in (path, path.parent):
+        if _is_variables(folder) and any((folder.parent / f"saved_model.{e}").is_file() for e in ("pb", "pbtxt")):
+            return folder.parent
+    return path
+
+
 def _is_variables(folder: Path) -> bool:
     return folder.name == "variables"
 
@@ -224,7 +233,7 @@ def _no_model(folder: Path, listing: _Listing, wanted: str | None) -> ModelError
         return ModelError("there is nothing in it", code="MODEL_MISSING", where=str(folder))
     return ModelError("there is no model that can be read" if wanted is None else f"there is no {TITLES[wanted]} model",
                       code="MODEL_FORMAT", where=str(folder), actual=_listed(names),
-                      limit=WANTED.get(wanted or ""), help="" if wanted else f"what can be read: {readable()}")
+                      limit=WANTED.get(wanted or ""), help="" if wanted else readable())
 
 
 def _notes(files: ModelFiles, listing: _Listing) -> tuple[str, ...]:

@@ -116,6 +116,12 @@ def test_an_io_config_is_a_mapping_a_text_or_a_file(tmp_path: Path) -> None:
     assert from_keywords({"io_config": {"outputs": "y"}}).outputs == ("y",)
 
 
+def test_an_output_is_named_once() -> None:
+    with pytest.raises(ErrorList, match="1 errors") as caught:
+        from_keywords({"outputs": ["a", "b", "a"]})
+    assert caught.value.errors[0].where == "outputs"
+
+
 def test_an_io_config_adds_to_other_options_but_contradicts_none() -> None:
     options = from_keywords({"io_config": IO, "input_shapes": ["other:2"]})
     assert set(options.input_shapes) == {"image:0", "n", "other"}

@@ -274,7 +274,8 @@ def test_every_kind_as_a_folder(tmp_path: Path, said: str) -> None:
     if said.endswith("savedmodel"):
         assert files.main == tmp_path / "top" / "inner"
         assert {k: p.name for k, p in files.others.items()} == {"graph": "saved_model.pb", "variables": "variables"}
-        assert opened(files.main / "saved_model.pb") == files
+        for name in ("saved_model.pb", "variables", "variables/variables.index"):
+            assert opened(files.main / name) == files
 
 
 WRONG: dict[str, tuple[Tree, str, str]] = {
