@@ -117,7 +117,7 @@ def test_an_io_config_is_a_mapping_a_text_or_a_file(tmp_path: Path) -> None:
 
 
 def test_an_output_is_named_once() -> None:
-    with pytest.raises(ErrorList, match="1 errors") as caught:
+    with pytest.raises(ErrorList) as caught:
         from_keywords({"outputs": ["a", "b", "a"]})
     assert caught.value.errors[0].where == "outputs"
 
