@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.frontends.corpus import Writer
-from tests.frontends.tflite import converted, handmade, record
+from tests.frontends.tflite import converted, handmade, networks, record
 
 HERE = Path(__file__).resolve().parent
 #: cases that have no form in 8-bit integers, or one that says nothing new
@@ -72,11 +72,38 @@ def by_hand(writer, seen):
             print("not made:", name, str(error).strip()[-200:], file=sys.stderr)
 
 
+#: kind of numbers -> (rtol, atol); integers in steps. Dynamic: TensorFlow Lite rounds activations to 8 bits at run time
+_LIMITS = {"int8": (0, 2), "dynamic": (0, 0.03), "float16": (1e-3, 1e-4), "int16x8": (0, 1e-3)}
+
+
+def networks_(writer, seen):
+    """Whole models."""
+    for name, (model, kinds) in networks.models().items():
+        specs = {i.name: tf.TensorSpec(i.shape, i.dtype) for i in model.inputs}
+        rng = np.random.default_rng(len(name))
+        for kind in kinds:
+            samples = [_inputs(specs, rng) for _ in range(8)]
+            content = record.converted(lambda *a, model=model: model(list(a) if len(a) > 1 else a[0]), specs,
+                                       quantised=kind, samples=samples)
+            rtol, atol = _LIMITS.get(kind, (1e-3, 1e-4))
+            _add(writer, seen, f"{name}{kind and '_' + kind}", content, samples[0], rtol=rtol, atol=atol)
+    for name, (function, specs) in networks.functions().items():
+        content = record.converted(function, specs)
+        _add(writer, seen, name, content, _inputs(specs, np.random.default_rng(5)))
+    for name, (content, inputs) in networks.resources().items():
+        _add(writer, seen, name, content, inputs)
+    detector = networks.ssd()
+    specs = {"image": tf.TensorSpec((1, 16, 16, 3), tf.float32)}
+    content = networks.with_postprocessing(record.converted(lambda x: tuple(detector(x)), specs))
+    _add(writer, seen, "ssd", content, _inputs(specs, np.random.default_rng(3)))
+
+
 def main():
     """Make everything."""
     writer, seen = Writer(HERE / "corpus.npz"), set()
     operators(writer, seen)
     by_hand(writer, seen)
+    networks_(writer, seen)
     print("operators seen:", " ".join(sorted(seen)), file=sys.stderr)
     writer.save()
 
