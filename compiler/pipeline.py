@@ -21,6 +21,8 @@ GRAPH_PASSES: tuple[tuple[str, bool], ...] = (
     ("canonicalise", False),
     ("fold-constants", False),
     ("remove-identities", False),
+    ("sink-transposes", True),
+    ("remove-identities", False),
     ("simplify-layout", True),
     ("remove-identities", False),
     ("remove-softmax-guard", True),
