@@ -76,7 +76,9 @@ class Checked:
         return flags.py_type(flags.packer_type.unpack_from(self.Bytes, off)[0])
 
     def Indirect(self, off: int) -> int:
-        return off + self._number(_OFFSET, off)
+        target = off + self._number(_OFFSET, off)
+        self._inside(target, 4)
+        return target
 
     def String(self, off: int) -> bytes:
         start = self.Indirect(off)

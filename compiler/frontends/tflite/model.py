@@ -32,10 +32,14 @@ def load(files: ModelFiles, given: Given) -> Graph:
     Raises: ModelError (EXTRA_MISSING, MODEL_FORMAT, TFLITE_*, TENSOR_*), UnsupportedOp or ErrorList naming every
         operator that has no form here, ShapeError for inputs.
     """
-    model = reader.read(files.main)
+    return convert(reader.read(files.main), str(files.main), files.main.stem, given)
+
+
+def convert(model: Model, where: str, name: str, given: Given) -> Graph:
+    """The graph of what a file says. Raises: as `load`."""
     signature = model.signatures[0] if model.signatures else Signature("", 0, {}, {})
-    _refuse(model, signature.subgraph, str(files.main))
-    b = GraphBuilder(files.main.stem, where=str(files.main))
+    _refuse(model, signature.subgraph, where)
+    b = GraphBuilder(name, where=where)
     frame = Frame(b, model, signature.subgraph, {})
     graph = frame.graph
     names = _names(signature.inputs, graph.inputs, graph.tensors)
@@ -43,10 +47,10 @@ def load(files: ModelFiles, given: Given) -> Graph:
     results = frame.run(arguments)
     if len(model.signatures) > 1:
         b.note(f"of {len(model.signatures)} signatures the first is compiled: {signature.key!r}")
-    for name, value in zip(_names(signature.outputs, graph.outputs, graph.tensors), results, strict=True):
+    for result, value in zip(_names(signature.outputs, graph.outputs, graph.tensors), results, strict=True):
         if not isinstance(value, str):
-            raise ModelError(f"the result {name!r} is no tensor", code="TFLITE_FACE", where=b.where)
-        b.output(value, name)
+            raise ModelError(f"the result {result!r} is no tensor", code="TFLITE_FACE", where=b.where)
+        b.output(value, result)
     return b.finish()
 
 

@@ -61,10 +61,12 @@ def _transpose(c: Call) -> None:
 @converter("CONCATENATION")
 def _concatenation(c: Call) -> None:
     axis = c.axis(int(c.option("axis", 0)), len(c.shape(0)))
+    filled = [k for k in range(len(c)) if not c.b.is_static(c.stored(k)) or c.shape(k)[axis]] or [0]
     if c.option("fused_activation_function", 0):
-        c.give(c.b.op("Concat", [c.real(k) for k in range(len(c))], axis=axis))
+        c.give(c.b.op("Concat", [c.real(k) for k in filled], axis=axis))
         return
-    c.store(c.b.op("Concat", [c.requantised(k, c.result()) for k in range(len(c))], axis=axis))
+    parts = [c.requantised(k, c.result()) for k in filled]
+    c.store(c.b.op("Concat", parts, axis=axis) if len(parts) > 1 else parts[0])
 
 
 @converter("PACK")
