@@ -138,7 +138,11 @@ def _glu(c: Call, x: str, settings: Config) -> str:
 
 @_named("sparsemax")
 def _sparsemax(c: Call, x: str, settings: Config) -> str:
-    """Martins and Astudillo (2016), algorithm 1: the threshold from sorted values and their running sums."""
+    """Sparsemax as Keras computes it.
+
+    Martins and Astudillo (2016), algorithm 1, take the running sum at the last value of the support; Keras takes the sum
+    of all running sums in it, which differs where the support has more than one value.
+    """
     axis = c.positive(settings.integer("axis", -1), c.b.rank(x))
     width = c.b.shape(x)[axis]
     ordered, _ = c.b.ops("TopK", [x, np.array([width])], 2, axis=axis)
@@ -146,8 +150,9 @@ def _sparsemax(c: Call, x: str, settings: Config) -> str:
     counts = c.like(np.arange(1, width + 1).reshape([-1] + [1] * (c.b.rank(x) - 1 - axis)), x)
     inside = c.op("Cast", [c.op("Greater", [c.op("Mul", [ordered, counts]), sums])], to=_tensor_type(c, x))
     total = c.op("ReduceSum", [inside, np.array([axis])], keepdims=1)
-    largest = c.op("ReduceSum", [c.op("Mul", [ordered, inside]), np.array([axis])], keepdims=1)
-    best = c.op("Sub", [largest, c.like(1, x)])
+    running = c.op("Add", [sums, c.like(1, x)])
+    within = c.op("ReduceSum", [c.op("Mul", [running, inside]), np.array([axis])], keepdims=1)
+    best = c.op("Sub", [within, c.like(1, x)])
     return c.op("Relu", [c.op("Sub", [x, c.op("Div", [best, total])])])
 
 
@@ -202,9 +207,11 @@ def _softmax(c: Call) -> str:
     if mask is not None:
         x = masked_scores(c, x, mask.value)
     if len(axes) == 1:
-        return softmax(c, x, axes[0])
-    top = c.op("ReduceLogSumExp", [x, np.array(axes)], keepdims=1)
-    return c.op("Exp", [c.op("Sub", [x, top])])
+        y = softmax(c, x, axes[0])
+    else:
+        y = c.op("Exp", [c.op("Sub", [x, c.op("ReduceLogSumExp", [x, np.array(axes)], keepdims=1)])])
+    # Keras 3 has no share for what is masked, even where all is
+    return c.op("Where", [mask.value, y, c.like(0, y)]) if mask is not None and c.modern else y
 
 
 def masked_scores(c: Call, scores: str, mask: str) -> str:

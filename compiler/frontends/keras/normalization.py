@@ -21,7 +21,7 @@ def _batch_normalization(c: Call) -> str:
     if not isinstance(axis, int):
         raise c.refuse("statistics over several axes at once")
     axis, rank = c.positive(axis), c.rank
-    if c.kwargs.get("training") is True:
+    if c.kwargs.get("training") is True and not c.modern:
         raise c.refuse("the layer is called with training=True, so that results depend on the batch",
                        "build the model without training=True")
     mean = c.weight("moving_mean", c.shape[axis])
@@ -94,8 +94,6 @@ def _scaled(c: Call, y: str, gamma: np.ndarray | None, beta: np.ndarray | None, 
 def _rms_normalization(c: Call) -> str:
     axes, epsilon = _axes(c), c.config.real("epsilon", 1e-6)
     scale = c.weight("scale")
-    if axes == [c.rank - 1]:
-        return c.op("RMSNormalization", [c.x, scale], axis=-1, epsilon=epsilon)
     square = c.op("ReduceMean", [c.op("Mul", [c.x, c.x]), np.array(axes)], keepdims=1)
     return _scaled(c, _over_root(c, c.x, square, epsilon), scale, None, axes)
 

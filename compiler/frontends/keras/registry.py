@@ -11,8 +11,10 @@ from compiler.frontends.keras.weights import Variable
 
 if TYPE_CHECKING:
     from compiler.frontends.keras.call import Call
+    from compiler.frontends.keras.functions import Arguments
 
 Builder = Callable[["Call"], Any]
+FunctionBuilder = Callable[["Arguments"], Any]
 #: "kernel bias?use_bias | moving_mean": names of variables in order, a flag of the configuration after "?" (true where
 #: it is absent), and after the bar those that are never trained. Or a function that gives such a text.
 Spec = str | Callable[[Layer], str]
@@ -36,8 +38,8 @@ class Entry:
 @dataclass
 class _Tables:
     layers: dict[str, Entry] = field(default_factory=dict)
-    operations: dict[str, tuple[Builder, tuple[str, ...]]] = field(default_factory=dict)
-    functions: dict[str, tuple[Builder, tuple[str, ...]]] = field(default_factory=dict)
+    operations: dict[str, tuple[FunctionBuilder, tuple[str, ...]]] = field(default_factory=dict)
+    functions: dict[str, tuple[FunctionBuilder, tuple[str, ...]]] = field(default_factory=dict)
 
 
 TABLES = _Tables()
@@ -54,23 +56,21 @@ def layer(*names: str, variables: Spec = "", masks: bool = False) -> Callable[[B
     return register
 
 
-def operation(*names: str, params: str) -> Callable[[Builder], Builder]:
+def operation(*names: str, params: str) -> Callable[[FunctionBuilder], FunctionBuilder]:
     """Register a builder for classes of `keras.ops`; `params`: names of their arguments, in order."""
-
-    def register(build: Builder) -> Builder:
-        for name in names:
-            TABLES.operations[name] = (build, tuple(params.split()))
-        return build
-
-    return register
+    return _registering(TABLES.operations, names, params)
 
 
-def function(*names: str, params: str) -> Callable[[Builder], Builder]:
+def function(*names: str, params: str) -> Callable[[FunctionBuilder], FunctionBuilder]:
     """Register a builder for TensorFlow functions that tf.keras records as layers, by name without "tf."."""
+    return _registering(TABLES.functions, names, params)
 
-    def register(build: Builder) -> Builder:
+
+def _registering(table: dict[str, tuple[FunctionBuilder, tuple[str, ...]]], names: tuple[str, ...],
+                 params: str) -> Callable[[FunctionBuilder], FunctionBuilder]:
+    def register(build: FunctionBuilder) -> FunctionBuilder:
         for name in names:
-            TABLES.functions[name] = (build, tuple(params.split()))
+            table[name] = (build, tuple(params.split()))
         return build
 
     return register

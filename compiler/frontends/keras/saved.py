@@ -13,7 +13,8 @@ from typing import Any
 from compiler.errors import ModelError
 from compiler.frontends.keras.config import invalid, parse
 from compiler.frontends.keras.hdf5 import MOST_EXPANSION, Hdf5, opened
-from compiler.frontends.keras.network import MODELS, Layer, Network, read_layer
+from compiler.frontends.keras.network import MODELS, Layer, Network
+from compiler.frontends.keras.structure import read_layer
 from compiler.frontends.keras.weights import Variables, from_groups, from_lists
 
 _SAVE_WHOLE = 'save the whole model, with its structure: model.save("model.keras")'

@@ -97,8 +97,8 @@ def resized(c: Call, x: str, sizes: list[int], interpolation: str) -> str:
     if interpolation == "nearest":
         whole = all(n % o == 0 for n, o in zip(sizes, c.b.shape(x)[2:], strict=True))
         position = "asymmetric" if whole else position
-        return c.op("Resize", [x, "", "", target], mode="nearest", nearest_mode="floor",
-                    coordinate_transformation_mode=position)
+        return c.op("Resize", [x, "", "", target], mode="nearest", coordinate_transformation_mode=position,
+                    nearest_mode="floor" if position == "asymmetric" else "round_prefer_ceil")
     if interpolation == "bilinear":
         return c.op("Resize", [x, "", "", target], mode="linear", coordinate_transformation_mode=position)
     if interpolation == "bicubic":  # Keys (1981) with a = -0.5, weights outside the image left out

@@ -41,8 +41,7 @@ def is_operation(layer: Layer) -> bool:
     """Whether this is an operation of `keras.ops`, which h5 files do not tell from layers of the same name."""
     if layer.module:
         return layer.module.startswith(_OPERATION_HOMES)
-    settings = layer.config.values
-    return layer.kind in TABLES.operations and not {"trainable", "dtype", "batch_shape"} & set(settings)
+    return layer.kind in TABLES.operations and "trainable" not in layer.config.values
 
 
 def is_function(layer: Layer) -> bool:
@@ -103,7 +102,7 @@ def _is_custom(layer: Layer) -> bool:
 
 
 def _quantised(layer: Layer) -> str:
-    policy = any(q in policy_name(layer) for q in ("int8", "int4", "float8", "gptq"))
+    policy = layer.kind != "InputLayer" and policy_name(layer).startswith(("int8", "int4", "float8", "gptq", "awq"))
     if policy or layer.config.get("quantization_config"):
         return "weights that Keras quantised are not supported\nsave the model before quantize() is called"
     return ""

@@ -44,6 +44,8 @@ def from_lists(file: Hdf5, root: str, network: Network, variables: Variables) ->
             owner.weights[variable.name] = file.array(f"{group}/{name}")
 
 
+#: Classes whose groups have another name than the one in the configuration.
+_CLASSES = {"group_query_attention": "grouped_query_attention"}
 _Flat = list[tuple[Layer, Variable, bool]]
 
 
@@ -84,6 +86,7 @@ def from_groups(file: Hdf5, network: Network, variables: Variables, prefix: str 
 def _counted(kind: str, used: dict[str, int]) -> str:
     """Name of a group in a list of layers: the class in snake case, with a number from the second one on."""
     name = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W", "", kind))).lower()
+    name = _CLASSES.get(name, name)
     used[name] = used.get(name, -1) + 1
     return f"{name}_{used[name]}" if used[name] else name
 
