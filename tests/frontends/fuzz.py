@@ -9,6 +9,7 @@ running out of memory) goes to `found.jsonl`, whose lines `test_found.py` tries 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import os
 import random
 import resource
@@ -72,6 +73,7 @@ def batch(mutations: Sequence[Mutation]) -> list[str]:
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         for mutation in mutations:
+            faulthandler.dump_traceback_later(2 * SECONDS, exit=True)  # a library that never comes back
             os.write(writer, (attempt(mutation).replace("\n", " ") + "\n").encode())
         os._exit(0)
     os.close(writer)
