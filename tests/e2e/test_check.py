@@ -83,7 +83,7 @@ def seeded(name: str, machine: str, fault: str, seed: int) -> Stage:
 
 
 @pytest.mark.parametrize("machine", TARGETS)
-@pytest.mark.parametrize("name", ["resnet_cls", "vit_cls", "unet_seg"])
+@pytest.mark.parametrize("name", ["onnx/resnet_cls", "onnx/vit_cls", "onnx/unet_seg"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_seeded_faults_are_found(fault: str, name: str, machine: str) -> None:
     for seed in range(5):
@@ -95,8 +95,8 @@ def test_seeded_faults_are_found(fault: str, name: str, machine: str) -> None:
 def test_seeded_faults_exit_three_on_the_command_line(
     fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    program = compiled("resnet_cls", "trn1.2xlarge").program
-    neff.write(replace(program, stages=[seeded("resnet_cls", "trn1.2xlarge", fault, 0)]), tmp_path / "bad.neff")
+    program = compiled("onnx/resnet_cls", "trn1.2xlarge").program
+    neff.write(replace(program, stages=[seeded("onnx/resnet_cls", "trn1.2xlarge", fault, 0)]), tmp_path / "bad.neff")
     assert main(["run", str(tmp_path / "bad.neff"), "--check", "--timing-only"]) == 3
     printed = set(re.findall(r"^[a-z]+\[([A-Z_]+)\]: ", capsys.readouterr().out, re.MULTILINE))
     assert printed & FAULTS[fault][1]
@@ -105,14 +105,14 @@ def test_seeded_faults_exit_three_on_the_command_line(
 
 
 def test_clean_program_exits_zero(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    neff.write(compiled("resnet_cls", "trn1.2xlarge").program, tmp_path / "good.neff")
+    neff.write(compiled("onnx/resnet_cls", "trn1.2xlarge").program, tmp_path / "good.neff")
     assert main(["run", str(tmp_path / "good.neff"), "--check", "--timing-only"]) == 0
     assert "no findings" in capsys.readouterr().out
 
 
 def test_a_dropped_wait_changes_values_or_is_harmless_here() -> None:
     """Races show in values: without any wait the outputs are not those of the model."""
-    good = compiled("resnet_cls", "trn1.2xlarge")
+    good = compiled("onnx/resnet_cls", "trn1.2xlarge")
     stage = replace(good.program.stages[0])
     stage.streams = {e: s.copy() for e, s in stage.streams.items()}
     for stream in stage.streams.values():

@@ -15,7 +15,7 @@ import neuronsim
 from isa.trace import INSTRUCTIONS, TRANSFERS, Trace
 from tests.e2e.fixture_models import CASTS, TARGETS, calls, compiled, model_path
 
-MODELS = ("bert_encoder2", "resnet_cls", "unet_seg")
+MODELS = ("onnx/bert_encoder2", "onnx/resnet_cls", "onnx/unet_seg")
 ROOT = Path(__file__).parents[2]
 
 COMPILE = """
@@ -90,8 +90,8 @@ def test_a_fresh_load_and_a_time_only_run_give_the_same_trace(name: str, tmp_pat
 
 
 def test_the_comparison_of_traces_sees_one_tick() -> None:
-    a = compiled("resnet_cls", "trn1.2xlarge").run(mode="timing").trace
-    b = compiled("resnet_cls", "trn1.2xlarge").run(mode="timing").trace
+    a = compiled("onnx/resnet_cls", "trn1.2xlarge").run(mode="timing").trace
+    b = compiled("onnx/resnet_cls", "trn1.2xlarge").run(mode="timing").trace
     assert same_trace(a, b)
     b.instructions["end"] = b.instructions["end"].copy()
     b.instructions["end"][7] += 1

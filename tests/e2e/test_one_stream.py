@@ -42,7 +42,7 @@ raise SystemExit(code)
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("name", ["bert_encoder2", "resnet_cls"])
+@pytest.mark.parametrize("name", ["onnx/bert_encoder2", "onnx/resnet_cls"])
 def test_runs_with_onnx_onnxruntime_and_compiler_absent(name: str, target: str, tmp_path: Path) -> None:
     call = calls(name)[0]
     neff.write(compiled(name, target).program, tmp_path / "m.neff")
@@ -137,9 +137,9 @@ def test_an_edited_size_changes_time_and_leaves_the_rest_alone(program: Path) ->
 @pytest.mark.parametrize("edit", ["none", "relu", "scale"])
 def test_a_compiled_model_edited_in_its_listing(edit: str, tmp_path: Path) -> None:
     """The last word of the scalar engine makes the scores of their products and the bias of the model's last layer."""
-    call = calls("resnet_cls")[0]
+    call = calls("onnx/resnet_cls")[0]
     m = tmp_path / "m.neff"
-    neuronsim.compile(model_path("resnet_cls"), m, target="trn1.2xlarge", input_shapes=call.shapes)
+    neuronsim.compile(model_path("onnx/resnet_cls"), m, target="trn1.2xlarge", input_shapes=call.shapes)
     before = neuronsim.load(m).run(call.inputs).outputs["logits"]
     assert main(["disasm", str(m), "-o", str(tmp_path / "m.s")]) == 0
     lines = (tmp_path / "m.s").read_text().splitlines(keepends=True)
@@ -151,7 +151,7 @@ def test_a_compiled_model_edited_in_its_listing(edit: str, tmp_path: Path) -> No
     assert main(["asm", str(tmp_path / "e.s"), "-o", str(tmp_path / "e.neff"), "--weights", str(m)]) == 0
     assert ((tmp_path / "e.neff").read_bytes() == m.read_bytes()) == (edit == "none")
     after = neuronsim.load(tmp_path / "e.neff").run(call.inputs).outputs["logits"]
-    weights = {t.name: numpy_helper.to_array(t) for t in onnx.load(model_path("resnet_cls")).graph.initializer}
+    weights = {t.name: numpy_helper.to_array(t) for t in onnx.load(model_path("onnx/resnet_cls")).graph.initializer}
     (bias,) = (w for name, w in weights.items() if name.endswith("bias") and w.shape == (10,))
     expected = {"none": before, "relu": np.maximum(before, 0), "scale": bias[None]}[edit]
     assert (before < 0).any()
