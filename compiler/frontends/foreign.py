@@ -54,6 +54,7 @@ MAGIC: list[tuple[re.Pattern[bytes], Refused]] = [(re.compile(pattern, re.DOTALL
                                   "save the model itself: booster.save_model('model.json')")),
     (rb"\x89PNG|\xff\xd8\xff|GIF8", no_model("an image")),
     (rb"%PDF", no_model("a document")),
+    (rb"model_checkpoint_path:", CHECKPOINT),
     (rb"\x7fELF|MZ", no_model("a program")),
     (rb"7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd", Refused("the file is packed in a way that is not read (7z, rar, zstd)",
                                                "pack the model as .tar.gz or .zip", "ARCHIVE_FORMAT")),

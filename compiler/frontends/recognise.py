@@ -10,6 +10,7 @@ import binascii
 import io
 import re
 import struct
+import zlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -100,19 +101,30 @@ def _zip(peek: Peek) -> Answer:
         return Found("pytorch", "pt2")
     if peek.entry("archive_format"):
         return Refused("the file is a PyTorch package without an exported program", foreign.EXPORT)
-    if peek.entry("data.pkl"):
+    if peek.entry("data.pkl") or peek.entry(".data/extern_modules"):
         return foreign.TORCH_PICKLE
     if all(n.endswith(".npy") for n in peek.names):
         return Refused("the file holds numpy arrays (.npz), no model", "give the model's own file")
     return None
 
 
+#: Protocols 2 to 5 by their number, the first two by what containers and classes start with there.
+_PICKLE = re.compile(rb"\x80[\1-\5]|[]}(]q\0|\([dli]p?[\w.]*\n|c[\w.]+\n\w+\n")
+
+
 def _pickle(peek: Peek) -> Answer:
+    """A pickle, or a compressed one as joblib writes."""
     if peek.head.startswith(_LEGACY_TORCH):
         return foreign.TORCH_PICKLE
-    protocol = peek.head[:2] in (b"\x80\x01", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-    textual = re.match(rb"(\(dp|\(lp|\(i|c)[\w.]*\n", peek.head) or re.match(rb"c[\w.]+\n\w+\n", peek.head)
-    return foreign.PICKLE if protocol or textual else None
+    return foreign.PICKLE if any(_PICKLE.match(data) for data in (peek.head, _inflated(peek.head))) else None
+
+
+def _inflated(head: bytes) -> bytes:
+    """The start of what zlib or gzip packed, b"" for other data."""
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(head, 256)
+    except zlib.error:
+        return b""
 
 
 def _hdf5(peek: Peek) -> Answer:
@@ -168,26 +180,36 @@ def _weights(peek: Peek) -> Answer:
 
 
 # ---- protocol buffers
+#: Wire types of fields: onnx.proto's ModelProto, saved_model.proto's SavedModel, graph.proto's GraphDef.
+_V, _L = wire.VARINT, wire.LENGTH
+_ONNX = {1: _V, 2: _L, 3: _L, 4: _L, 5: _V, 6: _L, 7: _L, 8: _L, 14: _L, 20: _L, 25: _L, 26: _L}
+_SAVED_MODEL = {1: _V, 2: _L}
+_GRAPH = {1: _L, 2: _L, 3: _V, 4: _L, 5: _L}
+
+
 def _protobuf(peek: Peek) -> Answer:
-    shape = {(f.number, f.kind) for f in peek.fields}
-    first = peek.fields[0] if peek.fields else None
-    if first is None:
+    fields = peek.fields
+    if not fields:
         return None
-    if first == wire.Field(1, wire.VARINT):
-        if any(number >= 200 for number, _ in shape):
-            return foreign.other_model("a Core ML model")
-        second = peek.fields[1] if len(peek.fields) > 1 else wire.Field(0, 0)
-        if (7, wire.LENGTH) in shape or (second.number in (2, 3) and second.start[:1].isalpha()):
+    if fields[0] == wire.Field(1, wire.VARINT) and len(fields) > 1:
+        text = fields[1].number in (2, 3) and fields[1].start[:1].isalpha()  # a producer's name or version
+        if _fits(fields, _ONNX) and (text or any(f.number == 7 for f in fields)):
             return Found("onnx", "onnx")
-        if (second.number, second.kind) == (2, wire.LENGTH):
+        if _fits(fields, _SAVED_MODEL):
             return Found("tensorflow", "savedmodel")
-    if _is_node(first):
+        if any(f.number >= 200 for f in fields):
+            return foreign.other_model("a Core ML model")
+    if _is_node(fields[0]) and _fits(fields, _GRAPH):
         return Found("tensorflow", "frozen_pb")
-    if (1, wire.LENGTH) in shape and shape & {(2, wire.LENGTH), (100, wire.LENGTH)} and first.start.isascii():
-        return foreign.other_model("a Caffe model") if (100, wire.LENGTH) in shape else None
-    if _is_meta_graph(peek.fields):
+    if _is_meta_graph(fields):
         return foreign.CHECKPOINT
+    if [f.number for f in fields[:2]] == [1, 100] and fields[1].kind == wire.LENGTH:
+        return foreign.other_model("a Caffe model")
     return None
+
+
+def _fits(fields: list[wire.Field], schema: dict[int, int]) -> bool:
+    return all(schema.get(f.number) == f.kind for f in fields)
 
 
 def _is_node(field: wire.Field) -> bool:
@@ -208,9 +230,10 @@ def _payload(message: bytes) -> bytes:
     return next((f.start for f in wire.fields(io.BytesIO(message), 1)), b"")
 
 
-def _checkpoint_index(peek: Peek) -> Answer:
-    """The magic number at the end of a table file, as checkpoints use for their index."""
-    return foreign.CHECKPOINT if peek.tail == struct.pack("<Q", 0xDB4775248B80FB57) else None
+def _checkpoint(peek: Peek) -> Answer:
+    """The index of a checkpoint, a table file, by the magic number at its end; its data by their name only."""
+    index = peek.tail == struct.pack("<Q", 0xDB4775248B80FB57)
+    return foreign.CHECKPOINT if index or re.search(r"\.data-\d{5}-of-\d{5}\Z", peek.path.name) else None
 
 
 # ---- text
@@ -265,5 +288,5 @@ def _magic(peek: Peek) -> Answer:
 
 _TESTS: tuple[Callable[[Peek], Answer], ...] = (
     _empty, _zip, _hdf5, _tflite, _neff, _params, _xgboost_binary, _ubjson, _pickle, _json, _configuration, _text_graph,
-    _magic, _checkpoint_index, _weights, _protobuf,
+    _magic, _checkpoint, _weights, _protobuf,
 )  # fmt: skip

@@ -12,6 +12,7 @@ import os
 import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,12 +51,14 @@ ONNX = SMALL.SerializeToString()
 GRAPH = NODE * 3 + field(4, b"\x08\x10")
 SAVED = b"\x08\x01" + field(2, field(1, field(2, NODE)) + field(2, GRAPH))
 INDEX = bytes(40) + struct.pack("<Q", 0xDB4775248B80FB57)
+FINGERPRINT = b"\x08\x85\x01\x10\x07\x18\x09\x20\x01\x28\x02" + field(6, b"\x08\x02") + field(7, b"0123")
 TEXT_GRAPH = b'# frozen\nnode {\n  name: "x"\n  op: "Placeholder"\n}\n'
 SYMBOL = json.dumps({"nodes": [{"op": "null", "name": "data", "inputs": []}], "arg_nodes": [0], "heads": [[0, 0, 0]]})
 PARAMS = struct.pack("<QQQ", 0x112, 0, 0) + struct.pack("<Q", 0)
 CFG = b"; a comment\n\n# another\n[net]\nwidth=8\n\n[softmax]\n"
 WEIGHTS = struct.pack("<iiiQ", 0, 2, 5, 32000) + bytes(40)
 SCRIPT = zipped({"m/data.pkl": b"", "m/constants.pkl": b"", "m/code/__torch__.py": b"", "m/version": b"3\n"})
+STATE_DICT = zipped({"m/data.pkl": b"", "m/data/0": b"", "m/version": b"3\n"})
 PT2 = zipped({"m/archive_format": b"pt2", "m/models/model.json": b"{}", "m/data/weights/weight_0": b""})
 PT2_FIRST = zipped({"serialized_exported_program.json": b"{}", "serialized_state_dict.pt": b"", "version": b"5"})
 KERAS = zipped({"metadata.json": b"{}", "config.json": b"{}", "model.weights.h5": b"\x89HDF\r\n\x1a\n"})
@@ -155,8 +158,9 @@ def test_a_pair_is_found_among_thousands_of_files(tmp_path: Path) -> None:
 REFUSED = {
     "MODEL_EMPTY": (b"",),
     "PICKLE_REFUSED": (
-        b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", b"\x80\x04\x95\x0f\0\0\0\0\0\0\0}\x94.", b"csklearn.svm\nSVC\n",
-        b"(dp0\nS'a'\n", zipped({"m/data.pkl": b"", "m/data/0": b"", "m/version": b"3\n"}),
+        b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", STATE_DICT, b"\x80\x04\x95\x0f\0\0\0\0\0\0\0}\x94.",
+        b"csklearn.svm\nSVC\n", b"(dp0\nS'a'\n", b"}q\0(X\1", zlib.compress(b"\x80\x04" * 40),
+        gzip.compress(b"\x80\x04" * 40), zipped({"m/.data/extern_modules": b"", "m/m.pkl": b""}),
     ),
     "MODEL_INCOMPLETE": (
         struct.pack("<Q", 20) + b'{"weight":{"dtype":"F32"}}', b"GGUF\3\0\0\0", INDEX,
@@ -166,7 +170,7 @@ REFUSED = {
     "MODEL_FORMAT": (
         b"version https://git-lfs.github.com/spec/v1\n", b"\n<!-- x --><!DOCTYPE html><html>", b"<html lang=en>",
         b'<?xml version="1.0"?><net name="a" version="11">', b"tree\nversion=v4", b'name: "VGG"\nlayer {\n', b"a\n1\n",
-        bytes(64), b"\x93NUMPY\1\0", zipped({"a.npy": b"", "b.npy": b""}), b"\x89PNG\r\n\x1a\n", b"\x7fELF",
+        bytes(64), FINGERPRINT, b"\x93NUMPY", zipped({"a.npy": b"", "b.npy": b""}), b"\x89PNG\r\n\x1a\n", b"\x7fELF",
         b'{"modelTopology": {}}', b'{"hello": 1}', b"ir_version: 8\n", b"[section]\nkey=1\n",
         b"ftrt" + bytes(20), b"\x08\x01\xc2\x1f\0",
     ),
@@ -184,6 +188,12 @@ def test_what_no_model_can_be_read_from_is_named(tmp_path: Path, code: str, data
     assert refused(tmp_path).code == code  # alone in a folder it is said just as well
 
 
+def test_the_data_of_a_checkpoint_are_known_by_their_name(tmp_path: Path) -> None:
+    written(tmp_path, {"c/model.data-00000-of-00001": bytes(99), "c/checkpoint": b'model_checkpoint_path: "model"\n'})
+    for path in sorted((tmp_path / "c").iterdir()):
+        assert refused(path).code == "MODEL_INCOMPLETE"
+
+
 def test_a_compressed_file_is_no_archive(tmp_path: Path) -> None:
     for data in (gzip.compress(b"hello" * 300), bz2.compress(ONNX), lzma.compress(bytes(10))):
         assert refused(written(tmp_path, {"m.onnx.gz": data}) / "m.onnx.gz").code == "ARCHIVE_FORMAT"
@@ -196,7 +206,7 @@ def test_a_neff_is_compiled_already(tmp_path: Path) -> None:
 
 
 def test_a_pickle_says_how_to_export(tmp_path: Path) -> None:
-    error = refused(written(tmp_path, {"m.pth": REFUSED["PICKLE_REFUSED"][4]}) / "m.pth")
+    error = refused(written(tmp_path, {"m.pth": STATE_DICT}) / "m.pth")
     assert "torch.jit.trace" in error.help
     assert "torch.export.save" in error.help
 
@@ -228,7 +238,7 @@ PACKAGES: dict[str, Tree] = {
     **{said: tree for said, (tree, _) in PAIRS.items()},
     "tensorflow savedmodel": {
         "saved_model.pb": SAVED, "variables/variables.index": INDEX, "variables/variables.data-00000-of-00001": b"",
-        "assets/vocabulary.txt": b"a\n", "fingerprint.pb": b"\x09" + bytes(8),
+        "assets/vocabulary.txt": b"a\n", "fingerprint.pb": FINGERPRINT,
         "keras_metadata.pb": field(1, b"\x10\0" + field(3, b"root")),
     },
 }  # fmt: skip
@@ -287,7 +297,7 @@ WRONG: dict[str, tuple[Tree, str, str]] = {
     "no cfg": ({"n.weights": WEIGHTS}, "MODEL_INCOMPLETE", ".cfg"),
     "two weights": ({"n.cfg": CFG, "a.weights": WEIGHTS, "b.weights": WEIGHTS}, "MODEL_AMBIGUOUS", "a.weights, b.w"),
     "variables only": ({"variables/variables.index": b""}, "MODEL_INCOMPLETE", "saved_model.pb"),
-    "state dict": ({"m/model.pth": REFUSED["PICKLE_REFUSED"][4]}, "PICKLE_REFUSED", "torch.jit.trace"),
+    "state dict": ({"m/model.pth": STATE_DICT}, "PICKLE_REFUSED", "torch.jit.trace"),
     "only a text": ({"README.md": b"# Hello\n", "code/inference.py": b"pass"}, "MODEL_FORMAT", "README.md"),
     "nothing": ({}, "MODEL_MISSING", "nothing"),
 }  # fmt: skip
