@@ -23,9 +23,8 @@ IGNORED = frozenset({
 })
 
 
-def _size(values: Sequence[int]) -> int:
-    return math.prod(values)
-
+#: A number that depends on data: a name that no value has.
+UNKNOWN = "?"
 
 #: Arithmetic on sizes, which are numbers here.
 NUMBERS: dict[str, Callable[..., Any]] = {
@@ -146,7 +145,9 @@ class _Walk:
             self._special(node, env)
         elif node.target in NUMBERS:
             values = [self.argument(v, env) for v in node.args.values()]
-            self._bind(node, NUMBERS[node.target](*values), env)
+            # a size that depends on data only matters where something is made of that size
+            known = not any(isinstance(v, str) for v in values)
+            self._bind(node, NUMBERS[node.target](*values) if known else UNKNOWN, env)
         else:
             self._convert(node, env)
 
@@ -154,8 +155,7 @@ class _Walk:
         name = node.target.split(".")[-1]
         args = list(node.args.values())
         if node.target.startswith("aten.sym_"):
-            shape = self.b.shape(self.argument(args[0], env))
-            self._bind(node, shape[self.argument(args[1], env)] if "size" in node.target else _size(shape), env)
+            self._bind(node, self._size(self.argument(args[0], env), *[self.argument(a, env) for a in args[1:]]), env)
         elif name == "getitem":
             items = env[args[0].name] if isinstance(args[0], Ref) else args[0]
             self._bind_cells(node, [items[args[1]]], env)
@@ -166,6 +166,13 @@ class _Walk:
             self.run(block, inner)
             found = [inner[o.name] if isinstance(o, Ref) else o for o in block.outputs]
             self._bind_cells(node, found, env)
+
+    def _size(self, value: str, dim: int | None = None) -> Any:
+        """A number, or `UNKNOWN`."""
+        if not self.b.is_static(value):
+            return UNKNOWN
+        shape = self.b.shape(value)
+        return math.prod(shape) if dim is None else shape[dim]
 
     def _convert(self, node: Node, env: dict[str, Any]) -> None:
         convert, changes = converter(node.target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from compiler.frontends.pytorch.aten import (
     activations,
     attention,
+    compound,
     creation,
     elementwise,
     functions,
@@ -21,5 +22,5 @@ from compiler.frontends.pytorch.aten import (
 )
 from compiler.frontends.pytorch.aten.registry import TABLE
 
-__all__ = ["TABLE", "activations", "attention", "creation", "elementwise", "functions", "indexing", "linear", "norms",
-           "parts", "quantised", "recurrent", "reductions", "resize", "shapes", "windows"]
+__all__ = ["TABLE", "activations", "attention", "compound", "creation", "elementwise", "functions", "indexing",
+           "linear", "norms", "parts", "quantised", "recurrent", "reductions", "resize", "shapes", "windows"]

@@ -122,9 +122,18 @@ def triu_indices(b: GraphBuilder, row: int, col: int, offset: int = 0, dtype: Dt
     return b.add(np.stack(np.triu_indices(row, offset, col)).astype(numpy_type(_named(dtype, "int64"))))
 
 
-@aten("hann_window", "hamming_window", "blackman_window")
-def window(b: GraphBuilder, window_length: int) -> Tensor:
-    raise unsupported("a window made while the model runs", help="make it in __init__ and register it as a buffer")
+@aten("hann_window")
+def hann_window(b: GraphBuilder, window_length: int, periodic: bool = True, dtype: Dtype | None = None,
+                layout: _ANY = None, device: _ANY = None, pin_memory: _ANY = None) -> Tensor:
+    values = np.hanning(window_length + periodic)[:window_length]
+    return b.add(values.astype(numpy_type(_named(dtype, "float32"))))
+
+
+@aten("hamming_window")
+def hamming_window(b: GraphBuilder, window_length: int, periodic: bool = True, dtype: Dtype | None = None,
+                   layout: _ANY = None, device: _ANY = None, pin_memory: _ANY = None) -> Tensor:
+    values = np.hamming(window_length + periodic)[:window_length]
+    return b.add(values.astype(numpy_type(_named(dtype, "float32"))))
 
 
 # ---- copies and types --------------------------------------------------------------------------------------------
@@ -166,8 +175,8 @@ def to(b: GraphBuilder, self: Tensor, dtype: Dtype | None = None, other: Tensor 
 @aten("item", "_local_scalar_dense")
 def item(b: GraphBuilder, self: Tensor) -> Any:
     found = b.const(self)
-    if found is None:
-        raise unsupported("a number that depends on data decides what is computed")
+    if found is None:  # a tensor without dimensions stands for the number
+        return b.op("Reshape", [self, ints()])
     return found.reshape(-1)[0].item()
 
 

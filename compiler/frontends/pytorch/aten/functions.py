@@ -21,7 +21,8 @@ _FLOAT_UNARY = {
     "exp": "Exp", "log": "Log", "sqrt": "Sqrt", "sin": "Sin", "cos": "Cos", "tan": "Tan", "asin": "Asin",
     "acos": "Acos", "atan": "Atan", "sinh": "Sinh", "cosh": "Cosh", "asinh": "Asinh", "acosh": "Acosh",
     "atanh": "Atanh", "tanh": "Tanh", "sigmoid": "Sigmoid", "erf": "Erf", "reciprocal": "Reciprocal",
-    "special_erf": "Erf", "special_expit": "Sigmoid", "arctan": "Atan", "arcsin": "Asin", "arccos": "Acos",
+    "special_erf": "Erf", "special_expit": "Sigmoid", "arctan": "Atan", "arcsinh": "Asinh",
+    "arccosh": "Acosh", "arctanh": "Atanh", "arcsin": "Asin", "arccos": "Acos",
 }
 #: Functions that keep the type; integers stay as they are under rounding.
 _UNARY = {"abs": "Abs", "neg": "Neg", "sign": "Sign", "sgn": "Sign", "negative": "Neg", "absolute": "Abs"}

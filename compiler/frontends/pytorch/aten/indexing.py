@@ -65,7 +65,7 @@ def take(b: GraphBuilder, self: Tensor, index: Tensor) -> Tensor:
     return b.op("Gather", [reshape(b, self, [-1]), index], axis=0)
 
 
-@aten("nonzero")
+@aten("nonzero", "argwhere")
 def nonzero(b: GraphBuilder, self: Tensor) -> Tensor:
     return b.op("Transpose", [b.op("NonZero", [self])], perm=[1, 0])
 

@@ -77,8 +77,8 @@ def narrowed(b: GraphBuilder, self: Tensor, dim: int, start: int, length: int) -
 
 
 @aten("select", "select_copy")
-def select(b: GraphBuilder, self: Tensor, dim: int, index: int) -> Tensor:
-    return b.op("Gather", [self, np.int64(index)], axis=axis(b, self, dim))
+def select(b: GraphBuilder, self: Tensor, dim: int, index: int | Tensor) -> Tensor:
+    return b.op("Gather", [self, index if isinstance(index, str) else np.int64(index)], axis=axis(b, self, dim))
 
 
 @aten("unbind", "unbind_copy")

@@ -31,6 +31,8 @@ Dims = int | Sequence[int] | None
 
 def reduced(b: GraphBuilder, op: str, value: Tensor, dims: Dims, keepdim: bool) -> Tensor:
     """One of ONNX's Reduce operators over some dimensions."""
+    if not dims and not isinstance(dims, int) and not b.is_static(value):
+        return b.op(op, [value], keepdims=int(keepdim))
     places = axes(b, value, dims)
     return b.op(op, [value, ints(*places)], keepdims=int(keepdim)) if places else value
 

@@ -191,3 +191,10 @@ def pair(value: int | Sequence[int], count: int) -> list[int]:
     """One number for all of `count` dimensions, or one for each."""
     given = [value] if isinstance(value, int) else list(value)
     return given * count if len(given) == 1 else given
+
+
+def along(b: GraphBuilder, value: Tensor, place: int, matrix: np.ndarray) -> Tensor:
+    """A matrix (size, new size) applied to one dimension."""
+    rank = b.rank(value)
+    moved = permute(b, value, [*[d for d in range(rank) if d != place], place])
+    return permute(b, b.op("MatMul", [moved, matrix]), [*range(place), rank - 1, *range(place, rank - 1)])

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from compiler.frontends.builder import GraphBuilder
-from compiler.frontends.pytorch.aten.registry import Tensor, aten, ints, squeeze, unsqueeze, unsupported
+from compiler.frontends.pytorch.aten.creation import filled
+from compiler.frontends.pytorch.aten.registry import (
+    Tensor,
+    along,
+    aten,
+    ints,
+    numpy_type,
+    squeeze,
+    unsqueeze,
+    unsupported,
+)
 
 _GRID_MODES = ("linear", "nearest", "cubic")
 _GRID_EDGES = ("zeros", "border", "reflection")
@@ -23,6 +33,8 @@ def resize(b: GraphBuilder, value: Tensor, size: Sequence[int] | None, scales: S
         size = [int(np.floor(n * s)) for n, s in zip(before, known)]
     by_scale = len(known) == len(before) and not corners and [int(np.floor(n * s)) for n, s in zip(before, known)] == [
         int(s) for s in size]
+    if antialias:
+        return _smoothed(b, value, size, known if by_scale else [], mode, corners)
     attributes: dict[str, Any] = {"mode": mode}
     if mode == "nearest":
         attributes |= {"coordinate_transformation_mode": "half_pixel" if exact else "asymmetric",
@@ -30,12 +42,44 @@ def resize(b: GraphBuilder, value: Tensor, size: Sequence[int] | None, scales: S
     else:
         attributes["coordinate_transformation_mode"] = "align_corners" if corners else "half_pixel"
     if mode == "cubic":
-        attributes["cubic_coeff_a"] = -0.5 if antialias else -0.75
-    if antialias:
-        attributes["antialias"] = 1
+        attributes["cubic_coeff_a"] = -0.75
     if by_scale:
         return b.op("Resize", [value, "", np.asarray([1, 1, *known], np.float32)], **attributes)
     return b.op("Resize", [value, "", "", ints(*b.shape(value)[:2], *size)], **attributes)
+
+
+def _smoothed(b: GraphBuilder, value: Tensor, size: Sequence[int], scales: Sequence[float], mode: str,
+              corners: bool) -> Tensor:
+    """Interpolation whose filter grows with the step: one matrix for each dimension.
+
+    Source: ATen/native/cpu/UpSampleKernel.cpp.
+    """
+    for place, count in enumerate(size, 2):
+        length = b.shape(value)[place]
+        step = 1 / scales[place - 2] if scales else length / count
+        if corners:
+            step = (length - 1) / (count - 1) if count > 1 else 0.0
+        share = _filter(length, int(count), step, mode).astype(numpy_type(b.dtype(value)))
+        value = along(b, value, place, share)
+    return value
+
+
+def _filter(length: int, count: int, step: float, mode: str) -> np.ndarray:
+    """Weights (length, count) of a filter that is a triangle or a cubic with a = -1/2."""
+    grown = max(step, 1.0)
+    reach = (1.0 if mode == "linear" else 2.0) * grown
+    share = np.zeros((length, count))
+    for k in range(count):
+        middle = step * (k + 0.5)
+        start, end = max(int(middle - reach + 0.5), 0), min(int(middle + reach + 0.5), length)
+        x = np.abs((np.arange(start, end) - middle + 0.5) / grown)
+        if mode == "linear":
+            weights = np.clip(1 - x, 0, None)
+        else:
+            weights = np.where(x < 1, (1.5 * x - 2.5) * x * x + 1,
+                               np.where(x < 2, -0.5 * (((x - 5) * x + 8) * x - 4), 0))
+        share[start:end, k] = weights / weights.sum()
+    return share
 
 
 def _enter() -> None:
@@ -86,8 +130,6 @@ def max_unpool(b: GraphBuilder, self: Tensor, indices: Tensor, output_size: Sequ
     n, c, *spatial = b.shape(x)
     plane = int(np.prod(output_size))
     flat = [b.op("Reshape", [v, ints(n, c, int(np.prod(spatial)))]) for v in (x, places)]
-    from compiler.frontends.pytorch.aten.creation import filled
-
     found = b.op("ScatterElements", [filled(b, [n, c, plane], 0, b.dtype(x)), flat[1], flat[0]], axis=2)
     found = b.op("Reshape", [found, ints(n, c, *output_size)])
     return squeeze(b, found, 0) if alone else found

@@ -10,6 +10,7 @@ import numpy as np
 from compiler.frontends.builder import GraphBuilder
 from compiler.frontends.pytorch.aten.registry import (
     Tensor,
+    along,
     aten,
     ints,
     numpy_type,
@@ -112,10 +113,7 @@ def _uneven(b: GraphBuilder, x: Tensor, before: Sequence[int], after: Sequence[i
             share = np.zeros((size, count), numpy_type(b.dtype(x)))
             for k, (s, e) in enumerate(zip(starts, ends)):
                 share[s:e, k] = 1 / (e - s)
-            order = [d for d in range(b.rank(x)) if d != place]
-            moved = b.op("Transpose", [x], perm=[*order, place])
-            x = b.op("Transpose", [b.op("MatMul", [moved, share])],
-                     perm=[*range(place), b.rank(x) - 1, *range(place, b.rank(x) - 1)])
+            x = along(b, x, place, share)
         else:
             longest = max(e - s for s, e in zip(starts, ends))
             reach = [[min(s + j, e - 1) for j in range(longest)] for s, e in zip(starts, ends)]
