@@ -40,6 +40,11 @@ _ALIASES = {
     "torch": "pytorch", "tf": "tensorflow", "tensorflow-lite": "tflite", "tensorflowlite": "tflite", "litert": "tflite",
     "xgb": "xgboost",
 }  # fmt: skip
+#: How kinds and roles are called where "model" is not precise enough.
+_PARTS = {
+    "savedmodel": "SavedModel", "symbol": "symbol file", "params": "parameter file", "cfg": "configuration",
+    "weights": "weights file",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,7 @@ class Found:
     role: str = ""
 
     def __str__(self) -> str:
-        part = {"savedmodel": "SavedModel", "symbol": "symbol file", "cfg": "configuration",
-                "torchscript": "TorchScript"}.get(self.kind, self.role or "model")  # fmt: skip
-        return f"{TITLES[self.framework]} {part}"
+        return f"{TITLES[self.framework]} {_PARTS.get(self.role or self.kind, 'model')}"
 
 
 @dataclass(frozen=True)
