@@ -64,7 +64,7 @@ def _up_to_length(c: Call, x: str, axis: int, kind: str) -> str:
 def _softmax_activation(c: Call) -> str:
     if c.text("mode", "instance", ("instance", "channel")) == "channel":
         return c.do("Softmax", c.x, axis=1)
-    return _over_rest(c)
+    return c.do("Softmax", c.x, axis=-1)
 
 
 def _over_rest(c: Call) -> str:

@@ -80,7 +80,7 @@ def to_centre(c: Call, boxes: str) -> str:
                 axis=2)
 
 
-@operator("_contrib_box_nms", "_contrib_box_non_maximum_suppression", outputs=("output",))
+@operator("_contrib_box_nms", "_contrib_box_non_maximum_suppression", outputs=("output0", "output1"))
 def box_nms(c: Call) -> str:
     """Rows that stay in the order of their scores, then rows of -1 (src/operator/contrib/bounding_box-inl.h)."""
     shape = c.shape()
@@ -105,7 +105,9 @@ def box_nms(c: Call) -> str:
     candidates = Ranked(corners, there, columns(c, rows, kind) if by_class else None)
     stays = kept(c, candidates, c.real("overlap_thresh", 0.5))
     if formats[0] != formats[1]:
-        boxes = corners if formats[1] == "corner" else to_centre(c, boxes)
+        # MXNet takes a negative first number for the mark of an empty row, which it leaves as it is
+        marked = c.do("Less", columns(c, boxes, 0, 1), c.like(boxes, 0))
+        boxes = c.do("Where", marked, boxes, corners if formats[1] == "corner" else to_centre(c, boxes))
         rows = joined(c, [columns(c, rows, 0, first), boxes, columns(c, rows, first + 4, width)], 2)
     # what stays moves to the front, in order; the rest is -1
     _, front = c.b.ops("TopK", [c.cast(stays, "float32"), np.array([taken])], 2, axis=1)

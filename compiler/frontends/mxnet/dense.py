@@ -95,12 +95,17 @@ def khatri_rao(c: Call) -> str:
     return found
 
 
-@operator("_np_dot", "_npi_matmul")
-def _numpy_product(c: Call) -> str:
+@operator("_npi_matmul", outputs=("out",))
+def _matmul(c: Call) -> str:
+    return c.do("MatMul", c[0], c[1])
+
+
+@operator("_np_dot")
+def _numpy_dot(c: Call) -> str:
     a, b = c[0], c[1]
-    if c.op == "_np_dot" and 0 in (c.rank(a), c.rank(b)):
+    if 0 in (c.rank(a), c.rank(b)):
         return c.do("Mul", a, b)
-    if c.op == "_npi_matmul" or c.rank(b) <= 2:
+    if c.rank(b) <= 2:
         return c.do("MatMul", a, b)
     left, right = c.shape(a), c.shape(b)
     b = c.transpose(b, [len(right) - 2, *range(len(right) - 2), len(right) - 1])
@@ -127,3 +132,53 @@ def _tensordot(c: Call) -> str:
 @operator("_npi_einsum")
 def _einsum(c: Call) -> str:
     return c.do("Einsum", *c.inputs, equation=c.text("subscripts"))
+
+
+# ---- diagonals and triangles of matrices -----------------------------------------------------------------------------
+
+
+def _places(c: Call, rows: int, columns: int) -> np.ndarray:
+    """Where the triangle that `offset` and `lower` name lies in a matrix laid out flat.
+
+    A lower one goes row by row, an upper one column by column.
+    """
+    offset = c.integer("offset", 0)
+    lower = offset < 0 or (offset == 0 and c.flag("lower", True))
+    if lower:
+        return np.flatnonzero(np.tri(rows, columns, offset, bool))
+    column, row = np.nonzero(~np.tri(rows, columns, offset - 1, bool).T)
+    return row * columns + column
+
+
+@operator("_linalg_extractdiag", "linalg_extractdiag", "_linalg_extracttrian", "linalg_extracttrian",
+          "_linalg_sumlogdiag", "linalg_sumlogdiag")
+def _extract(c: Call) -> str:
+    *outer, rows, columns = c.shape()
+    if "trian" in c.op:
+        places = _places(c, rows, columns)
+    else:
+        places = np.flatnonzero(np.eye(rows, columns, c.integer("offset", 0)))
+    found = c.do("Gather", c.reshape(c.x, [*outer, rows * columns]), places, axis=-1)
+    if "sumlog" not in c.op:
+        return found
+    total = c.do("ReduceSum", c.do("Log", found), np.array([-1]), keepdims=0)
+    return c.reshape(total, outer or [1])
+
+
+@operator("_linalg_makediag", "linalg_makediag", "_linalg_maketrian", "linalg_maketrian")
+def _make(c: Call) -> str:
+    """Matrices of zeros but for a diagonal, or a triangle."""
+    *outer, count = c.shape()
+    offset = c.integer("offset", 0)
+    if "trian" in c.op:
+        size = math.isqrt(2 * count) + abs(offset)
+        places = _places(c, size, size)
+    else:
+        size = count + abs(offset)
+        places = np.flatnonzero(np.eye(size, size, offset))
+    if len(places) != count:
+        raise c.wrong("offset", offset, f"one that fits {count} elements")
+    source = np.full(size * size, count)
+    source[places] = np.arange(count)
+    padded = c.do("Concat", c.x, np.zeros((*outer, 1), c.like(c.x, 0).dtype), axis=-1)
+    return c.reshape(c.do("Gather", padded, source, axis=-1), [*outer, size, size])

@@ -162,6 +162,15 @@ for _kind, _names in _NUMBER_FIRST.items():
     _register_scalar(_kind, _names, number_first=True)
 
 
+@operator("_npi_isnan", "_npi_isinf", "_npi_isfinite", "_npi_isposinf", "_npi_isneginf")
+def _classified(c: Call) -> str:
+    if c.op == "_npi_isnan":
+        return c.do("IsNaN", c.x)
+    if c.op == "_npi_isfinite":
+        return c.do("Not", c.do("Or", c.do("IsNaN", c.x), c.do("IsInf", c.x)))
+    return c.do("IsInf", c.x, detect_negative=int("pos" not in c.op), detect_positive=int("neg" not in c.op))
+
+
 @operator("add_n", "ElementWiseSum", "_sparse_add_n", "_sparse_ElementWiseSum")
 def _add_n(c: Call) -> str:
     return c.do("Sum", *c.inputs) if len(c) > 1 else c.x
@@ -219,7 +228,7 @@ _UNARY: dict[str, Unary] = {
     "logical_not": _is_zero,
 }
 #: Spellings that only the numpy and sparse interfaces have beside these are in the registry by prefix.
-_NO_SPARSE = {"erf", "reciprocal", "cosh", "softsign", "rcbrt", "logical_not"}
+_NO_SPARSE = {"erf", "reciprocal", "softsign", "rcbrt", "logical_not"}
 _NO_NUMPY = {"erf", "relu", "sigmoid", "softsign", "rsqrt", "rcbrt", "round", "erfinv"}
 
 

@@ -4,12 +4,14 @@ from compiler.frontends.mxnet import (
     activations,
     attention,
     boxes,
+    control,
     creation,
     dense,
     elementwise,
     indexing,
     multibox,
     normalise,
+    numpy_functions,
     ordering,
     pieces,
     recurrent,
@@ -25,6 +27,6 @@ from compiler.frontends.mxnet.call import REGISTRY
 __all__ = ["FAMILIES", "REGISTRY"]
 
 FAMILIES = (
-    activations, attention, boxes, creation, dense, elementwise, indexing, multibox, normalise,
-    ordering, pieces, recurrent, reduce, regions, reshape, sampling, sequences, windows,
+    activations, attention, boxes, control, creation, dense, elementwise, indexing, multibox, normalise,
+    numpy_functions, ordering, pieces, recurrent, reduce, regions, reshape, sampling, sequences, windows,
 )

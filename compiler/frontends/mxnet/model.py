@@ -12,10 +12,11 @@ from compiler.frontends.builder import GraphBuilder
 from compiler.frontends.files import ModelFiles
 from compiler.frontends.inputs import Declared, Dim, Given
 from compiler.frontends.mxnet import reasons
-from compiler.frontends.mxnet.call import LABEL, PARAMETERS, Call
+from compiler.frontends.mxnet.call import PARAMETERS, Call
 from compiler.frontends.mxnet.families import REGISTRY
+from compiler.frontends.mxnet.nodes import convert, live_nodes, operands, output_name
 from compiler.frontends.mxnet.params import read_params
-from compiler.frontends.mxnet.symbol import Entry, Symbol, SymbolNode, read_symbol
+from compiler.frontends.mxnet.symbol import Symbol, read_symbol
 from compiler.frontends.onnx.check import raise_all
 from compiler.ir import Graph
 
@@ -33,7 +34,7 @@ def load(files: ModelFiles, given: Given) -> Graph:
 
 def from_symbol(symbol: Symbol, params: Mapping[str, np.ndarray], given: Given, where: str = "") -> Graph:
     """`load` for what the files hold. `params`: values of arguments and auxiliary states by name."""
-    live = _live(symbol)
+    live = live_nodes(symbol)
     _check_operators(symbol, live)
     variables = _variables(symbol, live)
     _check_missing(variables, params, given, where)
@@ -71,24 +72,6 @@ class _Variable:
     role: str = ""
 
 
-def _live(symbol: Symbol) -> frozenset[int]:
-    """Positions of the nodes that the results need; labels are read in training only."""
-    found: set[int] = set()
-    todo = [h.node for h in symbol.heads]
-    while todo:
-        k = todo.pop()
-        if k not in found:
-            found.add(k)
-            todo += [e.node for e, role in _operands(symbol.nodes[k]) if role != LABEL]
-    return frozenset(found)
-
-
-def _operands(node: SymbolNode) -> list[tuple[Entry, str]]:
-    """What a node reads, each with its role."""
-    known = REGISTRY[node.op].roles if node.op in REGISTRY else ()
-    return [(e, known[k] if k < len(known) else "") for k, e in enumerate(node.inputs)]
-
-
 def _check_operators(symbol: Symbol, live: Collection[int]) -> None:
     """Refuse unknown operators, all of them at once. Raises: UnsupportedOp, ErrorList."""
     unknown: dict[str, list[str]] = {}
@@ -110,7 +93,7 @@ def _variables(symbol: Symbol, live: Collection[int]) -> list[_Variable]:
     found = {k: _Variable(symbol.nodes[k].name, symbol.nodes[k].attrs)
              for k in sorted(live) if symbol.nodes[k].is_variable}
     for k in sorted(live):
-        for entry, role in _operands(symbol.nodes[k]):
+        for entry, role in operands(symbol.nodes[k]):
             if entry.node in found and not found[entry.node].role:
                 found[entry.node].role = role
     return list({v.name: v for v in found.values()}.values())
@@ -136,50 +119,3 @@ def _declared(variable: _Variable, variables: list[_Variable], params: Mapping[s
     if not call.is_none("__shape__"):
         dims = tuple(d if d > 0 else None for d in call.ints("__shape__"))
     return Declared(variable.name, dims or None, stated, default)
-
-
-# ---- nodes -------------------------------------------------------------------------------------------------------
-
-
-def convert(b: GraphBuilder, symbol: Symbol, live: Collection[int], variables: Mapping[str, str]) -> dict[Entry, str]:
-    """Build the nodes; gives the value of every result. `variables`: value by name."""
-    results: dict[Entry, str] = {}
-    for k in sorted(live):
-        node = symbol.nodes[k]
-        if node.is_variable:
-            results[Entry(k, 0)] = variables[node.name]
-            continue
-        operands = [e for e, role in _operands(node) if role != LABEL]
-        if b.failed and any(e not in results for e in operands):
-            continue  # follows from an error already noted
-        try:
-            found = _convert(b, symbol, node, operands, results)
-        except CompileError as error:
-            error.where = error.where or f"{b.where}: layer {node.name!r} ({node.op})"
-            b.fail(error)
-            continue
-        results.update({Entry(k, i): value for i, value in enumerate(found)})
-    return results
-
-
-def _convert(b: GraphBuilder, symbol: Symbol, node: SymbolNode, operands: list[Entry],
-             results: Mapping[Entry, str]) -> list[str]:
-    lost = [e for e in operands if e not in results]
-    if lost:
-        raise ModelError(f"it reads result {lost[0].index} of {symbol.nodes[lost[0].node].name!r}, which inference "
-                         "does not compute", code="MODEL_INVALID")
-    call = Call(b, node.op, node.name, [results[e] for e in operands], node.attrs, node.subgraphs, symbol.version,
-                [symbol.nodes[e.node].name if symbol.nodes[e.node].is_variable else "" for e in operands])
-    with b.layer(node.name):
-        found = REGISTRY[node.op].convert(call)
-    return [found] if isinstance(found, str) else found
-
-
-def output_name(node: SymbolNode, index: int, count: int) -> str:
-    """What `Symbol.list_outputs` calls a result of a node that has `count`."""
-    if node.is_variable:
-        return node.name
-    names = REGISTRY[node.op].outputs
-    if index < len(names):
-        return f"{node.name}_{names[index]}"
-    return f"{node.name}_output" if count == 1 else f"{node.name}_output{index}"

@@ -35,13 +35,13 @@ def _topk(c: Call) -> str | list[str]:
         empty = np.zeros(c.shape(x), ones.dtype)
         return c.reshape(c.do("ScatterElements", empty, places, ones, axis=axis), c.shape())
     indices = c.cast(places, c.type("dtype", "float32"))
-    return [values, indices] if kind == "both" else values if kind == "value" else indices
+    return indices if kind == "indices" else [values, indices]
 
 
 @operator("sort", "_npi_sort")
-def _sort(c: Call) -> str:
+def _sort(c: Call) -> list[str]:
     x, axis = _flat(c)
-    return _sorted(c, x, axis, c.shape(x)[axis], c.flag("is_ascend", True))[0]
+    return _sorted(c, x, axis, c.shape(x)[axis], c.flag("is_ascend", True))
 
 
 @operator("argsort", "_npi_argsort")

@@ -88,12 +88,16 @@ def _split_v2(c: Call) -> list[str]:
     return _at(c, axis, [*bounds, size], squeeze)
 
 
-@operator("Concat", "concat", "_sparse_concat", "_rnn_param_concat", "_npi_concatenate", "_npi_rnn_param_concat")
+@operator("Concat", "concat", "_sparse_concat", "_rnn_param_concat", "_npi_rnn_param_concat")
 def _concat(c: Call) -> str:
-    axis = "axis" if c.op == "_npi_concatenate" else "dim"
-    if axis == "axis" and c.is_none("axis"):
-        return c.do("Concat", *(c.reshape(v, [-1]) for v in c.inputs), axis=0)
-    return joined(c, c.inputs, c.axis(axis, 0 if axis == "axis" else 1))
+    return joined(c, c.inputs, c.axis("dim", 1))
+
+
+@operator("_npi_concatenate", outputs=("out",))
+def _concatenate(c: Call) -> str:
+    if c.attrs.get("axis") == "None":
+        return joined(c, [c.reshape(v, [-1]) for v in c.inputs], 0)
+    return joined(c, c.inputs, c.axis("axis", 0))
 
 
 def joined(c: Call, values: Sequence[str], axis: int) -> str:
@@ -107,21 +111,20 @@ def _stack(c: Call) -> str:
     return joined(c, [c.reshape(v, [*shape[:axis], 1, *shape[axis:]]) for v in c.inputs], axis)
 
 
-@operator("_npi_vstack", "_npi_hstack", "_npi_dstack", "_npi_column_stack")
+@operator("_npi_vstack", "_npi_column_stack")
 def _stack_rows(c: Call) -> str:
-    def lifted(value: str) -> str:
-        shape = list(c.shape(value))
-        if c.op == "_npi_vstack" and len(shape) < 2:
-            shape = [1, *shape]
-        elif c.op == "_npi_column_stack" and len(shape) < 2:
-            shape = [*shape, 1]
-        elif c.op == "_npi_dstack" and len(shape) < 3:
-            shape = [1, *shape, 1] if len(shape) < 2 else [*shape, 1]
-        return c.reshape(value, shape or [1])
+    if c.op == "_npi_vstack":
+        return joined(c, [c.reshape(v, [1, -1]) if c.rank(v) < 2 else v for v in c.inputs], 0)
+    return joined(c, [c.reshape(v, [-1, 1]) if c.rank(v) < 2 else v for v in c.inputs], 1)
 
-    values = [lifted(v) for v in c.inputs]
-    axis = {"_npi_vstack": 0, "_npi_dstack": 2, "_npi_column_stack": 1}.get(c.op, min(1, c.rank(values[0]) - 1))
-    return joined(c, values, axis)
+
+@operator("_npi_hstack", "_npi_dstack", outputs=("out",))
+def _stack_columns(c: Call) -> str:
+    if c.op == "_npi_dstack":
+        return joined(c, [c.reshape(v, [*([1] if c.rank(v) < 2 else []), *c.shape(v), 1]) if c.rank(v) < 3 else v
+                          for v in c.inputs], 2)
+    values = [v if c.rank(v) else c.reshape(v, [1]) for v in c.inputs]
+    return joined(c, values, min(1, c.rank(values[0]) - 1))
 
 
 @operator("reverse", "flip", "_npi_flip")
@@ -134,6 +137,25 @@ def turned(c: Call, x: str, axes: Sequence[int]) -> str:
     """The value backwards along axes."""
     ends = [-c.shape(x)[a] - 1 for a in axes]
     return c.do("Slice", x, np.full(len(axes), -1), np.array(ends), np.array(axes), np.full(len(axes), -1))
+
+
+@operator("_np_roll")
+def _roll(c: Call) -> str:
+    """Elements moved along axes, those that leave at the end come in at the front; flat without axes."""
+    shape, shifts = c.shape(), c.ints("shift")
+    x = c.reshape(c.x, [-1]) if c.is_none("axis") else c.x
+    axes = [0] if c.is_none("axis") else [c.check_axis(a) for a in c.ints("axis")]
+    for axis, shift in zip(axes, shifts * len(axes) if len(shifts) == 1 else shifts, strict=True):
+        size = c.shape(x)[axis]
+        if shift % size:
+            at = size - shift % size
+            x = joined(c, [cut(c, x, [at], [size], [axis]), cut(c, x, [0], [at], [axis])], axis)
+    return c.reshape(x, shape)
+
+
+@operator("_npi_tril")
+def _tril(c: Call) -> str:
+    return c.do("Trilu", c.x, np.int64(c.integer("k", 0)), upper=0)
 
 
 @operator("Pad", "pad", "_npi_pad")

@@ -10,6 +10,9 @@ _AUGMENT = "it reads or augments images, which is done before the network"
 _DATA = "the shape of its result depends on data"
 _FACTOR = "decompositions of matrices have no form in the device's or the host's operators"
 _FUSED = "it is MKL-DNN's fused form for CPUs: export the network without the MKLDNN backend"
+_EIGHT_BITS = "it computes with 8-bit integers: compile the network it was quantised from, with --auto-cast as needed"
+#: Said of what is in no family.
+NO_CONVERTER = "there is no converter for it"
 _USER = "it runs the user's own Python code"
 
 #: reason -> operators of families that inference could meet.
@@ -24,6 +27,16 @@ _NAMED: dict[str, str] = {
              "_npi_pinv_scalar_rcond _npi_slogdet _npi_solve _npi_svd _npi_tensorinv _npi_tensorsolve",
     "its special function has no form in ONNX's operators":
         "erfinv _npi_erfinv _npx_erfinv gamma gammaln _sparse_gamma _sparse_gammaln _npx_gamma _npx_gammaln",
+    _EIGHT_BITS:
+        "_contrib_dequantize _contrib_quantize _contrib_quantize_asym _contrib_quantize_v2 _contrib_quantized_act "
+        "_contrib_quantized_batch_norm _contrib_quantized_concat _contrib_quantized_conv "
+        "_contrib_quantized_elemwise_add _contrib_quantized_elemwise_mul _contrib_quantized_embedding "
+        "_contrib_quantized_flatten _contrib_quantized_fully_connected _contrib_quantized_pooling "
+        "_contrib_quantized_rnn _contrib_requantize",
+    "it is of the numpy interface's functions that networks have no use for":
+        "_npi_boolean_mask_assign_scalar _npi_boolean_mask_assign_tensor _npi_copyto _npi_diag_indices_from "
+        "_npi_insert_scalar _npi_insert_slice _npi_insert_tensor _npi_lcm _npi_lcm_scalar _npi_percentile _npi_polyval "
+        "_npi_powerd _npi_where_scalar2 _npi_ediff1d _npi_indices _npi_rot90 _np_diagflat",
     "no form of it in ONNX's operators equals MXNet's":
         "Correlation _contrib_PSROIPooling _contrib_DeformablePSROIPooling _contrib_RROIAlign _contrib_count_sketch "
         "_contrib_fft _contrib_ifft _contrib_hawkesll",
@@ -54,4 +67,4 @@ def reason(op: str) -> str:
     for pattern, text in _PATTERNS:
         if re.fullmatch(pattern, op):
             return text
-    return "no converter for it"
+    return NO_CONVERTER

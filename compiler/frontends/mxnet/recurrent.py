@@ -24,7 +24,7 @@ _MODES: dict[str, tuple[str, str, tuple[int, ...]]] = {
 }
 
 
-@operator("RNN", "_npx_rnn", roles=("data", "parameters"), outputs=("output", "state", "state_cell"))
+@operator("RNN", "_npx_rnn", roles=("data", "parameters"), outputs=("output", "state_output", "statecell_output"))
 def _rnn(c: Call) -> list[str]:
     mode = c.text("mode", None, tuple(_MODES))
     directions = 2 if c.flag("bidirectional") else 1

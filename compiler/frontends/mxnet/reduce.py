@@ -56,7 +56,7 @@ for _op, _names in _REDUCTIONS.items():
     _register(_op, _names)
 
 
-@operator("norm", "_sparse_norm", "_npi_norm")
+@operator("norm", "_sparse_norm")
 def _norm(c: Call) -> str:
     order = c.real("ord", 2.0)
     if order not in (1, 2):
@@ -75,15 +75,25 @@ def _moments(c: Call) -> list[str]:
     return [reduced(c, "ReduceMean", c.x, axes, keep), variance]
 
 
-@operator("_npi_var", "_npi_std", outputs=("output",))
+@operator("_npi_var", outputs=("var",))
 def _variance(c: Call) -> str:
+    return _spread(c)
+
+
+@operator("_npi_std", outputs=("std",))
+def _deviation(c: Call) -> str:
+    return c.do("Sqrt", _spread(c))
+
+
+def _spread(c: Call) -> str:
+    """The mean square distance from the mean."""
     axes = axes_of(c)
     off = c.do("Sub", c.x, c.do("ReduceMean", c.x, np.array(axes)))
     found = reduced(c, "ReduceMean", c.do("Mul", off, off), axes, c.flag("keepdims"))
     count = int(np.prod([c.shape()[a] for a in axes]))
     if spare := c.integer("ddof", 0):
         found = c.do("Mul", found, c.like(found, count / (count - spare)))
-    return c.do("Sqrt", found) if c.op == "_npi_std" else found
+    return found
 
 
 @operator("_np_all", "_np_any", "_np_sometrue")

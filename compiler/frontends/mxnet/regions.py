@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from compiler.errors import UnsupportedOp
@@ -39,17 +41,39 @@ _OFFSETS = ("data", "offset", "weight", "bias")
 
 @operator("_contrib_DeformableConvolution", roles=_OFFSETS)
 def _deformable_convolution(c: Call) -> str:
-    return _deformable(c, c[2], "" if c.flag("no_bias") else c[3], "")
+    """Samples outside the image are 0; those between its last pixel and its edge are that pixel's.
+
+    ONNX's operator (like the modulated one) blends towards 0 around the edge instead: the positions are cut before,
+    and a mask takes away what is outside.
+    """
+    weight, offset = c[2], c[1]
+    kernel, (rows, columns) = c.shape(weight)[2:], c.shape()[2:]
+    batch, count, height, width = c.shape(offset)
+    stride, pad, dilate = (spatial(c, k, 2, d) for k, d in (("stride", 1), ("pad", 0), ("dilate", 1)))
+    starts = [np.arange(n) * s - p for n, s, p in zip((height, width), stride, pad, strict=True)]
+    taps = [np.arange(k) * d for k, d in zip(kernel, dilate, strict=True)]
+    place = np.stack(np.broadcast_arrays(
+        taps[0][:, None, None, None] + starts[0][:, None], taps[1][:, None, None] + starts[1]), axis=2)
+    place = place.reshape(1, 1, math.prod(kernel), 2, height, width)
+    apart = c.reshape(offset, [batch, -1, *place.shape[2:]])
+    where = c.do("Add", apart, c.like(apart, place))
+    size = c.like(apart, np.array([rows, columns]).reshape(2, 1, 1))
+    inside = c.do("And", c.do("GreaterOrEqual", where, c.like(apart, 0)), c.do("Less", where, size))
+    mask = c.do("ReduceMin", c.cast(inside, c.dtype(apart)), np.array([3]), keepdims=0)
+    cut = c.do("Min", where, c.do("Sub", size, c.like(apart, 1)))
+    moved = c.reshape(c.do("Sub", cut, c.like(apart, place)), [batch, count, height, width])
+    return _deformable(c, weight, moved, "" if c.flag("no_bias") else c[3],
+                       c.reshape(mask, [batch, count // 2, height, width]))
 
 
 @operator("_contrib_ModulatedDeformableConvolution", roles=("data", "offset", "mask", "weight", "bias"))
 def _modulated_convolution(c: Call) -> str:
-    return _deformable(c, c[3], "" if c.flag("no_bias") else c[4], c[2])
+    return _deformable(c, c[3], c[1], "" if c.flag("no_bias") else c[4], c[2])
 
 
-def _deformable(c: Call, weight: str, bias: str, mask: str) -> str:
+def _deformable(c: Call, weight: str, offset: str, bias: str, mask: str) -> str:
     pad = spatial(c, "pad", 2, 0)
-    return c.do("DeformConv", c.x, weight, c[1], bias, mask, kernel_shape=list(c.shape(weight)[2:]), pads=pad + pad,
+    return c.do("DeformConv", c.x, weight, offset, bias, mask, kernel_shape=list(c.shape(weight)[2:]), pads=pad + pad,
                 strides=spatial(c, "stride", 2, 1), dilations=spatial(c, "dilate", 2, 1),
                 group=c.integer("num_group", 1), offset_group=c.integer("num_deformable_group", 1))
 
@@ -134,8 +158,9 @@ def _proposed(c: Call, deltas: str, scores: str, anchors: np.ndarray, limits: st
     grow = c.do("Mul", c.do("Unsqueeze", least, np.array([2])), c.like(boxes, [-0.5, -0.5, 0.5, 0.5]))
     boxes = c.do("Where", c.do("Unsqueeze", small, np.array([2])), c.do("Add", boxes, grow), boxes)
     place = np.stack(np.meshgrid(np.arange(size[1]), np.arange(size[0])), axis=-1).reshape(1, -1, 2)
-    first = np.repeat(place, anchors.shape[1] // place.shape[1], axis=1) * stride
+    first = np.repeat(place, anchors.shape[1] // place.shape[1], axis=1)
     real = c.do("Unsqueeze", c.do("Gather", limits, np.array([1, 0]), axis=1), np.array([1]))
-    beyond = c.do("GreaterOrEqual", c.like(limits, first), real)
+    whole = c.do("Floor", c.do("Div", real, c.like(real, stride)))
+    beyond = c.do("GreaterOrEqual", c.like(limits, first), whole)
     outside = c.do("Or", columns(c, beyond, 0), columns(c, beyond, 1))
     return boxes, c.do("Where", c.do("Or", small, outside), c.like(scores, -1), scores)

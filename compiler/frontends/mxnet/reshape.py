@@ -30,11 +30,7 @@ def _reshape(c: Call) -> str:
 def _in_order(c: Call, wanted: Sequence[int], read: Callable[[Sequence[int], Sequence[int]], list[int]]) -> list[int]:
     if not c.flag("reverse"):
         return read(c.shape(), wanted)
-    turned = list(wanted)[::-1]
-    for k in range(len(turned) - 2):  # -4 goes before its two factors
-        if turned[k + 2] == -4:
-            turned[k : k + 3] = [-4, turned[k + 1], turned[k]]
-    return read(c.shape()[::-1], turned)[::-1]
+    return read(c.shape()[::-1], wanted[::-1])[::-1]
 
 
 def _no_shape(shape: Sequence[int], wanted: Sequence[int]) -> ShapeError:

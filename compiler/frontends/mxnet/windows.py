@@ -108,6 +108,9 @@ def _pool(c: Call, x: str) -> str:
         if kind == "avg" and not _counts_padding(c):
             raise c.unsupported("windows that lie in the padding altogether have no average")
     window["pads"] = pads
+    if kind == "max" and c.op == "Pooling_v1" and any(pad):  # which pads with zeros
+        full = np.array([0, 0, *pad, 0, 0, *pad], np.int64)
+        x, window["pads"] = c.do("Pad", x, full, c.like(x, 0)), [0] * count + [max(o, 0) for o in over]
     if kind == "max":
         return c.do("MaxPool", x, **window)
     if kind == "lp":
@@ -146,7 +149,7 @@ def _results(c: Call, size: int, kernel: int, stride: int, pad: int) -> int:
 def _padded(c: Call, x: str, pads: list[int], kind: str) -> tuple[str, list[int]]:
     """The data with padding and cut before the window, where the operator itself cannot."""
     count = len(pads) // 2
-    fill = c.like(x, -math.inf if kind == "max" else 0)
+    fill = c.like(x, np.finfo(c.like(x, 0).dtype).min if kind == "max" else 0)
     full = [0, 0, *pads[:count], 0, 0, *pads[count:]]
     return c.do("Pad", x, np.array(full, np.int64), fill), [0] * len(pads)
 
@@ -212,3 +215,38 @@ def _averaging(size: int, results: int) -> np.ndarray:
         first, end = i * size // results, -(-(i + 1) * size // results)
         made[i, first:end] = 1 / (end - first)
     return made
+
+
+# ---- windows laid out ------------------------------------------------------------------------------------------------
+
+
+def _columns(c: Call, sizes: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+    """Where each element of each window lies in a padded image laid out flat, (elements, windows); its padded sizes."""
+    kernel, stride, pad, dilate = (spatial(c, k, 2, d) for k, d in (("kernel", 1), ("stride", 1), ("pad", 0),
+                                                                    ("dilate", 1)))
+    padded = [n + 2 * p for n, p in zip(sizes, pad, strict=True)]
+    axes = []
+    for n, k, s, d in zip(padded, kernel, stride, dilate, strict=True):
+        starts = np.arange((n - d * (k - 1) - 1) // s + 1) * s
+        axes.append(np.arange(k)[:, None] * d + starts)  # (offset in the window, window)
+    rows, columns = axes
+    places = rows[:, None, :, None] * padded[1] + columns[None, :, None, :]
+    return places.reshape(kernel[0] * kernel[1], -1), padded
+
+
+@operator("im2col")
+def _im2col(c: Call) -> str:
+    """(N, C, h, w) as (N, C x elements of a window, windows)."""
+    batch, channels, *sizes = c.shape()
+    places, padded = _columns(c, sizes)
+    pad = spatial(c, "pad", 2, 0)
+    x = c.do("Pad", c.x, np.array([0, 0, *pad, 0, 0, *pad], np.int64), c.like(c.x, 0)) if any(pad) else c.x
+    found = c.do("Gather", c.reshape(x, [batch, channels, math.prod(padded)]), places, axis=2)
+    return c.reshape(found, [batch, channels * places.shape[0], places.shape[1]])
+
+
+@operator("col2im")
+def _col2im(c: Call) -> str:
+    pad = spatial(c, "pad", 2, 0)
+    return c.do("Col2Im", c.x, np.array(c.ints("output_size")), np.array(spatial(c, "kernel", 2, 1)), pads=pad + pad,
+                strides=spatial(c, "stride", 2, 1), dilations=spatial(c, "dilate", 2, 1))
