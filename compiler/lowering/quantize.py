@@ -143,9 +143,24 @@ def lower_dequantize(ctx: Context, node: Node) -> None:
     x = operand_like(ctx, node.inputs[0], ref)
     out = result(ctx, name, ref)
     zero = _parameter(ctx, node, 2, "zero", out)
-    if zero is not None:
+    scale = _parameter(ctx, node, 1, "scale", out) or Parameter(0.0, None)
+    if zero is not None and zero.number is not None and scale.number is not None:
+        _shift_and_scale(ctx, out, x, zero.number, scale.number)
+    elif zero is not None:
         shifted = like(ctx, out, "fp32", "shifted")
         _stage(ctx, shifted, x, "subtract", zero)
-        x = shifted
-    _stage(ctx, out, x, "mult", _parameter(ctx, node, 1, "scale", out) or Parameter(0.0, None))
+        _stage(ctx, out, shifted, "mult", scale)
+    else:
+        _stage(ctx, out, x, "mult", scale)
     ctx.tensors[name] = out
+
+
+def _shift_and_scale(ctx: Context, out: Tensor, x: Tensor, zero: float, scale: float) -> None:
+    """out = (x - zero) * scale: one instruction, which keeps the difference in fp32, where it is exact."""
+    p, more = ctx.program, () if scale == 1.0 else ("mult", scale)
+
+    def emit(dst: View, src: list[View], n: int) -> None:
+        engines = ("vector",) if more else ("vector", "scalar")
+        p.tensor_scalar(dst, src[0], "add", -zero, *more, engine=ctx.pick(engines, n))
+
+    apply(ctx, out, [x], emit)

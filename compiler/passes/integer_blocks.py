@@ -126,6 +126,11 @@ def _centred(graph: Graph, anchor: Node, side: Operand) -> str:
     """The operand less its zero point, in bfloat16."""
     if side.values is not None:
         return graph.add_const(side.values.astype(ml_dtypes.bfloat16), f"{side.name}_centred")
+    known = graph.const(side.zero) if side.zero else None
+    if known is not None and known.size == 1:  # one instruction does both
+        one = graph.add_const(np.array(1, ml_dtypes.bfloat16), "one")
+        operands = [side.name, one, reshape(graph, anchor, side.zero, ())]
+        return before(graph, anchor, "DequantizeLinear", operands, graph.shape(side.name), "bfloat16")
     value = _wide(graph, anchor, side.name)
     if not side.zero:
         return value

@@ -16,6 +16,7 @@ from compiler.frontends.tflite.reader import Tensor
 
 _SAME, _VALID = 0, 1
 _EIGHT = ("int8", "uint8")
+_EXACT = 1 << 24  # fp32 holds every integer up to here
 #: axis letters of the options' names, outermost first
 _AXES = {2: "hw", 3: "dhw"}
 
@@ -76,11 +77,22 @@ def _convolution(c: Call, perm: tuple[int, ...], rank: int, groups: int) -> None
 
 
 def _whole(c: Call) -> bool:
-    """Whether input, weights and result are 8-bit integers, whose products the device computes exactly."""
+    """Whether input, weights and result are 8-bit integers, whose sums fp32 holds exactly: then the device's are."""
     tensors = (c.tensor(0), c.tensor(1), c.result())
-    return (all(quantised.is_quantised(t) and quantised.kept(t) in _EIGHT for t in tensors)
-            and c.const(1) is not None and (not c.has(2) or c.tensor(2).dtype == "int32")
-            and quantised.kept(c.tensor(0)) == quantised.kept(c.result()))
+    weights = c.const(1)
+    if (any(not quantised.is_quantised(t) or quantised.kept(t) not in _EIGHT for t in tensors) or weights is None
+            or quantised.kept(tensors[0]) != quantised.kept(tensors[2])):
+        return False
+    bias = c.const(2) if c.has(2) else np.zeros(1, np.int32)
+    if bias is None or bias.dtype != np.int32:
+        return False
+    channel = weights.ndim - 1 if c.op.type == "DEPTHWISE_CONV_2D" else 0
+    rows = np.moveaxis(weights, channel, 0).reshape(weights.shape[channel], -1).astype(np.int64)
+    _, zeros = quantised.parameters(tensors[1])
+    limits, zero = np.iinfo(quantised.kept(tensors[0])), quantised.zero_point(tensors[0])
+    most = max(limits.max - zero, zero - limits.min)
+    sums = np.abs(rows - zeros.astype(np.int64).reshape(-1, 1)).sum(axis=1) * most + np.abs(bias.astype(np.int64))
+    return bool(sums.max() <= _EXACT)
 
 
 def _whole_convolution(c: Call, perm: tuple[int, ...], attrs: dict[str, Any]) -> str:

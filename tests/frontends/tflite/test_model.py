@@ -47,3 +47,12 @@ def test_layers_are_named_after_results() -> None:
 def test_integer_convolutions_stay_integers() -> None:
     ops = [node.op for node in loaded("mobilenet_int8").nodes]
     assert ops.count("QLinearConv") == 7
+
+
+def test_integers_are_about_as_fast_as_reals() -> None:
+    """The same network in both; what integers gain in products they spend on scaling in one so small."""
+    runs = {}
+    for name in ("mobilenet_fp32", "mobilenet_int8"):
+        neff = neuronsim.compile(loaded(name), target="trn1.2xlarge")
+        runs[name] = neff.run(mode="timing").time_ns
+    assert runs["mobilenet_int8"] < 1.1 * runs["mobilenet_fp32"]
