@@ -15,6 +15,7 @@ import numpy as np
 
 from compiler.errors import ModelError
 from compiler.frontends.tensorflow.protos import damaged, fields, parse, varint
+from compiler.frontends.tensorflow.slices import Place, box, key_of, place_of
 from compiler.frontends.tensorflow.table import read_table
 from compiler.frontends.tensorflow.tensors import dims_of, dtype_name
 from compiler.ir import numpy_dtype
@@ -25,14 +26,14 @@ _OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a variable is: type number, sizes, file, and bytes in it; `sliced`: kept in parts under other keys."""
+    """Where a variable is: type number, sizes, file, and bytes in it; `parts`: places of those it is kept in."""
 
     dtype: int
     shape: tuple[int, ...]
     shard: int
     offset: int
     size: int
-    sliced: bool
+    parts: tuple[Place, ...]
 
 
 class Bundle:
@@ -47,12 +48,15 @@ class Bundle:
         self.prefix = prefix
         self.where = f"{prefix}.index"
         self.entries: dict[str, Entry] = {}
+        self._parts: dict[bytes, Entry] = {}
         self._shards = 1
         self._files: dict[int, np.ndarray] = {}
         for key, value in read_table(_read(Path(self.where)), self.where):
             if not key:
                 self._header(value)
-            elif not key.startswith(b"\0"):  # parts of a sliced variable have coded keys
+            elif key.startswith(b"\0"):
+                self._parts[key] = self._entry(value)
+            else:
                 self.entries[key.decode("utf-8", "replace")] = self._entry(value)
 
     def array(self, key: str) -> np.ndarray:
@@ -62,13 +66,27 @@ class Bundle:
         if entry is None:
             raise ModelError(f"the variables have none of the name {key!r}", code="VARIABLE_MISSING",
                              where=str(self.prefix), help="save the model again with all its variables")
-        if entry.sliced:
-            raise ModelError("a variable that is kept in parts", code="VARIABLE_SLICED", where=where,
-                             help="freeze the graph, or save it without a partitioner")
+        return self._joined(key, entry, where) if entry.parts else self._whole(entry, where)
+
+    def _whole(self, entry: Entry, where: str) -> np.ndarray:
         dtype = numpy_dtype(dtype_name(entry.dtype, where))
         if prod(entry.shape) * dtype.itemsize != entry.size:
             raise damaged(f"a variable of shape {entry.shape} has {entry.size} bytes", where)
         return self._bytes(entry, where).view(dtype).reshape(entry.shape)
+
+    def _joined(self, key: str, entry: Entry, where: str) -> np.ndarray:
+        """A variable put together from its parts, which have to be all of it."""
+        found = {place: self._parts.get(key_of(key, place)) for place in entry.parts}
+        arrays = {place: self._whole(part, where) for place, part in found.items() if part is not None}
+        if len(arrays) != len(found) or sum(a.size for a in arrays.values()) != prod(entry.shape):
+            raise damaged("parts of a variable are missing", where)
+        whole = np.empty(entry.shape, numpy_dtype(dtype_name(entry.dtype, where)))
+        for place, array in arrays.items():
+            target = whole[box(place, entry.shape, where)]
+            if target.shape != array.shape or target.dtype != array.dtype:
+                raise damaged("a part of a variable does not fit its place", where)
+            target[...] = array
+        return whole
 
     def objects(self) -> Any | None:
         """The graph of objects (TrackableObjectGraph) that TensorFlow 2 keeps with the variables, or None."""
@@ -91,7 +109,7 @@ class Bundle:
     def _entry(self, value: bytes) -> Entry:
         numbers: dict[int, int] = {}
         shape: tuple[int, ...] = ()
-        sliced = False
+        parts: list[Place] = []
         for number, found in fields(value, self.where):
             if isinstance(found, int):
                 numbers[number] = found
@@ -100,9 +118,10 @@ class Bundle:
                 if dims is None or None in dims:
                     raise damaged("a variable without a definite shape", self.where)
                 shape = tuple(d for d in dims if d is not None)
-            sliced = sliced or number == 7
+            elif number == 7:
+                parts.append(place_of(found, self.where))
         dtype, shard, offset, size = (numbers.get(k, 0) for k in (1, 3, 4, 5))
-        return Entry(dtype, shape, shard, offset, size, sliced)
+        return Entry(dtype, shape, shard, offset, size, tuple(parts))
 
     def _bytes(self, entry: Entry, where: str) -> np.ndarray:
         if entry.shard not in self._files:

@@ -12,6 +12,7 @@ import numpy as np
 
 from compiler.errors import ModelError
 from compiler.frontends.tensorflow.bundle import Bundle
+from compiler.frontends.tensorflow.slices import Place, box, place_of_text
 
 _ATTRIBUTE = "VARIABLE_VALUE"
 _CALLS = ("StatefulPartitionedCall", "PartitionedCall")
@@ -32,9 +33,13 @@ class Variables:
         self._bundle, self._where = bundle, where
         self._arrays: dict[str, np.ndarray] = {}
         self._keys: dict[str, str] = {}
+        self._places: dict[str, Place] = {}
         self._full_names: dict[str, str] = {}
         if bundle is not None and nodes is not None:
-            self._keys.update(_restored(nodes))
+            for node, (key, place) in _restored(nodes, where).items():
+                self._keys[node] = key
+                if place:
+                    self._places[node] = place
             saved = bundle.objects()
             if saved is not None:
                 self._full_names = _full_names(saved)
@@ -53,12 +58,13 @@ class Variables:
         key = next((n for n in names if n in known), node)
         if key not in self._arrays:
             self._arrays[key] = self._bundle.array(key)
-        return self._arrays[key]
+        whole = self._arrays[key]
+        return whole[box(self._places[node], whole.shape, self._where)] if node in self._places else whole
 
 
-def _restored(nodes: Mapping[str, Any]) -> dict[str, str]:
-    """Variable node -> key, as the nodes say that assign what RestoreV2 reads (TensorFlow 1)."""
-    found: dict[str, str] = {}
+def _restored(nodes: Mapping[str, Any], where: str) -> dict[str, tuple[str, Place]]:
+    """Variable node -> key, and place where it is a part: as the nodes say that assign what RestoreV2 reads."""
+    found: dict[str, tuple[str, Place]] = {}
     for node in nodes.values():
         if node.op not in ("Assign", "AssignVariableOp") or len(node.input) < 2:
             continue
@@ -67,13 +73,25 @@ def _restored(nodes: Mapping[str, Any]) -> dict[str, str]:
         if source is not None and source.op == "Identity" and source.input:
             name, _, index = source.input[0].partition(":")
             source = nodes.get(name)
-        if source is None or source.op != "RestoreV2" or len(source.input) < 2:
+        if source is None or source.op != "RestoreV2" or len(source.input) < 3:
             continue
-        names = nodes.get(source.input[1].partition(":")[0])
-        keys = names.attr["value"].tensor.string_val if names is not None and "value" in names.attr else ()
-        if (index or "0").isdigit() and int(index or 0) < len(keys):
-            found[node.input[0].partition(":")[0]] = keys[int(index or 0)].decode("utf-8", "replace")
+        keys, places = (_strings(nodes, source.input[k]) for k in (1, 2))
+        number = int(index) if index.isdigit() and len(index) < 9 else 0
+        if number < len(keys):
+            place = places[number] if number < len(places) else ""
+            found[node.input[0].partition(":")[0]] = (keys[number], place_of_text(place, where))
     return found
+
+
+def _strings(nodes: Mapping[str, Any], ref: str) -> list[str]:
+    """Texts of a constant; one that has fewer than it needs repeats the last."""
+    node = nodes.get(ref.partition(":")[0])
+    if node is None or "value" not in node.attr:
+        return []
+    tensor = node.attr["value"].tensor
+    texts = [t.decode("utf-8", "replace") for t in tensor.string_val]
+    missing = (tensor.tensor_shape.dim[0].size if len(tensor.tensor_shape.dim) == 1 else 1) - len(texts)
+    return texts + texts[-1:] * min(max(missing, 0), len(nodes))
 
 
 def _full_names(saved: Any) -> dict[str, str]:
