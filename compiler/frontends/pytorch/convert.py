@@ -40,7 +40,7 @@ NUMBERS: dict[str, Callable[..., Any]] = {
 
 
 def build(b: GraphBuilder, program: Program, names: Sequence[str]) -> list[tuple[str, str]]:
-    """Add the program to a builder whose inputs have `names`; returns (value, key) of every result.
+    """Add the program to a builder whose inputs have `names`; returns (value, key) of every computed result.
 
     Raises: UnsupportedOp naming every operator without a conversion; the first error of a conversion, which names its
         call.
@@ -55,6 +55,8 @@ def build(b: GraphBuilder, program: Program, names: Sequence[str]) -> list[tuple
     walk.run(program.block, env)
     found = []
     for value, key in program.results:
+        if not isinstance(value, Ref):
+            continue  # None, or a number that `forward` returns beside its tensors
         result = walk.argument(value, env)
         if result is not None:
             found.append((result if isinstance(result, str) else b.add(np.asarray(result)), key))
