@@ -66,7 +66,7 @@ def compile(
         output: where to write the NEFF; None keeps the program in memory.
         target: instance name or path of a target description.
         progress: told how many compilations of a search for the number of cores are done, and of how many.
-        options: fields of `compiler.options.CompileOptions`.
+        options: fields of `compiler.options.CompileOptions`, and `io_config` (`compiler.face.with_io_config`).
     Raises: NeuronError (CompileError, OptionError, TargetError ...); CpuSegmentError when this host has no kernel for
         operators that the device cannot run.
     """

@@ -231,9 +231,10 @@ def _no_model(folder: Path, listing: _Listing, wanted: str | None) -> ModelError
     names = [p for p, _ in (*listing.mains, *listing.seconds)] + listing.others + listing.folders
     if not names:
         return ModelError("there is nothing in it", code="MODEL_MISSING", where=str(folder))
+    packed = [p for p in listing.others if is_archive(p)]
     return ModelError("there is no model that can be read" if wanted is None else f"there is no {TITLES[wanted]} model",
-                      code="MODEL_FORMAT", where=str(folder), actual=_listed(names),
-                      limit=WANTED.get(wanted or ""), help="" if wanted else readable())
+                      code="MODEL_FORMAT", where=str(folder), actual=_listed(names), limit=WANTED.get(wanted or ""),
+                      help=f"give the archive itself: {packed[0]}" if packed else "" if wanted else readable())
 
 
 def _notes(files: ModelFiles, listing: _Listing) -> tuple[str, ...]:

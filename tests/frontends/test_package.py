@@ -325,6 +325,12 @@ def test_files_beside_the_model_are_noted_when_they_look_like_part_of_one(tmp_pa
     assert opened(written(tmp_path, tree)).notes == ("beside the model, not read: n.params, old.pth",)
 
 
+def test_an_archive_in_a_folder_is_pointed_at(tmp_path: Path) -> None:
+    archive = packed(tmp_path / "m.tar.gz", {"m.onnx": ONNX}, "flat")
+    assert str(archive) in refused(tmp_path).help
+    assert str(archive) in refused(tmp_path, "onnx").help
+
+
 def test_errors_of_a_reader_name_the_archive(tmp_path: Path) -> None:
     from compiler import frontends
 

@@ -74,6 +74,19 @@ def test_file_folder_and_archive_give_the_same_neff(say: Say) -> None:
     assert first == Path("model.neff").read_bytes() == Path("third.neff").read_bytes()
 
 
+def test_external_data_in_an_archive_outlive_it(say: Say) -> None:
+    weights = np.random.default_rng(0).standard_normal((64, 32)).astype(np.float32)
+    model = helper.make_model(helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], "product")], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 32])], [onnx.numpy_helper.from_array(weights, "w")],
+    ), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)  # fmt: skip
+    onnx.save_model(model, "e.onnx", save_as_external_data=True, location="e.bin", size_threshold=0)
+    found = neuronsim.compile(pack("e.tgz", Path("e.onnx"), Path("e.bin")), target="trn1.2xlarge")
+    x = np.ones((1, 64), np.float32)
+    np.testing.assert_allclose(found.run({"x": x}).outputs["y"], x @ weights, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     "model, output",
     [("a/b.c/net.v2.onnx", "net.v2.neff"), ("m.tar.gz", "m.neff"), ("m.tgz", "m.neff"), ("m.tar", "m.neff"),
