@@ -11,7 +11,7 @@ TORCH  := torch==2.13.0
 NATIVE := $(shell find neuronsim/_core -name "*.pyx" -o -name "*.pxd" -o -name "*.c" -o -name "*.h")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-slow lint types bench results docs bless clean
+.PHONY: help demo dev test test-slow lint types bench results results-frameworks docs bless clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,8 +47,11 @@ test-slow: $(STAMP) $(MODELS)  ## whole networks, exported transformers, full-si
 bench: $(STAMP)  ## speed against ONNX Runtime on this machine
 	$(BIN)/python benchmarks/bench.py
 
-results: $(STAMP)  ## rewrite docs/results.md (FIXTURES=directory adds those models)
+results: $(STAMP) $(if $(FIXTURES),$(MODELS))  ## rewrite docs/results.md (FIXTURES=directory adds models of frameworks)
 	$(BIN)/python benchmarks/results.py $(if $(FIXTURES),--fixtures $(FIXTURES))
+
+results-frameworks: $(STAMP) $(MODELS)  ## rewrite only the section on models of frameworks (FIXTURES=directory)
+	$(BIN)/python benchmarks/frameworks.py $(FIXTURES)
 
 docs: $(STAMP)  ## regenerate the reference pages from the instruction tables
 	$(BIN)/python -m isa.docgen

@@ -1,4 +1,4 @@
-"""Writes docs/results.md: nine networks on both targets, the fixtures of a directory, and MFU. Run by `make results`.
+"""Writes docs/results.md: nine networks on both targets, MFU, models of every framework. Run by `make results`.
 
 The error and simulated columns are the same on every machine; the host columns are of the machine it ran on.
 """
@@ -6,7 +6,6 @@ The error and simulated columns are the same on every machine; the host columns 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -14,20 +13,16 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).parent))
+import frameworks
 import many_cores
 import measure
 import quality
 
-import neuronsim
-from isa.errors import ErrorList, NeuronError
 from neuronsim.demo.he_weights import NETWORKS
 from profiler.summary import seconds_text
 
 ROOT = Path(__file__).resolve().parent.parent
-BF16_SHARE = 3e-2
 OUTPUT = ROOT / "docs" / "results.md"
 
 
@@ -81,50 +76,6 @@ def mfu_table(found: list[measure.Measured]) -> list[str]:
     return lines
 
 
-def fixture_table(folder: Path) -> list[str]:
-    """One row per model below `folder` (model.onnx, io.npz, meta.json with tolerances) and target."""
-    lines = [
-        "| model | target | on device | largest error / allowed | simulated latency |",
-        "|---|---|---:|---:|---:|",
-    ]
-    for meta_file in sorted(folder.glob("*/meta.json")):
-        meta = json.loads(meta_file.read_text())
-        model = meta_file.parent / "model.onnx"
-        if not model.exists():
-            continue
-        for target, cast in measure.CASTS.items():
-            lines.append(_fixture_row(meta, model, target, cast))
-            sys.stderr.write(lines[-1] + "\n")
-    return lines
-
-
-def _fixture_row(meta: dict, model: Path, target: str, cast: str) -> str:
-    with np.load(model.parent / "io.npz", allow_pickle=False) as io:
-        inputs = {i["name"]: io[i["key"]] for i in meta["inputs"]}
-        expected = {o["name"]: io[o["key"]] for o in meta["outputs"]}
-    try:
-        shapes = {name: array.shape for name, array in inputs.items()}
-        neff = neuronsim.compile(model, None, target, auto_cast=cast, input_shapes=shapes)
-        result = neff.run(inputs)
-    except NeuronError as error:
-        first = error.errors[0] if isinstance(error, ErrorList) else error
-        return f"| {meta['name']} | {target} | - | {first.code}: {first.what} | - |"
-    worst = max(_error_over_allowed(result.outputs[n], e, meta, cast) for n, e in expected.items())
-    operators = neff.report["operators"]
-    return (
-        f"| {meta['name']} | {target} | {operators['on_device']} of {operators['total']} | {worst:.3g} "
-        f"| {result.stats['latency_ms']['p50']:.3f} ms |"
-    )
-
-
-def _error_over_allowed(ours: np.ndarray, expected: np.ndarray, meta: dict, cast: str) -> float:
-    """Largest |ours - expected| over what is allowed: the model's own tolerance in fp32, `BF16_SHARE` of the largest
-    magnitude with bf16 operands."""
-    a, b = ours.astype(np.float64), expected.astype(np.float64)
-    allowed = meta["atol"] + meta["rtol"] * np.abs(b) if cast == "none" else BF16_SHARE * np.abs(b).max(initial=0.0)
-    return float((np.abs(a - b) / allowed).max(initial=0.0))
-
-
 def _operands(m: measure.Measured) -> str:
     return "bf16" if measure.CASTS[m.target] == "matmult" else "fp32"
 
@@ -156,21 +107,19 @@ def document(found: list[measure.Measured], fixtures: list[str]) -> str:
         "read its times as a consistent guess.",
     ]  # fmt: skip
     if fixtures:
-        parts += ["", "## Models saved by frameworks", "", *fixtures, "",
-                  "At most 1 is right: within the model's own tolerance in fp32 (trn1), within 3e-2 of the largest",
-                  "expected magnitude with bf16 operands (inf1)."]  # fmt: skip
+        parts += ["", *fixtures]
     return "\n".join(parts) + "\n"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fixtures", type=Path, help="directory with one folder per model")
+    parser.add_argument("--fixtures", type=Path, help="directory of models, see frameworks.py")
     parser.add_argument("--network", action="append", choices=NETWORKS, help="only this network; repeatable")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("-o", "--output", type=Path, default=OUTPUT)
     args = parser.parse_args()
     found = networks(args.network or NETWORKS, args.repeats)
-    fixtures = fixture_table(args.fixtures) if args.fixtures else []
+    fixtures = frameworks.lines(args.fixtures) if args.fixtures else []
     args.output.write_text(document(found, fixtures), encoding="utf-8")
     return 0
 
