@@ -21,6 +21,8 @@ from isa.errors import ErrorList, NeuronError
 _LITTER = re.compile(r"\..*|__MACOSX|__pycache__|Thumbs\.db|desktop\.ini", re.IGNORECASE)
 #: More files than any model's folder has; a folder with more is not looked through.
 _MOST_FILES = 4096
+#: Folders that are looked into side by side: a model's and its texts', data's, code's.
+_MOST_FOLDERS = 64
 #: A model may lie in one folder of one folder ...: `export/Servo/1` is usual.
 _DEPTH = 8
 
@@ -153,12 +155,17 @@ class _Listing:
     others: list[Path]
     folders: list[Path]
 
+    @property
+    def holds_model(self) -> bool:
+        """Whether there is a model, or half of one."""
+        return bool(self.mains or self.seconds)
 
-def _listing(folder: Path, stem: str = "") -> _Listing:
-    """What the files of a folder are; in a crowded one those that have the stem of a name only."""
+
+def _listing(folder: Path, stem: str | None = None) -> _Listing:
+    """What the files of a folder are; in a crowded one, for a given stem, only those whose names have it."""
     found = _Listing([], [], [], [], [])
     paths = sorted(p for p in folder.iterdir() if not _LITTER.fullmatch(p.name))
-    if stem and len(paths) > _MOST_FILES:
+    if stem is not None and len(paths) > _MOST_FILES:
         paths = [p for p in paths if _stem(p) == stem]
     if len(paths) > _MOST_FILES:
         raise ModelError("the folder has too many files to look for a model in it", code="MODEL_FORMAT",
@@ -192,16 +199,24 @@ def _in_folder(folder: Path, wanted: str | None) -> ModelFiles:
 
 
 def _place(top: Path) -> tuple[Path, _Listing]:
-    """The folder with the model: `top`, or the only one in it ..., where files of models are."""
-    first = listing = _listing(top)
-    folder = top
+    """The folder with the model: `top`, or the only one below it where files of models are.
+
+    Raises: ModelError MODEL_AMBIGUOUS.
+    """
+    folder, listing = here = top, _listing(top)
     for _ in range(_DEPTH):
-        if listing.mains or listing.seconds or len(listing.folders) != 1 or _is_variables(listing.folders[0]):
+        if listing.holds_model or not 0 < len(listing.folders) <= _MOST_FOLDERS:
             break
-        folder = listing.folders[0]
-        listing = _listing(folder)
-    known = listing.mains or listing.seconds or listing.refused or any(map(_is_variables, listing.folders))
-    return (folder, listing) if known else (top, first)
+        below = [(f, _listing(f, "")) for f in listing.folders if not _is_variables(f)]
+        models = [(f, found) for f, found in below if found.holds_model]
+        if len(models) > 1:
+            raise ModelError("there are models in several folders", code="MODEL_AMBIGUOUS", where=str(folder),
+                             actual=_listed([f for f, _ in models]), help="give the path of one")
+        if not models and len(below) != 1:
+            break
+        folder, listing = (models or below)[0]
+    known = listing.holds_model or listing.refused or any(map(_is_variables, listing.folders))
+    return (folder, listing) if known else here
 
 
 def _above_variables(path: Path) -> Path:

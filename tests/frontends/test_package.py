@@ -277,6 +277,12 @@ def test_every_kind_in_archives_of_every_style(tmp_path: Path, said: str, style:
     assert not folder.exists()
 
 
+def test_a_model_is_found_beside_folders_of_other_things(tmp_path: Path) -> None:
+    tree = {"top/saved_model/saved_model.pb": SAVED, "top/checkpoint/ckpt-0.index": INDEX, "top/pipeline.config": b"m\n"}
+    written(tmp_path / "a", {**tree, **{f"top/data/{i}.txt": b"" for i in range(4100)}})
+    assert opened(tmp_path / "a").main == tmp_path / "a" / "top" / "saved_model"
+
+
 @pytest.mark.parametrize("said", PACKAGES)
 def test_every_kind_as_a_folder(tmp_path: Path, said: str) -> None:
     files = opened(written(tmp_path / "top" / "inner", PACKAGES[said]).parent)
@@ -299,6 +305,7 @@ WRONG: dict[str, tuple[Tree, str, str]] = {
     "variables only": ({"variables/variables.index": b""}, "MODEL_INCOMPLETE", "saved_model.pb"),
     "state dict": ({"m/model.pth": STATE_DICT}, "PICKLE_REFUSED", "torch.jit.trace"),
     "only a text": ({"README.md": b"# Hello\n", "code/inference.py": b"pass"}, "MODEL_FORMAT", "README.md"),
+    "models in folders": ({"a/m.onnx": ONNX, "b/m.pb": GRAPH, "c/x": b"1"}, "MODEL_AMBIGUOUS", "a, b"),
     "nothing": ({}, "MODEL_MISSING", "nothing"),
 }  # fmt: skip
 
