@@ -21,7 +21,7 @@ from compiler.frontends.tarstream import Entry, damage, entries, is_tar
 
 #: Models with external data, or SavedModels with assets, have hundreds of files; this leaves room.
 MAX_ENTRIES = 1 << 16
-#: Bytes that come out; the largest models that fit one Trn1 instance's device memory are of that size.
+#: Bytes that come out: twice the device memory of a Trn1 chip (32 GiB, isa/targets).
 MAX_BYTES = 1 << 36
 #: Trained weights hardly shrink (by less than 2), pruned ones by some tens; deflate itself ends at 1032. What is small
 #: once unpacked may shrink as it likes: models whose weights were never trained do.
@@ -59,7 +59,7 @@ def unpacked(path: Path) -> Iterator[Path]:
                     budget.promise(entry)
                     name = names.take(entry)
                     if entry.kind == "file":
-                        _store((folder / name), pieces, entry.size)
+                        _store(folder / name, pieces, entry.size)
                     else:
                         (folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:

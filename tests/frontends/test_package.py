@@ -278,7 +278,7 @@ def test_every_kind_in_archives_of_every_style(tmp_path: Path, said: str, style:
 
 
 def test_a_model_is_found_beside_folders_of_other_things(tmp_path: Path) -> None:
-    tree = {"top/saved_model/saved_model.pb": SAVED, "top/checkpoint/ckpt-0.index": INDEX, "top/pipeline.config": b"m\n"}
+    tree = {"top/saved_model/saved_model.pb": SAVED, "top/checkpoint/ckpt-0.index": INDEX, "top/p.config": b"m\n"}
     written(tmp_path / "a", {**tree, **{f"top/data/{i}.txt": b"" for i in range(4100)}})
     assert opened(tmp_path / "a").main == tmp_path / "a" / "top" / "saved_model"
 
