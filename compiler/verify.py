@@ -193,12 +193,12 @@ def _epilogue(graph: Graph, node: Node) -> Iterator[str]:
 
 def _step(graph: Graph, node: Node, step: tuple[Any, ...]) -> str:
     kind = step[0]
-    if kind in ("bias", "add"):
-        name = node.input(step[1])
+    if kind in ("bias", "add", "compare"):
+        name = node.input(step[-1])
         if not name:
             return "no such input"
-        want = (channels(graph, node),) if kind == "bias" else graph.shape(node.output)
-        if graph.shape(name) != want or (kind == "bias" and not graph.is_const(name)):
+        want = graph.shape(node.output) if kind == "add" else (channels(graph, node),)
+        if graph.shape(name) != want or (kind != "add" and not graph.is_const(name)):
             return f"operand of shape {list(graph.shape(name))}, wanted {list(want)}"
         return ""
-    return "" if kind in ("act", "clip") and len(step) == 3 else "unknown step"
+    return "" if (kind in ("act", "clip") and len(step) == 3) or (kind == "as" and len(step) == 2) else "unknown step"

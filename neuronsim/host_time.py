@@ -1,18 +1,23 @@
 """What a CPU segment costs on the host, by a stated model: nothing is measured, so a NEFF always has the same latency.
 
 Every operator costs `host.dispatch_ns`, and the longer of two times of one core: its inputs and outputs at
-`host.cpu_bytes_per_ns`, its multiplications and additions at `host.flops_per_ns`. Only convolutions and matrix products
-count as arithmetic; elsewhere moving the data takes longer. Sizes known only at run time count as 1, subgraphs as run
-once.
+`host.cpu_bytes_per_ns`, its multiplications and additions at `host.flops_per_ns`. Only convolutions, matrix products
+and support vectors count as arithmetic; elsewhere moving the data takes longer. A step down a decision tree moves a
+cache line, and a row takes as many as a balanced tree of that many leaves has levels. Sizes known only at run time
+count as 1, subgraphs as run once.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from math import prod
+from math import log2, prod
 from typing import Any
 
 from isa.target import Target
+
+#: Bytes that a processor fetches at once, of which a node of a tree takes the most.
+_CACHE_LINE = 64
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -40,6 +45,7 @@ def _graph_ns(graph: Any, shapes: Shapes, itemsizes: Mapping[str, int], target: 
     total = 0.0
     for node in graph.node:
         moved = sum(prod(inner.get(n, ())) * sizes.get(n, 1) for n in (*node.input, *node.output) if n)
+        moved += _CACHE_LINE * _steps(node, inner)
         flops = _FLOPS.get(node.op_type, _none)(node, inner)
         total += target.host_dispatch_ns
         total += max(moved / target.host_bytes_per_cpu_ns, flops / target.host_flops_per_ns)
@@ -53,6 +59,20 @@ def subgraphs(node: Any) -> Iterable[Any]:
         if attribute.HasField("g"):
             yield attribute.g
         yield from attribute.graphs
+
+
+def _steps(node: Any, shapes: Shapes) -> float:
+    """Steps down the trees of a tree ensemble for all rows; 0 for other operators."""
+    if node.domain != "ai.onnx.ml" or not node.op_type.startswith("TreeEnsemble"):
+        return 0.0
+    rows = (shapes.get(node.input[0], ()) or (1,))[0]
+    attributes = {a.name: a for a in node.attribute}
+    if "tree_roots" in attributes:
+        trees = len(attributes["tree_roots"].ints)
+        return rows * trees * log2(max(2.0, len(attributes["leaf_targetids"].ints) / max(1, trees)))
+    kinds = zip(attributes["nodes_treeids"].ints, attributes["nodes_modes"].strings, strict=True)
+    leaves = Counter(tree for tree, mode in kinds if mode == b"LEAF")
+    return rows * sum(log2(max(2, count)) for count in leaves.values())
 
 
 def _shape(info: Any) -> tuple[int, ...]:
@@ -93,6 +113,15 @@ def _gemm(node: Any, shapes: Shapes) -> int:
     return 2 * prod(shapes.get(node.output[0], ())) * (a[0 if flipped else 1] if len(a) == 2 else 1)
 
 
+def _vectors(attribute: str) -> Callable[[Any, Shapes], int]:
+    def flops(node: Any, shapes: Shapes) -> int:
+        """Each row is multiplied with every vector of the attribute."""
+        rows = (shapes.get(node.input[0], ()) or (1,))[0]
+        return 2 * rows * sum(len(a.floats) for a in node.attribute if a.name == attribute)
+
+    return flops
+
+
 _FLOPS: dict[str, Callable[[Any, Shapes], int]] = {
     "Conv": _convolution(1),
     "ConvInteger": _convolution(1),
@@ -102,4 +131,8 @@ _FLOPS: dict[str, Callable[[Any, Shapes], int]] = {
     "MatMulInteger": _product,
     "QLinearMatMul": _product,
     "Gemm": _gemm,
+    "LinearClassifier": _vectors("coefficients"),
+    "LinearRegressor": _vectors("coefficients"),
+    "SVMClassifier": _vectors("support_vectors"),
+    "SVMRegressor": _vectors("support_vectors"),
 }

@@ -181,9 +181,13 @@ def _weights(
         return ctx.cache[where]
     blocks: list[Block] = []
     plan: list[list[tuple[int, int, Tap]]] = []
+    reads = [_groups(s, group, weight.shape[0 if transposed else 1] * (1 if transposed else group)) for s in ins]
     for strip in outs:
         row: list[tuple[int, int, Tap]] = []
+        low, high = _groups(strip, group, weight.shape[1] * group if transposed else weight.shape[0])
         for i, source in enumerate(ins):
+            if reads[i][1] < low or reads[i][0] > high:  # most of the pairs where there are many groups
+                continue
             dense = dense_kernel(weight, source.channels, strip.channels, group, transposed)
             if dense is None:
                 continue
@@ -195,6 +199,12 @@ def _weights(
     made = (plan, Stationary(ctx, key, blocks, pe))
     ctx.cache[where] = made
     return made
+
+
+def _groups(strip: Strip, group: int, channels: int) -> tuple[int, int]:
+    """First and last group of the channels of a strip, of `channels` in `group` groups."""
+    held = strip.channels[strip.channels >= 0] // (channels // group)
+    return (int(held.min()), int(held.max())) if len(held) else (0, -1)
 
 
 def _accumulate(

@@ -17,7 +17,7 @@ from isa.lang import View
 class Step:
     """One machine instruction of the tail.
 
-    kind: "act" (func of x + bias), "add" (x + residual), "scale" ((x op0 a) op1 b).
+    kind: "act" (func of x + bias), "add" (x + residual), "scale" ((x op0 a) op1 b), "compare" (x func bias: 1 or 0).
     """
 
     kind: str
@@ -63,6 +63,12 @@ class Epilogue:
                     steps.append(Step("act", bias=_column(ctx, node, bias, out, channel_axis)))
                     bias = None
                 steps.append(_clip(lo, hi))
+            elif kind == "compare":
+                if bias is not None:
+                    steps.append(Step("act", bias=_column(ctx, node, bias, out, channel_axis)))
+                    bias = None
+                limit = ctx.graph.const(node.inputs[args[1]])
+                steps.append(Step("compare", func=args[0], bias=_column(ctx, node, limit, out, channel_axis)))
         if bias is not None:
             steps.append(Step("act", bias=_column(ctx, node, bias, out, channel_axis)))
         return cls(ctx, steps or [Step("act")])
@@ -91,16 +97,15 @@ class Epilogue:
             op0, a, op1, b = step.ops
             p.tensor_scalar(out, x, op0, a, op1, b, engine="vector")
             ctx.charge("vector", n / ctx.target.engines["vector"].clock_ghz)
+        elif step.kind == "compare":
+            p.tensor_scalar(out, x, step.func, _at_run(step.bias, run), engine="vector")
+            ctx.charge("vector", n / ctx.target.engines["vector"].clock_ghz)
         else:
             self._activate(step, out, x, run, n)
 
     def _activate(self, step: Step, out: View, x: View, run: Run, n: int) -> None:
         ctx, p = self.ctx, self.ctx.program
-        bias = (
-            None
-            if step.bias is None
-            else step.bias.tiles[0][run.partition : run.partition + run.count, run.tile : run.tile + 1]
-        )
+        bias = None if step.bias is None else _at_run(step.bias, run)
         # the vector engine knows relu and copy too: both engines share the work
         engine = ctx.pick(("scalar", "vector"), n) if step.func in ("relu", "copy") else "scalar"
         if engine == "vector":
@@ -116,6 +121,12 @@ class Epilogue:
         if step.func not in ("relu", "copy"):
             ctx.charge("scalar", n / ctx.target.engines["scalar"].clock_ghz)
         p.activation(out, x, step.func, bias=0.0 if bias is None else bias, param=step.slope)
+
+
+def _at_run(column: Tensor | None, run: Run) -> View:
+    """The numbers of a per-channel constant at the partitions of a run."""
+    assert column is not None
+    return column.tiles[0][run.partition : run.partition + run.count, run.tile : run.tile + 1]
 
 
 def _clip(lo: float, hi: float) -> Step:

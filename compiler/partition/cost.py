@@ -1,17 +1,24 @@
 """Rough times of nodes on the device and on the host, and of the link between them: enough to choose a side.
 
-Device: for each node a start, and the longest of its products at the PE's rate, its elements at the vector engine's and
-its constants at the memory's. Host: as CPU segments are charged when they run. Every number is the target's.
+Device: for each node a start, and the longest of its products at the PE's rate, its elements at the vector engine's,
+its constants at the memory's and, where products read them, at the rate at which they enter the PE. Host: as CPU
+segments are charged when they run. Every number is the target's.
 """
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from math import log2
 
 from compiler.ir import Graph, Node
 from compiler.lower import macs
 from isa.target import Target
 
 _HELD = {"float64": 4, "int64": 4, "uint64": 4}
+#: Operators that cost the host steps down trees instead of the products that the device makes of them.
+TREES = frozenset({"TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"})
+#: Bytes that a step down a tree moves: a cache line.
+_STEP_BYTES = 64
 
 
 def device_ns(graph: Graph, nodes: Iterable[Node], target: Target) -> float:
@@ -20,11 +27,14 @@ def device_ns(graph: Graph, nodes: Iterable[Node], target: Target) -> float:
     start = vector.latency_cycles / vector.clock_ghz
     lanes = target.partitions * vector.clock_ghz
     peak = max(target.peak_flops(d) for d in target.matmul_dtypes) / 1e9
+    load = target.partitions * target.engines["tensor"].clock_ghz
     total = 2 * target.dma.start_latency_ns
     for node in nodes:
         elements = max((graph.value(name).size for name in (*node.inputs, *node.outputs) if name), default=0)
         constants = sum(graph.value(i).nbytes for i in set(node.inputs) if i and graph.is_const(i))
-        total += start + max(2 * macs(graph, node) / peak, elements / lanes, constants / target.dram_bytes_per_ns)
+        products = macs(graph, node)
+        held = sum(graph.value(i).size for i in set(node.inputs) if i and graph.is_const(i)) if products else 0
+        total += start + max(2 * products / peak, elements / lanes, constants / target.dram_bytes_per_ns, held / load)
     return total
 
 
@@ -33,10 +43,28 @@ def host_ns(nodes: Sequence[Node], graph: Graph, made_of: Iterable[Node], made: 
 
     `made_of` are the same nodes in the operators that lowering knows, in the graph `made`: their products are counted.
     """
-    flops = 2 * sum(macs(made, node) for node in made_of)
+    trees = {n.name for n in nodes if is_trees(n)}
+    flops = 2 * sum(macs(made, node) for node in made_of if not trees & set(node.sources))
+    steps = sum(_steps(graph, n) for n in nodes if n.name in trees)
     moved = sum(graph.value(name).nbytes for n in nodes for name in {*n.inputs, *n.outputs} if name)
-    work = flops / target.host_flops_per_ns + moved / target.host_bytes_per_cpu_ns
+    work = flops / target.host_flops_per_ns + (moved + _STEP_BYTES * steps) / target.host_bytes_per_cpu_ns
     return len(nodes) * target.host_dispatch_ns + work
+
+
+def is_trees(node: Node) -> bool:
+    """Whether a node is a tree ensemble."""
+    return node.domain == "ai.onnx.ml" and node.op in TREES
+
+
+def _steps(graph: Graph, node: Node) -> float:
+    """Steps down the trees of an ensemble, for all rows: as many as balanced trees of that many leaves have levels."""
+    rows, attrs = graph.shape(node.inputs[0])[0], node.attrs
+    if node.op == "TreeEnsemble":
+        trees = len(attrs["tree_roots"])
+        return float(rows * trees * log2(max(2.0, len(attrs["leaf_targetids"]) / max(1, trees))))
+    leaves = Counter(tree for tree, mode in zip(attrs["nodes_treeids"], attrs["nodes_modes"], strict=True)
+                     if mode == "LEAF")
+    return float(rows * sum(log2(max(2, count)) for count in leaves.values()))
 
 
 def link_ns(graph: Graph, names: Iterable[str], target: Target) -> float:

@@ -132,7 +132,7 @@ class Partitioner:
         reasons = dict(self.reasons)
         while True:
             segments = self._segments(reasons)
-            moved = self._small(segments) or self._costly(segments)
+            moved = self._small(segments) or self._costly(segments) or self._trees(segments)
             if not moved:
                 return segments, reasons
             reasons |= moved
@@ -198,14 +198,45 @@ class Partitioner:
                     moved |= self._too_costly(nodes)
         return moved
 
-    def _too_costly(self, nodes: list[Node]) -> dict[str, str]:
-        """The nodes with the reason when device and link together take longer than the host."""
+    def _trees(self, segments: Sequence[Segment]) -> dict[str, str]:
+        """Tree ensembles that the host is done with sooner, alone or with all that they hang together with.
+
+        Matrix products answer every comparison of every tree, a processor only those on the way to one leaf of each.
+        """
+        moved: dict[str, str] = {}
+        if not self.options.fallback or not self.options.transfer_cost:
+            return moved
+        for nodes in (i for s in segments if s.kind == DEVICE for i in islands(s.graph)):
+            trees = [n for n in nodes if cost.is_trees(n) and n.name not in self.device]
+            if not trees:
+                continue
+            device, link, host = self._times(nodes)
+            if device + link > host and not self.device & {n.name for n in nodes}:
+                why = f"{(device + link) / 1e3:.1f} us on the device and the link, {host / 1e3:.1f} us on the host"
+                moved |= {n.name: f"trees as matrix products take {why}" for n in (self._working(nodes) or nodes)}
+                continue
+            for tree in trees:
+                others = [n for n in nodes if n is not tree]
+                if len(self._working(others)) >= self.options.minimum_segment_size and not self._too_costly(others):
+                    alone, between, here = self._times([tree])
+                    if here + between + self._times(others)[0] < device:
+                        why = f"{alone / 1e3:.1f} us, {here / 1e3:.1f} us on the host"
+                        moved[tree.name] = f"its trees as matrix products take {why}"
+        return moved
+
+    def _times(self, nodes: list[Node]) -> tuple[float, float, float]:
+        """Nanoseconds of nodes on the device, of the link if they are alone there, and of the host."""
         part = subgraph(self.graph, {n.name for n in nodes})
         made_of = list({id(m): m for n in nodes for m in self.verdict.made_of[n.name]}.values())
         made = self.verdict.graph
-        device = cost.device_ns(made, made_of, self.target)
-        device += cost.link_ns(self.graph, [*part.inputs, *part.outputs], self.target)
-        host = cost.host_ns(nodes, self.graph, made_of, made, self.target)
+        return (cost.device_ns(made, made_of, self.target),
+                cost.link_ns(self.graph, [*part.inputs, *part.outputs], self.target),
+                cost.host_ns(nodes, self.graph, made_of, made, self.target))
+
+    def _too_costly(self, nodes: list[Node]) -> dict[str, str]:
+        """The nodes with the reason when device and link together take longer than the host."""
+        device, link, host = self._times(nodes)
+        device += link
         if device <= host:
             return {}
         why = (f"would cost more in transfers: {device / 1e3:.1f} us on the device and the link, "

@@ -1,9 +1,9 @@
-"""Tree ensembles as matrix products, a block of trees at a time.
+"""Tree ensembles as matrix products.
 
 Features are picked by a product with a one-hot matrix, compared with all thresholds at once, the answers are summed
 along the path of every leaf by a second product, compared with what a reached leaf sums to, and a third product adds
-up the weights of the reached leaves. Picking must be exact, whatever type the PE multiplies: a float32 is the exact
-sum of three bfloat16, each of which a product hands on unchanged.
+up the weights of the reached leaves. The second is cut into blocks (`tree_blocks`). Picking must be exact, whatever
+type the PE multiplies: a float32 is the exact sum of three bfloat16, each of which a product hands on unchanged.
 """
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import numpy as np
 from compiler.ir import Graph, Node, numpy_dtype
 from compiler.passes.classes import label, post_transform, post_transform_reason
 from compiler.passes.expansion import Expansion
-from compiler.passes.split_products import PARTS, parts, selection_product
-from compiler.passes.tree_ensemble import Leaf, Test, Tree, classic, modern
+from compiler.passes.split_products import PARTS, constant_parts, parts
+from compiler.passes.tree_blocks import BLOCK, Plan, blocks_of
+from compiler.passes.tree_ensemble import MODES, Nodes, Tests
+from compiler.passes.tree_spellings import classic, modern
 from isa.target import Target
 
-#: tests of one block, unless one tree alone has more: what one product contracts at once
-BLOCK = 128
-#: most elements of the path matrices of one ensemble, 16 MiB of bfloat16
-MOST_ELEMENTS = 1 << 23
-#: most blocks, some seven operators each
-MOST_BLOCKS = 512
+#: engines read and write partitions from multiples of this on
+QUADRANT = 32
+#: bytes of one partition for the answers to tests that are held at once
+HELD_BYTES = 1 << 15
 #: features beyond are taken for this, and a threshold must be smaller: their leading bfloat16 stays finite
 LARGEST = 2.0**127
 #: float32 before it; with a threshold of infinity, which all but NaN are below, it is the largest feature
@@ -34,59 +34,27 @@ AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 
 
-def trees_of(node: Node) -> list[Tree]:
-    """The trees of any of the three operators. Raises: ValueError for a node mode that does not exist."""
-    if node.op == "TreeEnsemble":
-        return modern(node.attrs)
-    return classic(node.attrs, "class" if node.op == "TreeEnsembleClassifier" else "target")
-
-
 def tree_reason(graph: Graph, node: Node, target: Target | None = None) -> str:
     """Why a tree ensemble does not run on the device, "" when it does."""
-    attrs = node.attrs
-    if graph.dtype(node.inputs[0]) not in ("float32", "float16"):
-        return "its features are neither float32 nor float16"
-    if len(graph.shape(node.inputs[0])) != 2:
-        return "its features are no matrix"
-    if any(np.asarray(v).dtype == np.float64 for k, v in attrs.items() if k.endswith("_as_tensor") and v is not None):
-        return "its numbers are float64"
-    try:
-        trees = trees_of(node)
-    except ValueError as error:
-        return f"{error} is not known"
-    if not all(abs(t.threshold) < BEFORE_LARGEST or _is_infinite(t) for tree in trees for t in tree.tests()):
-        return f"a threshold is not below {LARGEST:g}"
-    groups = blocks_of(trees)
-    elements = sum(len(tests) * len(leaves) for tests, leaves in groups)
-    if elements > MOST_ELEMENTS or len(groups) > MOST_BLOCKS:
-        return f"its path matrices would have {elements} elements in {len(groups)} blocks, more than " \
-               f"{MOST_ELEMENTS} in {MOST_BLOCKS}"
-    if _aggregate(attrs) in ("MIN", "MAX") and not _complete(trees, _targets(node)):
-        return "a leaf has no weight for one of the targets, whose minimum or maximum is then not defined"
-    if node.op == "TreeEnsembleClassifier":
-        ids = {t for tree in trees for leaf in tree.leaves for t in leaf.weights}
-        if _targets(node) < 2 or (_targets(node) == 2 and ids != {0}):
-            return "it has two classes with weights of their own, or less than two"
-        if _targets(node) == 2 and (_transform(attrs) == "SOFTMAX" or len(_base(attrs)) > 1):
-            return "what a softmax, or two base values, mean to two classes with one score is not agreed upon"
-    return post_transform_reason(_transform(attrs))
+    return _form_reason(graph, node) or _size_reason(graph, node)
 
 
 def expand_trees(graph: Graph, node: Node) -> bool:
     """TreeEnsembleRegressor, TreeEnsembleClassifier, TreeEnsemble."""
-    if tree_reason(graph, node):
+    plan = "no" if _form_reason(graph, node) else _planned(graph, node)
+    if isinstance(plan, str):
         return False
     f = Expansion(graph, node)
-    trees, targets = trees_of(node), _targets(node)
+    targets = _targets(node)
     classifier = node.op == "TreeEnsembleClassifier"
     columns = 1 if classifier and targets == 2 else targets
-    total = _aggregated(f, trees, columns)
+    total = _aggregated(f, plan, columns)
     if len(_base(node.attrs)):
         total = f.add(total, f.const(_base(node.attrs)[None, :]))
     if not classifier:
         kind = f.dtype(node.inputs[0])
         return f.finish([f.cast(post_transform(f, total, _transform(node.attrs)), kind)])
-    positive = all(w >= 0 for tree in trees for leaf in tree.leaves for w in leaf.weights.values())
+    positive = bool(np.all(plan.nodes.weight >= 0))
     labels = list(node.attrs["classlabels_int64s"])
     chosen = label(f, total, labels, 0.5 if positive else 0.0)
     transform = _transform(node.attrs)
@@ -95,115 +63,184 @@ def expand_trees(graph: Graph, node: Node) -> bool:
     return f.finish([chosen, post_transform(f, total, transform)])
 
 
-def blocks_of(trees: list[Tree]) -> list[tuple[list[Test], list[Leaf]]]:
-    """Neighbouring trees together while they have at most BLOCK tests: tests, each once, and leaves of every block."""
-    out: list[tuple[list[Test], list[Leaf]]] = []
-    for tree in trees:
-        mine = set(tree.tests())
-        if out and len(mine.union(out[-1][0])) <= BLOCK and mine:
-            tests, leaves = out[-1]
-            out[-1] = (sorted(mine.union(tests)), leaves + tree.leaves)
-        else:
-            out.append((sorted(mine), list(tree.leaves)))
-    return out
+def _form_reason(graph: Graph, node: Node) -> str:
+    """Why an ensemble in this form cannot run on the device, whatever its trees are."""
+    attrs = node.attrs
+    if graph.dtype(node.inputs[0]) not in ("float32", "float16"):
+        return "its features are neither float32 nor float16"
+    if len(graph.shape(node.inputs[0])) != 2:
+        return "its features are no matrix"
+    if any(np.asarray(v).dtype == np.float64 for k, v in attrs.items() if k.endswith("_as_tensor") and v is not None):
+        return "its numbers are float64"
+    return post_transform_reason(_transform(attrs))
+
+
+def _size_reason(graph: Graph, node: Node) -> str:
+    """Why the device cannot have these trees, mostly for their size."""
+    found = _planned(graph, node)
+    return found if isinstance(found, str) else ""
+
+
+def _planned(graph: Graph, node: Node) -> Plan | str:
+    """The blocks of an ensemble, or why the device cannot have it."""
+    try:
+        nodes = nodes_of(node)
+    except ValueError as error:
+        return f"{error} is not known"
+    if why := _weights_reason(node, nodes):
+        return why
+    inner = nodes.yes >= 0
+    infinite = (nodes.value == np.inf) & np.isin(nodes.mode, [MODES.index(m) for m in ("BRANCH_LEQ", "BRANCH_GT")])
+    values = [np.where(inner, np.abs(nodes.value), 0), *(np.abs(m) for m in nodes.members.values())]
+    if not np.all((values[0] < BEFORE_LARGEST) | infinite) or not all(np.all(v < BEFORE_LARGEST) for v in values[1:]):
+        return f"a threshold is not below {LARGEST:g}"
+    return blocks_of(nodes, graph.shape(node.inputs[0])[1])
+
+
+def _weights_reason(node: Node, nodes: Nodes) -> str:
+    """Why the weights of its leaves cannot be added or compared, "" when they can."""
+    attrs, targets = node.attrs, _targets(node)
+    if _aggregate(attrs) in ("MIN", "MAX"):
+        leaves = nodes.yes < 0
+        if np.any(np.bincount(nodes.leaf, minlength=len(leaves))[leaves] != targets):
+            return "a leaf has no weight for one of the targets, whose minimum or maximum is then not defined"
+    if node.op == "TreeEnsembleClassifier":
+        if targets < 2 or (targets == 2 and set(nodes.target.tolist()) != {0}):
+            return "it has two classes with weights of their own, or less than two"
+        if targets == 2 and (_transform(attrs) == "SOFTMAX" or len(_base(attrs)) > 1):
+            return "what a softmax, or two base values, mean to two classes with one score is not agreed upon"
+    return ""
+
+
+def nodes_of(node: Node) -> Nodes:
+    """The trees of any of the three operators. Raises: ValueError for a node mode or child that does not exist."""
+    if node.op == "TreeEnsemble":
+        return modern(node.attrs)
+    return classic(node.attrs, "class" if node.op == "TreeEnsembleClassifier" else "target")
 
 
 # ---- the products ----------------------------------------------------------------------------------------------------
 
 
-def _aggregated(f: Expansion, trees: list[Tree], targets: int) -> str:
+def _aggregated(f: Expansion, plan: Plan, targets: int) -> str:
     """[rows, targets] float32: weights of the reached leaves, summed or compared."""
-    features = _Features(f, any(_is_infinite(t) for tree in trees for t in tree.tests()))
     how = _aggregate(f.node.attrs)
-    blocks = []
-    for tests, leaves in blocks_of(trees):
-        reached = _reached(f, features, tests, leaves)
-        weights = np.zeros((len(leaves), targets), np.float32)
-        for k, leaf in enumerate(leaves):
-            for target, weight in leaf.weights.items():
-                weights[k, target] = weight / (len(trees) if how == "AVERAGE" else 1)
-        if how in ("MIN", "MAX"):
-            blocks.append(_extreme(f, reached, weights, how))
-        else:
-            blocks.append(selection_product(f, reached, weights))
-    if how not in ("MIN", "MAX"):
-        return f.total(blocks)
-    best = blocks[0]
-    for part in blocks[1:]:
-        best = f.binary(how.capitalize(), best, part)
-    return best
+    rows, blocks = f.shape(f.node.inputs[0])[0], len(plan.asked)
+    features = _features(f, plan.tests) if len(plan.tests.feature) else ("", plan.tests.feature)
+    weights = _weights(plan, targets)
+    if how == "AVERAGE":
+        weights /= int(plan.leaves.tree.max()) + 1
+    step = max(1, HELD_BYTES // (4 * rows))
+    made = []
+    for low in range(0, blocks, step):
+        high = min(low + step, blocks)
+        reached = _reached(f, plan, *features, low, high)
+        here = weights[low * BLOCK:high * BLOCK]
+        made.append(_extreme(f, reached, here, how) if how in ("MIN", "MAX")
+                    else _convolution(f, reached, _side_by_side(here)))
+    if how in ("MIN", "MAX"):
+        best = made[0]
+        for part in made[1:]:
+            best = f.binary(how.capitalize(), best, part)
+        return best
+    total = f.total(made)
+    apart = (f.shape(total)[1] - targets) // (PARTS - 1)
+    terms = [f.slice(total, 1, k * apart, k * apart + targets) for k in reversed(range(PARTS))]
+    return f.reshape(f.total(terms), [rows, targets])
+
+
+def _side_by_side(weights: np.ndarray) -> np.ndarray:
+    """[leaves, columns]: the parts of weights [leaves, targets], each where engines can start to read partitions."""
+    apart = -(-weights.shape[1] // QUADRANT) * QUADRANT
+    wide = np.zeros((len(weights), (PARTS - 1) * apart + weights.shape[1]), np.float32)
+    for k, part in enumerate(constant_parts(weights)):
+        wide[:, k * apart:k * apart + weights.shape[1]] = part
+    return wide
+
+
+def _features(f: Expansion, tests: Tests) -> tuple[str, np.ndarray]:
+    """The features as exact sums of bfloat16, with a number for NaN that answers each test as it states.
+
+    Returns: bfloat16 [rows, columns, 1], and the first column of each test's feature, int64 [tests]; its other parts
+        follow at equal distances, the number of features.
+    """
+    x = f.cast(f.node.inputs[0], "float32")
+    used, place = np.unique(tests.feature, return_inverse=True)
+    if 2 * len(used) <= f.shape(x)[1]:
+        x = f.gather(x, f.const(used), 1)
+    else:
+        used, place = np.arange(f.shape(x)[1]), tests.feature
+    missing = f.unary("IsNaN", x)
+    apart = bool(np.any(np.isinf(tests.threshold)))  # NaN must compare as larger than every number, if not as less
+    known = f.clip(f.where(missing, f.const(0.0), x), -BEFORE_LARGEST, BEFORE_LARGEST) if apart else x
+    columns: list[str] = []
+    start = np.zeros(2, np.int64)
+    for nan in np.unique(tests.nan).tolist():
+        start[int(nan)] = PARTS * len(used) * bool(columns)
+        number = f.const(-LARGEST if nan else LARGEST)
+        filled = f.where(missing, number, known)
+        columns += parts(f, filled if apart else f.clip(filled, -LARGEST, LARGEST))
+    wide = f.concat(columns, 1)
+    return f.reshape(wide, [*f.shape(wide), 1]), place.reshape(-1) + start[tests.nan.astype(np.int64)]
+
+
+def _reached(f: Expansion, plan: Plan, features: str, column: np.ndarray, low: int, high: int) -> str:
+    """bfloat16 [rows, leaves, 1], 1 or 0, of the blocks low .. high - 1, BLOCK leaves each, 0 at places left over."""
+    asked = plan.asked[low:high].reshape(-1)
+    if not len(plan.tests.feature):  # trees of one leaf
+        reached = np.zeros((1, len(asked), 1), numpy_dtype("bfloat16"))
+        reached[0, (plan.block - low) * BLOCK + plan.slot] = True
+        return f.expand(f.const(reached), [f.shape(f.node.inputs[0])[0], len(asked), 1])
+    place = np.flatnonzero(asked >= 0)
+    test = asked[place]
+    width = f.shape(features)[1] // PARTS // len(np.unique(plan.tests.nan))
+    pick = np.zeros((f.shape(features)[1], len(asked)), numpy_dtype("bfloat16"))
+    for part in range(PARTS):
+        pick[column[test] + part * width, place] = 1
+    threshold = np.zeros((1, len(asked), 1), np.float32)
+    threshold[0, place, 0] = np.minimum(plan.tests.threshold[test], LARGEST)
+    answers = f.cast(f.binary("Less", _convolution(f, features, pick), f.const(threshold)), "bfloat16")
+    first, last = np.searchsorted(plan.block, [low, high])
+    entries = slice(int(plan.leaves.first[first]), int(plan.leaves.first[last]))
+    leaf = np.repeat(np.arange(first, last), np.diff(plan.leaves.first[first:last + 1]))
+    paths = np.zeros(((high - low) * BLOCK, BLOCK), numpy_dtype("bfloat16"))
+    spot = (plan.block - low) * BLOCK + plan.slot
+    paths[spot[leaf], plan.row[entries]] = plan.leaves.sign[entries]
+    missing = np.full(len(asked), np.float32(-BLOCK))  # at the most what is asked for: what is left over is 1 or 0
+    missing[spot[first:last]] = 1 - plan.leaves.needed[first:last]
+    return f.unary("Relu", _convolution(f, answers, paths.T, high - low, missing))
+
+
+def _weights(plan: Plan, targets: int) -> np.ndarray:
+    """float32 [blocks * BLOCK, targets]: the weights of the leaf at every place."""
+    nodes, out = plan.nodes, np.zeros((len(plan.asked) * BLOCK, targets), np.float32)
+    first, last = np.searchsorted(nodes.leaf, plan.leaves.node), np.searchsorted(nodes.leaf, plan.leaves.node, "right")
+    spot, counts = plan.block * BLOCK + plan.slot, last - first
+    entry = np.repeat(first - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) + np.arange(counts.sum())
+    np.add.at(out, (np.repeat(spot, counts), nodes.target[entry]), nodes.weight[entry])
+    return out
+
+
+def _convolution(f: Expansion, x: str, matrix: np.ndarray, group: int = 1, bias: np.ndarray | None = None) -> str:
+    """bfloat16 [rows, K, 1] times [K / group, N], each group of columns with its own K / group: [rows, N, 1].
+
+    As a convolution, channels stay on the partitions from one product to the next. The sums are float32, with a bias
+    [N] of whole numbers bfloat16.
+    """
+    weight = f.const(np.ascontiguousarray(matrix.T.astype(numpy_dtype("bfloat16")))[:, :, None])
+    kind = "float32" if bias is None else "bfloat16"
+    more = [] if bias is None else [f.const(bias.astype(numpy_dtype("bfloat16")))]
+    return f.op("Conv", [x, weight, *more], [f.shape(x)[0], matrix.shape[1], 1], kind, group=group, kernel_shape=[1],
+                strides=[1], dilations=[1], pads=[0, 0])
 
 
 def _extreme(f: Expansion, reached: str, weights: np.ndarray, how: str) -> str:
-    """The smallest or largest weight of the reached leaves for every target."""
+    """[rows, targets]: the smallest or largest weight of the reached leaves for every target."""
     none = f.const(float(np.finfo(np.float32).max if how == "MIN" else np.finfo(np.float32).min))
+    reached = f.binary("Greater", f.reshape(reached, f.shape(reached)[:2]), 0.0)
     columns = [f.reduce(f"Reduce{how.capitalize()}", f.where(reached, f.const(weights[None, :, t]), none), [1])
                for t in range(weights.shape[1])]
     return f.concat(columns, 1)
-
-
-def _is_infinite(test: Test) -> bool:
-    """Whether a test is whether a feature is there: x <= infinity."""
-    return test.closed and test.threshold == np.inf
-
-
-class _Features:
-    """The features with a stated number for NaN, as bfloat16 parts side by side; made once for each answer to NaN.
-
-    Args:
-        apart: NaN must compare as larger than every number, if not as less.
-    """
-
-    def __init__(self, f: Expansion, apart: bool) -> None:
-        self.f = f
-        self.apart = apart
-        self.x = f.cast(f.node.inputs[0], "float32")
-        self.made: dict[bool, str] = {}
-
-    def parts(self, nan: bool) -> str:
-        """[rows, PARTS * features]; NaN compares as less than every threshold exactly when `nan`."""
-        if nan not in self.made:
-            f = self.f
-            number = f.const(-LARGEST if nan else LARGEST)
-            missing = f.unary("IsNaN", self.x)
-            if self.apart:
-                known = f.clip(f.where(missing, f.const(0.0), self.x), -BEFORE_LARGEST, BEFORE_LARGEST)
-                known = f.where(missing, number, known)
-            else:
-                known = f.clip(f.where(missing, number, self.x), -LARGEST, LARGEST)
-            self.made[nan] = f.concat(parts(f, known), 1)
-        return self.made[nan]
-
-    def picked(self, tests: list[Test]) -> str:
-        """[rows, tests] float32: the feature of every test, exactly."""
-        f = self.f
-        count = f.shape(self.x)[1]
-        one_hot = np.zeros((PARTS, count, len(tests)), numpy_dtype("bfloat16"))
-        one_hot[:, [t.feature for t in tests], range(len(tests))] = 1
-        return f.matmul(self.parts(tests[0].nan), f.const(one_hot.reshape(PARTS * count, -1)), "float32")
-
-
-def _reached(f: Expansion, features: _Features, tests: list[Test], leaves: list[Leaf]) -> str:
-    """[rows, leaves] bool. Tests of one kind are compared together."""
-    sums = []
-    for closed, nan in ((True, False), (True, True), (False, False), (False, True)):
-        mine = [t for t in tests if (t.closed, t.nan) == (closed, nan)]
-        if not mine:
-            continue
-        thresholds = f.const(np.array([[min(t.threshold, BEFORE_LARGEST) for t in mine]], np.float32))
-        answers = f.binary("LessOrEqual" if closed else "Less", features.picked(mine), thresholds)
-        number = {t: k for k, t in enumerate(mine)}
-        paths = np.zeros((len(mine), len(leaves)), numpy_dtype("bfloat16"))
-        for k, leaf in enumerate(leaves):
-            for test, sign in leaf.signs.items():
-                if test in number:
-                    paths[number[test], k] = sign
-        sums.append(f.matmul(f.cast(answers, "bfloat16"), f.const(paths), "float32"))
-    needed = np.array([[leaf.needed - 0.5 for leaf in leaves]], np.float32)
-    if not sums:  # trees of one leaf
-        rows = f.shape(f.node.inputs[0])[0]
-        return f.const(np.ones((rows, len(leaves)), bool))
-    return f.binary("Greater", f.total(sums), f.const(needed))
 
 
 # ---- attributes ------------------------------------------------------------------------------------------------------
@@ -228,10 +265,6 @@ def _targets(node: Node) -> int:
     if node.op == "TreeEnsembleClassifier":
         return len(node.attrs.get("classlabels_int64s") or ())
     return int(node.attrs.get("n_targets") or 1)
-
-
-def _complete(trees: list[Tree], targets: int) -> bool:
-    return all(len(leaf.weights) == targets for tree in trees for leaf in tree.leaves)
 
 
 RULES: dict[str, Callable[[Graph, Node], bool]] = {

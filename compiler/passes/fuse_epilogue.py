@@ -1,12 +1,15 @@
-"""Residual sums, activations and clips into the node whose result they are applied to.
+"""Residual sums, activations, clips and comparisons into the node whose result they are applied to.
 
 A step joins when it is the only reader of the result. The residual operand may be computed later than the product: the
-product then moves to the place of the sum. After an activation or a clip nothing more joins.
+product then moves to the place of the sum. After an activation or a clip nothing more joins, after a comparison of a
+convolution with a number for each channel only a cast of the answers, which makes 1 and 0 of them in its own type.
 """
 from __future__ import annotations
 
 import math
 from typing import Any
+
+import numpy as np
 
 from compiler.ir import Graph, Node
 from compiler.passes.rewrite import scalar
@@ -17,6 +20,11 @@ _ACTIVATIONS = {
     "Exp": "exp", "Sqrt": "sqrt", "Erf": "erf", "Abs": "abs",
 }
 
+#: What compares the node's result with a constant, and how the engines call it.
+_COMPARISONS = {"Greater": "is_gt", "GreaterOrEqual": "is_ge", "Less": "is_lt", "LessOrEqual": "is_le"}
+#: Types that hold 1 and 0 whoever writes them.
+_NUMBERS = frozenset({"bfloat16", "float16", "float32"})
+
 Step = tuple[Any, ...]
 
 
@@ -26,7 +34,12 @@ def run(graph: Graph) -> int:
     for node in graph:
         if node.domain or not any(node.outputs) or "epilogue" in node.attrs:
             continue
-        fused += _join_residual(graph, node) if node.op == "Add" else _join_pointwise(graph, node)
+        if node.op == "Add":
+            fused += _join_residual(graph, node)
+        elif node.op in _COMPARISONS:
+            fused += _join_comparison(graph, node)
+        else:
+            fused += _join_cast(graph, node) if node.op == "Cast" else _join_pointwise(graph, node)
     if fused:
         graph.remove_dead()
     return fused
@@ -64,6 +77,36 @@ def _step(graph: Graph, node: Node) -> Step | None:
         high = scalar(graph, node.input(2)) if node.input(2) else math.inf
         return None if low is None or high is None else ("clip", low, high)
     return None
+
+
+def _join_comparison(graph: Graph, node: Node) -> int:
+    """Compare(convolution, constant) with one number for each channel, or one for all."""
+    anchor = _anchor(graph, node.inputs[0], node)
+    limit = graph.const(node.inputs[1])
+    if anchor is None or anchor.op != "Conv" or limit is None or anchor.attrs.get("epilogue"):
+        return 0
+    shape = graph.shape(node.output)
+    wanted = tuple(n if axis == 1 else 1 for axis, n in enumerate(shape))
+    if graph.dtype(node.inputs[0]) != "float32" or limit.shape not in (wanted, (), (1,)) or shape != graph.shape(
+            anchor.output):
+        return 0
+    vector = np.broadcast_to(limit.astype(np.float32), wanted).reshape(-1)
+    name = graph.add_const(vector, f"{node.name}_limit")
+    graph.set_inputs(anchor, [*anchor.inputs, name])
+    _take(graph, anchor, node, ("compare", _COMPARISONS[node.op], len(anchor.inputs) - 1))
+    return 1
+
+
+def _join_cast(graph: Graph, node: Node) -> int:
+    """A cast of the answers of a comparison that joined."""
+    anchor = graph.producer(node.inputs[0])
+    if anchor is None or anchor.domain or graph.only_consumer(node.inputs[0]) is not node:
+        return 0
+    steps = anchor.attrs.get("epilogue", ())
+    if not steps or steps[-1][0] != "compare" or graph.dtype(node.output) not in _NUMBERS:
+        return 0
+    _take(graph, anchor, node, ("as", graph.dtype(node.output)))
+    return 1
 
 
 def _join_residual(graph: Graph, node: Node) -> int:

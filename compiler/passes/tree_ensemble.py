@@ -1,164 +1,232 @@
 """Decision trees as linear algebra: what every spelling of a tree ensemble in ONNX comes down to.
 
-A *test* is x[feature] < threshold or <= threshold, 0 or 1, with a stated answer for NaN. Every comparison of a node is
-one test, one minus a test, or a sum of such; every leaf is reached exactly when a sum of tests along its path, each
-with a sign, is as large as it can be.
+A *test* is x[feature] < threshold, 0 or 1, with a stated answer for NaN. Every comparison of a node is one test, one
+minus a test, or a sum of such; every leaf is reached exactly when a sum of tests along its path, each with a sign, is
+as large as it can be. All of it is held in flat arrays: ensembles have hundreds of thousands of nodes.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER")
-LEAF = "LEAF"
-
-
-@dataclass(frozen=True, order=True)
-class Test:
-    """x[feature] <= threshold (`closed`) or < threshold; NaN answers `nan`."""
-
-    feature: int
-    threshold: float
-    closed: bool
-    nan: bool
+#: no tree is followed deeper
+MOST_LEVELS = 1024
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
-class Sum:
-    """constant + the sum of sign * test: a value that is 0 or 1 for every x."""
+class Nodes:
+    """The nodes of all trees, inner ones and leaves numbered together, as a model states them.
 
-    constant: int
-    terms: tuple[tuple[Test, int], ...]
-
-    def negated(self) -> Sum:
-        """1 - this."""
-        return Sum(1 - self.constant, tuple((t, -s) for t, s in self.terms))
-
-
-@dataclass
-class Leaf:
-    """Reached when the sum of sign * test is `needed`; then it adds a weight to some targets."""
-
-    signs: dict[Test, int]
-    needed: int
-    weights: dict[int, float]
-
-
-@dataclass
-class Tree:
-    """The leaves of one tree."""
-
-    leaves: list[Leaf] = field(default_factory=list)
-
-    def tests(self) -> list[Test]:
-        """Every test on a path, each once, sorted."""
-        return sorted({t for leaf in self.leaves for t in leaf.signs})
-
-
-def decision(mode: str, feature: int, value: float, tracks: bool, members: tuple[float, ...] = ()) -> Sum:
-    """The true branch of a node as a sum of tests; `tracks`: NaN takes the true branch."""
-    def test(at: float, closed: bool, nan: bool) -> Test:
-        return Test(feature, at, closed, nan)
-
-    if mode in ("BRANCH_LEQ", "BRANCH_LT"):
-        return Sum(0, ((test(value, mode == "BRANCH_LEQ", tracks), 1),))
-    if mode in ("BRANCH_GT", "BRANCH_GTE"):
-        return Sum(0, ((test(value, mode == "BRANCH_GT", not tracks), 1),)).negated()
-    if mode == "BRANCH_NEQ":  # NaN differs from everything
-        return Sum(0, ((test(value, True, False), 1), (test(value, False, False), -1))).negated()
-    values = (value,) if mode == "BRANCH_EQ" else members
-    terms: list[tuple[Test, int]] = []
-    for k, member in enumerate(sorted(set(values))):
-        terms += [(test(member, True, tracks and k == 0), 1), (test(member, False, False), -1)]
-    return Sum(0, tuple(terms))
-
-
-Branch = tuple[Sum, Any, Any]
-
-
-def walk(root: Any, branches: Mapping[Any, Branch], weights: Mapping[Any, dict[int, float]]) -> Tree:
-    """The tree under `root`: inner nodes in `branches` as (decision, true child, false child), leaves in `weights`."""
-    tree = Tree()
-    stack: list[tuple[Any, tuple[Sum, ...]]] = [(root, ())]
-    while stack:
-        at, path = stack.pop()
-        if at in branches:
-            sums, yes, no = branches[at]
-            stack += [(no, (*path, sums.negated())), (yes, (*path, sums))]
-        else:
-            tree.leaves.append(_leaf(path, weights.get(at, {})))
-    return tree
-
-
-def _leaf(path: tuple[Sum, ...], weights: dict[int, float]) -> Leaf:
-    signs: dict[Test, int] = {}
-    for step in path:
-        for test, sign in step.terms:
-            signs[test] = signs.get(test, 0) + sign
-    return Leaf({t: s for t, s in signs.items() if s}, len(path) - sum(s.constant for s in path), weights)
-
-
-# ---- spellings -------------------------------------------------------------------------------------------------------
-
-
-def classic(attrs: Mapping[str, Any], what: str) -> list[Tree]:
-    """Trees of TreeEnsembleClassifier (`what` "class") and TreeEnsembleRegressor ("target").
-
-    Raises: ValueError for a mode that does not exist.
+    Attributes:
+        roots: int64 [trees].
+        yes, no: int64 [nodes], children; -1 for leaves.
+        mode: int64 [nodes], index into `MODES`; feature: int64; value: float32; tracks: bool, NaN goes to `yes`.
+        members: node -> values of a BRANCH_MEMBER.
+        leaf, target, weight: for every weight, sorted by leaf: the node, int64; the target, int64; float32.
     """
-    keys = list(zip(attrs["nodes_treeids"], attrs["nodes_nodeids"], strict=True))
-    values = _floats(attrs, "nodes_values")
-    tracks = list(attrs.get("nodes_missing_value_tracks_true") or [0] * len(keys))
-    branches: dict[Any, Branch] = {}
-    for k, (tree, _) in enumerate(keys):
-        mode = attrs["nodes_modes"][k]
-        if mode == LEAF:
-            continue
-        if mode not in MODES[:6]:
-            raise ValueError(f"the node mode {mode!r}")
-        sums = decision(mode, int(attrs["nodes_featureids"][k]), float(values[k]), bool(tracks[k]))
-        branches[keys[k]] = (sums, (tree, attrs["nodes_truenodeids"][k]), (tree, attrs["nodes_falsenodeids"][k]))
-    weights: dict[Any, dict[int, float]] = {}
-    for tree, at, target, weight in zip(attrs[f"{what}_treeids"], attrs[f"{what}_nodeids"], attrs[f"{what}_ids"],
-                                        _floats(attrs, f"{what}_weights"), strict=True):
-        mine = weights.setdefault((tree, at), {})
-        mine[int(target)] = mine.get(int(target), 0.0) + float(weight)
-    roots = {tree: key for key in reversed(keys) for tree in key[:1]}
-    return [walk(roots[tree], branches, weights) for tree in sorted(roots)]
+
+    roots: np.ndarray
+    yes: np.ndarray
+    no: np.ndarray
+    mode: np.ndarray
+    feature: np.ndarray
+    value: np.ndarray
+    tracks: np.ndarray
+    members: Mapping[int, tuple[float, ...]]
+    leaf: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
 
 
-def modern(attrs: Mapping[str, Any]) -> list[Tree]:
-    """Trees of TreeEnsemble."""
-    splits, modes = np.asarray(attrs["nodes_splits"]), np.asarray(attrs["nodes_modes"])
-    tracks = list(attrs.get("nodes_missing_value_tracks_true") or [0] * len(modes))
-    members = _members(attrs)
-    branches: dict[Any, Branch] = {}
-    for k, mode in enumerate(modes.tolist()):
-        own = next(members) if MODES[mode] == "BRANCH_MEMBER" else ()
-        sums = decision(MODES[mode], int(attrs["nodes_featureids"][k]), float(splits[k]), bool(tracks[k]), own)
-        ends = ((bool(attrs[f"nodes_{side}leafs"][k]), int(attrs[f"nodes_{side}nodeids"][k]))
-                for side in ("true", "false"))
-        branches[(False, k)] = (sums, *ends)  # type: ignore[assignment]
-    weights = {(True, k): {int(target): float(weight)} for k, (target, weight) in
-               enumerate(zip(attrs["leaf_targetids"], np.asarray(attrs["leaf_weights"]).tolist(), strict=True))}
-    return [walk((False, int(root)), branches, weights) for root in attrs["tree_roots"]]
+@dataclass(frozen=True)
+class Tests:
+    """x[feature] < threshold, each once: int64, float32 and bool (the answer for NaN) [tests]."""
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    nan: np.ndarray
 
 
-def _members(attrs: Mapping[str, Any]) -> Iterator[tuple[float, ...]]:
-    """Sets of the membership nodes, in the nodes' order; each ends with NaN."""
-    mine: list[float] = []
-    for value in np.asarray(attrs.get("membership_values", ())).reshape(-1).tolist():
-        if np.isnan(value):
-            yield tuple(mine)
-            mine = []
+@dataclass(frozen=True)
+class Leaves:
+    """The leaves of all trees, tree by tree from left to right, so that neighbours share most of their tests.
+
+    Attributes:
+        node: int64 [leaves]. tree: int64 [leaves].
+        needed: int64 [leaves], the sum of sign * test that reaches it.
+        first: int64 [leaves + 1]; entries first[k] .. first[k + 1] are those of leaf k.
+        test, sign: int64 [entries].
+        depth: int64 [leaves], how many nodes are above it.
+    """
+
+    node: np.ndarray
+    tree: np.ndarray
+    needed: np.ndarray
+    first: np.ndarray
+    test: np.ndarray
+    sign: np.ndarray
+    depth: np.ndarray
+
+
+class TooLarge(ValueError):
+    """Trees with more leaves than asked for."""
+
+
+# ---- tests -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What every node's true branch is the sum of: constant [nodes], and arrays of terms, sorted by node."""
+
+    constant: np.ndarray
+    node: np.ndarray
+    feature: np.ndarray
+    threshold: np.ndarray
+    nan: np.ndarray
+    sign: np.ndarray
+
+
+def below(value: np.ndarray, closed: bool) -> np.ndarray:
+    """float32 thresholds t for which x < t means x < value, or x <= value.
+
+    Where the next float32 is subnormal, the smallest normal one stands for it: the device takes both for zero.
+    """
+    value = np.asarray(value, np.float32)
+    if not closed:
+        return value
+    with np.errstate(over="ignore"):
+        after = np.nextafter(value, np.float32(np.inf))
+    return np.where((after > 0) & (after < _TINY), np.float32(_TINY), after)
+
+
+def terms_of(nodes: Nodes) -> Terms:
+    """The tests in every comparison. NaN differs from everything, and equals nothing but where it is tracked."""
+    parts: list[tuple[np.ndarray, ...]] = []
+    constant = np.zeros(len(nodes.mode), np.int64)
+    inner = nodes.yes >= 0
+
+    def add(at: np.ndarray, values: np.ndarray, closed: bool, nan: np.ndarray | bool, sign: int) -> None:
+        parts.append((at, nodes.feature[at], below(values, closed), np.broadcast_to(nan, at.shape),
+                      np.full(len(at), sign)))
+
+    for number, mode in enumerate(MODES[:6]):
+        at = np.flatnonzero(inner & (nodes.mode == number))
+        values, tracks = nodes.value[at], nodes.tracks[at]
+        if mode in ("BRANCH_LEQ", "BRANCH_LT"):
+            add(at, values, mode == "BRANCH_LEQ", tracks, 1)
+        elif mode in ("BRANCH_GT", "BRANCH_GTE"):
+            constant[at] = 1
+            add(at, values, mode == "BRANCH_GT", ~tracks, -1)
         else:
-            mine.append(value)
+            equal = mode == "BRANCH_EQ"
+            constant[at] = 0 if equal else 1
+            add(at, values, True, tracks if equal else False, 1 if equal else -1)
+            add(at, values, False, False, -1 if equal else 1)
+    for number, members in nodes.members.items():
+        for k, member in enumerate(sorted(set(members))):
+            at, value = np.array([number]), np.array([member])
+            add(at, value, True, bool(nodes.tracks[number]) and k == 0, 1)
+            add(at, value, False, False, -1)
+    node, feature, threshold, nan, sign = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(node, kind="stable")
+    return Terms(constant, node[order], feature[order], threshold[order], nan[order], sign[order])
 
 
-def _floats(attrs: Mapping[str, Any], name: str) -> np.ndarray:
-    """A list of floats, or the tensor that newer versions have beside it."""
-    tensor = attrs.get(f"{name}_as_tensor")
-    return np.asarray(tensor if tensor is not None else attrs.get(name) or [])
+def distinct(terms: Terms) -> tuple[Tests, np.ndarray]:
+    """The tests among terms, each once, and the test of every term."""
+    threshold = terms.threshold + np.float32(0)  # zero has one sign
+    order = np.lexsort((terms.nan, threshold, terms.feature))
+    columns = [terms.feature[order], threshold[order], terms.nan[order]]
+    new = np.ones(len(order), bool)
+    new[1:] = np.any([c[1:] != c[:-1] for c in columns], axis=0)
+    number = np.empty(len(order), np.int64)
+    number[order] = np.cumsum(new) - 1
+    return Tests(*(c[new] for c in columns)), number
+
+
+# ---- leaves ----------------------------------------------------------------------------------------------------------
+
+
+def leaves_of(nodes: Nodes, terms: Terms, number: np.ndarray, most: int) -> Leaves:
+    """Every way from a root to a leaf. number: the test of every term. Raises: TooLarge for more than `most` ways."""
+    place, parent, branch, levels = _ways(nodes, most)
+    left, tree = _order(parent, branch, levels)
+    ends = np.flatnonzero(nodes.yes[place] < 0)
+    ends = ends[np.lexsort((left[ends], tree[ends]))]
+    needed = np.zeros(len(ends), np.int64)
+    depth = np.zeros(len(ends), np.int64)
+    first = np.concatenate([[0], np.cumsum(np.bincount(terms.node, minlength=len(nodes.yes)))])
+    found: list[tuple[np.ndarray, ...]] = []
+    leaf, at = np.arange(len(ends)), ends
+    while len(leaf):
+        up = parent[at] >= 0
+        leaf, at = leaf[up], at[up]
+        node, yes = place[parent[at]], branch[at]
+        needed[leaf] += np.where(yes, 1 - terms.constant[node], terms.constant[node])
+        depth[leaf] += 1
+        counts = first[node + 1] - first[node]
+        term = np.repeat(first[node] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) + np.arange(counts.sum())
+        sign = terms.sign[term] * np.repeat(np.where(yes, 1, -1), counts)
+        found.append((np.repeat(leaf, counts), number[term], sign))
+        at = parent[at]
+    entry, test, sign = (np.concatenate(column) for column in zip(*found, strict=True))
+    entry, test, sign = _summed(entry, test, sign)
+    starts = np.searchsorted(entry, np.arange(len(ends) + 1))
+    return Leaves(place[ends], tree[ends], needed, starts, test, sign, depth)
+
+
+def _ways(nodes: Nodes, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
+    """Every way down, level by level: its last node, the way it continues (-1), by which branch; where levels start.
+
+    Nodes that several branches lead to are on several ways.
+    """
+    total, ends, levels = len(nodes.roots), 0, [0]
+    places, parents, branches = [nodes.roots], [np.full(total, -1)], [np.zeros(total, bool)]
+    while True:
+        last = places[-1]
+        go = np.flatnonzero(nodes.yes[last] >= 0)
+        ends += len(last) - len(go)
+        levels.append(total)
+        if ends + len(go) > most or len(levels) > MOST_LEVELS:
+            raise TooLarge
+        if not len(go):
+            return np.concatenate(places), np.concatenate(parents), np.concatenate(branches), levels
+        places.append(np.stack([nodes.yes[last[go]], nodes.no[last[go]]], 1).reshape(-1))
+        parents.append(np.repeat(go + levels[-2], 2))
+        branches.append(np.tile([True, False], len(go)))
+        total += 2 * len(go)
+
+
+def _order(parent: np.ndarray, branch: np.ndarray, levels: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """For every way: how many leaves of its tree lie left of it, and its tree."""
+    inner = np.zeros(len(parent), bool)
+    inner[parent[parent >= 0]] = True
+    under = (~inner).astype(np.int64)  # leaves of each way
+    bounds = list(pairwise(levels))[1:]
+    for low, high in reversed(bounds):
+        under[parent[low:high:2]] = under[low:high:2] + under[low + 1:high:2]
+    left = np.zeros(len(parent), np.int64)
+    tree = np.arange(len(parent))
+    for low, high in bounds:
+        own = np.arange(low, high)
+        left[own] = left[parent[own]] + np.where(branch[own], 0, under[own - 1])
+        tree[own] = tree[parent[own]]
+    return left, tree
+
+
+def _summed(entry: np.ndarray, test: np.ndarray, sign: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same entries, sorted by leaf, with those of one test added up and zeros left out."""
+    order = np.lexsort((test, entry))
+    entry, test, sign = entry[order], test[order], sign[order]
+    new = np.ones(len(entry), bool)
+    new[1:] = (entry[1:] != entry[:-1]) | (test[1:] != test[:-1])
+    starts = np.flatnonzero(new)
+    total = np.add.reduceat(sign, starts) if len(starts) else sign
+    kept = total != 0
+    return entry[starts][kept], test[starts][kept], total[kept]

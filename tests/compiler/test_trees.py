@@ -8,8 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from compiler.passes import expand_ensembles
-from compiler.passes.tree_ensemble import MODES, decision
+from compiler import compile_graph
+from compiler.options import from_keywords
+from compiler.passes import expand_ensembles, tree_blocks
+from compiler.passes.tree_ensemble import MODES, Nodes, terms_of
+from compiler.pipeline import optimise
 from tests.compiler.evaluate import imported
 from tests.compiler.lowering_run import compare, run
 
@@ -94,7 +97,8 @@ def test_thresholds_of_infinity_ask_whether_a_feature_is_there(mode: str, tracks
 
 
 def test_mixed_comparisons_in_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expand_ensembles, "BLOCK", 24)
+    for module in (expand_ensembles, tree_blocks):
+        monkeypatch.setattr(module, "BLOCK", 24)
     base: dict[str, Any] = {"base_values": [0.5, -1.0, 2.0]}
     for every, more in ((False, {}), (True, base)):
         model = model_of("TreeEnsembleRegressor", REGRESSION, n_targets=3, **more,
@@ -131,6 +135,61 @@ def test_classifiers(labels: list[int], ids: int, positive: bool, transform: str
     compare(model, feeds=features(), fallback=False)
 
 
+@pytest.mark.parametrize("how", ["SUM", "MAX"])
+def test_trees_of_one_leaf(how: str) -> None:
+    attrs = forest(3, 0, MODES[:1], "target", 2)
+    assert set(attrs["nodes_modes"]) == {"LEAF"}
+    compare(model_of("TreeEnsembleRegressor", REGRESSION, n_targets=2, aggregate_function=how, **attrs),
+            feeds=features())
+
+
+def test_a_large_tree_is_cut_into_blocks_that_grow_with_its_leaves() -> None:
+    attrs = forest(1, 12, MODES[:2], "target", 1, seed=3)
+    leaves = attrs["nodes_modes"].count("LEAF")
+    assert leaves > 200
+    model = model_of("TreeEnsembleRegressor", REGRESSION, n_targets=1, **attrs)
+    graph = imported(model)
+    plan = expand_ensembles._planned(graph, graph.nodes[0])
+    assert isinstance(plan, tree_blocks.Plan) and len(plan.asked) <= leaves / 100 + 1
+    compare(model, feeds=features(missing=True), fallback=False)
+
+
+def test_answers_join_the_products() -> None:
+    """Two products and two fused answers for all blocks, whatever the number of trees."""
+    attrs = forest(40, 4, MODES[:2], "target", 1)
+    graph = imported(model_of("TreeEnsembleRegressor", REGRESSION, n_targets=1, **attrs))
+    optimise(graph)
+    steps = [n.attrs.get("epilogue") for n in graph.nodes if n.op == "Conv"]
+    assert [s and [step[0] for step in s] for s in steps] == [["compare", "as"], ["bias", "act"], None]
+
+
+def test_the_host_takes_trees_where_it_is_done_sooner() -> None:
+    """Few rows through many leaves: a processor walks to one leaf of each tree."""
+    attrs = forest(300, 7, MODES[:2], "target", 1)
+    for rows, where in ((1, "on_cpu"), (500, "on_device")):
+        model = model_of("TreeEnsembleRegressor", REGRESSION, n_targets=1, rows=rows, **attrs)
+        report = compile_graph(imported(model), from_keywords({"target": "trn1.2xlarge"})).report
+        assert report["operators"][where] == 1, report["cpu_operators"]
+        if where == "on_cpu":
+            assert "us on the host" in report["cpu_operators"][0]["reason"]
+    forced = from_keywords({"target": "trn1.2xlarge", "device_ops": ["ai.onnx.ml::TreeEnsembleRegressor"]})
+    model = model_of("TreeEnsembleRegressor", REGRESSION, n_targets=1, rows=1, **attrs)
+    assert compile_graph(imported(model), forced).report["operators"]["on_device"] == 1
+
+
+def test_what_is_too_large_is_refused_soon() -> None:
+    attrs = forest(4, 3, MODES[:1], "target", 1)
+    before = tree_blocks.MOST_BYTES
+    graph = imported(model_of("TreeEnsembleRegressor", REGRESSION, n_targets=1, **attrs))
+    try:
+        tree_blocks.MOST_BYTES = 1
+        cyclic = {**attrs, "nodes_truenodeids": [0] * len(attrs["nodes_modes"])}
+        graph.nodes[0].attrs.update(cyclic)
+        assert "more than 128 leaves" in expand_ensembles.tree_reason(graph, graph.nodes[0])
+    finally:
+        tree_blocks.MOST_BYTES = before
+
+
 def test_membership() -> None:
     attrs: dict[str, Any] = dict(
         tree_roots=[0], nodes_featureids=[0, 1, 0], nodes_truenodeids=[1, 0, 1], nodes_falsenodeids=[2, 2, 3],
@@ -150,14 +209,16 @@ def test_membership() -> None:
 
 
 def test_decisions_are_zero_or_one() -> None:
-    for mode in MODES:
+    for number, mode in enumerate(MODES):
         for tracks in (False, True):
-            sums = decision(mode, 0, 1.0, tracks, (1.0, 2.0))
+            one = Nodes(np.zeros(1, int), np.array([1, -1, -1]), np.array([2, -1, -1]), np.array([number, 0, 0]),
+                        np.zeros(3, int), np.ones(3, np.float32), np.array([tracks] * 3),
+                        {0: (1.0, 2.0)} if mode == "BRANCH_MEMBER" else {}, np.array([1, 2]), np.zeros(2, int),
+                        np.ones(2, np.float32))
+            terms = terms_of(one)
             for x in (0.0, 1.0, 2.0, 3.0, np.nan):
-                value = sums.constant + sum(
-                    s * (t.nan if np.isnan(x) else x <= t.threshold if t.closed else x < t.threshold)
-                    for t, s in sums.terms)
-                assert value in (0, 1), (mode, tracks, x)
+                answers = terms.nan if np.isnan(x) else np.float32(x) < terms.threshold
+                assert terms.constant[0] + (terms.sign * answers).sum() in (0, 1), (mode, tracks, x)
 
 
 def test_refusals_name_the_cause() -> None:

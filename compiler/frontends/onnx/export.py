@@ -24,6 +24,8 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "mish": ("Mish", {}), "exp": ("Exp", {}), "sqrt": ("Sqrt", {}), "erf": ("Erf", {}), "abs": ("Abs", {}),
     "gelu": ("Gelu", {"approximate": "none"}), "gelu_tanh": ("Gelu", {"approximate": "tanh"}),
 }
+#: A fused comparison, as the engines call it -> the operator.
+_COMPARISONS = {"is_gt": "Greater", "is_ge": "GreaterOrEqual", "is_lt": "Less", "is_le": "LessOrEqual"}
 
 #: A serialised message has to stay below 2 GB; some of it is not constants.
 _MOST_BYTES = (1 << 31) - (1 << 24)
@@ -161,6 +163,11 @@ class _Writer:
             self._emit("Add", [source, node.inputs[arguments[0]]], [target])
         elif kind == "clip":
             self._emit("Clip", [source, *(self._number(a, dtype) for a in arguments)], [target])
+        elif kind == "compare":
+            rank = len(self.graph.shape(node.output))
+            self._emit(_COMPARISONS[arguments[0]], [source, self._column(node.inputs[arguments[1]], rank)], [target])
+        elif kind == "as":
+            self._emit("Cast", [source], [target], {"to": helper.np_dtype_to_tensor_dtype(numpy_dtype(arguments[0]))})
         elif arguments[0] == "silu":
             gate = self._fresh()
             self._emit("Sigmoid", [source], [gate])
