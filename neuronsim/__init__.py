@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neuronsim import onnx_backend as onnx_backend
+    from neuronsim import xgboost as xgboost
     from neuronsim.api import Neff, Result, compile, load
     from neuronsim.runtime import Instance
 
 __version__ = "0.1.0"
-__all__ = ["Instance", "Neff", "Result", "compile", "load", "onnx_backend"]
+__all__ = ["Instance", "Neff", "Result", "compile", "load", "onnx_backend", "xgboost"]
+_MODULES = frozenset({"onnx_backend", "xgboost"})
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'neuronsim' has no attribute {name!r}")
-    if name == "onnx_backend":
-        value: Any = import_module("neuronsim.onnx_backend")
+    if name in _MODULES:
+        value: Any = import_module(f"neuronsim.{name}")
     else:
         value = getattr(import_module("neuronsim.runtime" if name == "Instance" else "neuronsim.api"), name)
     globals()[name] = value

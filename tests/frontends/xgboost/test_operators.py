@@ -17,12 +17,12 @@ CASES = [(release, case) for release, corpus in CORPORA.items() for case in corp
 EVERY = 6
 
 
-@pytest.mark.parametrize(("release", "case"), CASES, ids="-".join)
+@pytest.mark.parametrize(("release", "case"), CASES, ids=[f"{release}-{case}" for release, case in CASES])
 def test_imported(release: str, case: str, tmp_path: Path) -> None:
     CORPORA[release].check(case, tmp_path)
 
 
-@pytest.mark.parametrize(("release", "case"), CASES[::EVERY], ids="-".join)
+@pytest.mark.parametrize(("release", "case"), CASES[::EVERY], ids=[f"{release}-{case}" for release, case in CASES[::EVERY]])
 def test_on_the_device(release: str, case: str, tmp_path: Path) -> None:
     CORPORA[release].check(case, tmp_path, "trn1.2xlarge")
 
