@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neuronsim import onnx_backend as onnx_backend
+    from neuronsim import tensorflow as tensorflow
     from neuronsim import xgboost as xgboost
     from neuronsim.api import Neff, Result, compile, load
     from neuronsim.runtime import Instance
 
 __version__ = "0.1.0"
-__all__ = ["Instance", "Neff", "Result", "compile", "load", "onnx_backend", "xgboost"]
-_MODULES = frozenset({"onnx_backend", "xgboost"})
+__all__ = ["Instance", "Neff", "Result", "compile", "load", "onnx_backend", "tensorflow", "xgboost"]
+_MODULES = frozenset({"onnx_backend", "tensorflow", "xgboost"})
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from neuronsim.torch.options import compiler_options
+from neuronsim.compiler_args import compiler_options
 from neuronsim.torch.tracing import traced_graph
 
 

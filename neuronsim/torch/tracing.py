@@ -13,8 +13,9 @@ import torch
 
 from isa.errors import NeuronError
 from neuronsim import api
+from neuronsim.compiler_args import compiler_options
 from neuronsim.torch.module import NeuronModule, save
-from neuronsim.torch.options import Optimization, TraceError, compiler_options, optimization_options
+from neuronsim.torch.options import Optimization, TraceError, optimization_options
 from neuronsim.torch.structure import CallStructure, specification
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def trace(
         separate_weights, inline_weights_to_neff: accepted; weights are a part of the NEFF of their own in any case.
         optimizations: of `Optimization`.
         options: further options of `neuronsim.compile`.
-    Raises: TraceError (TRACE_OPTION, TRACE_FLAG, TRACE_FAILED); CompileError and the like, as `neuronsim.compile`.
+    Raises: TraceError (TRACE_OPTION, TRACE_FAILED); FlagError; CompileError and the like, as `neuronsim.compile`.
     """
     for name in _WITHOUT:
         if options.pop(name, None) is not None:

@@ -30,12 +30,14 @@ class Importer:
     Attributes:
         source: the model. b: the graph that is built.
         main: the scope of the main graph.
+        operators: operator type by name of the node, functions and loops written out.
     """
 
     def __init__(self, source: Source, builder: GraphBuilder) -> None:
         self.source, self.b = source, builder
         self.main = Scope(source.nodes, source.where)
         self._functions: dict[str, dict[str, Any]] = {}
+        self.operators: dict[str, str] = {}
         self._layers: dict[str, int] = {}
         self._refused: dict[str, tuple[str, str, list[str]]] = {}  # by operator and reason
         self._count = 0
@@ -102,7 +104,9 @@ class Importer:
         try:
             if node.op in ("PartitionedCall", "StatefulPartitionedCall"):
                 return _listed(convert(call))  # its nodes are layers of their own
-            with self.b.layer(self._layer(call.scope.prefix + node.name)):
+            layer = self._layer(call.scope.prefix + node.name)
+            self.operators[layer] = node.op
+            with self.b.layer(layer):
                 return _listed(convert(call))
         except UnsupportedOp as error:
             if not error.op:

@@ -26,6 +26,12 @@ def load(files: ModelFiles, given: Given, tags: Collection[str] = (), signature:
         tags, signature: which graph and which function of a SavedModel, see `saved_model.read`.
     Raises: CompileError, ErrorList: see the modules of this package.
     """
+    return read(files, given, tags, signature)[0]
+
+
+def read(files: ModelFiles, given: Given, tags: Collection[str] = (),
+         signature: str = "") -> tuple[Graph, dict[str, str]]:
+    """`load`, and the operator type of every node that the graph stands for, by the node's name."""
     converters.load()
     given = replace(given, shapes={_plain(k): v for k, v in given.shapes.items()},
                     dtypes={_plain(k): v for k, v in given.dtypes.items()})
@@ -42,8 +48,8 @@ def operators() -> dict[str, str]:
     return listed(CONVERTERS)
 
 
-def build(source: Source, given: Given) -> Graph:
-    """The graph of a model. Raises: as `load`."""
+def build(source: Source, given: Given) -> tuple[Graph, dict[str, str]]:
+    """The graph of a model, and operator types by node. Raises: as `load`."""
     b = GraphBuilder(source.name, source.where)
     importer = Importer(source, b)
     needed = [i for i in source.inputs if not source.frozen or _plain(i.ref) in reaching(source)]
@@ -67,7 +73,7 @@ def build(source: Source, given: Given) -> Graph:
         b.output(value, face.name)
         if source.frozen and not given.outputs:
             _further(importer, face)
-    return b.finish()
+    return b.finish(), importer.operators
 
 
 def _further(importer: Importer, face: Face) -> None:
