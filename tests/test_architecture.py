@@ -14,7 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("isa", "compiler", "neuronsim", "profiler")
 MAX_LINES = 400
-FACE = ("neuronsim/api.py", "neuronsim/onnx_backend.py", "neuronsim/cli/", "neuronsim/__init__.py", "neuronsim/tensorflow.py", "neuronsim/torch/")
+FACE = ("neuronsim/api.py", "neuronsim/onnx_backend.py", "neuronsim/cli/", "neuronsim/__init__.py",
+        "neuronsim/tensorflow.py", "neuronsim/torch/")
 # package -> packages of ours it may import
 ARROWS = {
     "isa": {"isa"},
