@@ -69,6 +69,7 @@ def resolve(declared: Sequence[Declared], given: Given) -> tuple[list[Input], li
         ErrorList: several of these.
     """
     dtypes, errors = _dtypes(declared, given.dtypes)
+    errors = [e for e in errors if e.code != "INPUT_NAME" or e.actual not in given.shapes]  # named once, below
     infos = [_info(d, dtypes[d.name] or "float32") for d in declared]
     shapes: dict[str, tuple[int, ...] | None] = {}
     notes: list[str] = []

@@ -130,7 +130,7 @@ def _aggregated(f: Expansion, plan: Plan, targets: int) -> str:
     weights = _weights(plan, targets)
     if how == "AVERAGE":
         weights /= int(plan.leaves.tree.max()) + 1
-    step = max(1, HELD_BYTES // (4 * rows))
+    step = max(1, HELD_BYTES // (4 * max(1, rows)))  # an empty batch is the host's, which this cannot know yet
     made = []
     for low in range(0, blocks, step):
         high = min(low + step, blocks)

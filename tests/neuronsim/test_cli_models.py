@@ -167,6 +167,12 @@ def test_the_examples_of_the_docs_run(say: Say, monkeypatch: pytest.MonkeyPatch,
         say(*(str(tmp_path / word) if word.endswith(".neff") else word for word in command))
 
 
+def test_an_empty_batch_gives_an_empty_answer() -> None:
+    found = neuronsim.compile(DATA / "xgboost" / "multi_json" / "model.json", input_shapes={"features": (0, 8)})
+    outputs = found.run({"features": np.zeros((0, 8), np.float32)}, mode="values").outputs
+    assert {a.shape[0] for a in outputs.values()} == {0}
+
+
 # ---- lists of operators
 @pytest.mark.parametrize("framework", ["TENSORFLOW", "MXNet", "keras", "tflite", "torch", "xgboost", "darknet"])
 def test_the_operators_of_every_framework_are_listed(say: Say, framework: str) -> None:
