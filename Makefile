@@ -14,7 +14,7 @@ NATIVE := $(shell find neuronsim/_core -name "*.pyx" -o -name "*.pxd" -o -name "
 .PHONY: help demo dev test test-slow lint types bench results results-frameworks docs bless clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -21,7 +21,8 @@ def normalised(net: Net, value: str, scale: np.ndarray, mean: np.ndarray, varian
     """
     epsilon = 1e-5
     if not net.alexey:
-        variance = np.square(np.sqrt(variance.astype(np.float64)) + 1e-6).astype(np.float32)
+        with np.errstate(invalid="ignore", over="ignore"):  # no matter what a file holds, it is not for us to warn
+            variance = np.square(np.sqrt(variance.astype(np.float64)) + 1e-6).astype(np.float32)
         epsilon = 0.0
     return net.b.op("BatchNormalization", [value, scale, bias, mean, variance], epsilon=epsilon)
 
@@ -201,10 +202,11 @@ class Dense:
         if not self.figures:
             return self.weights, self.bias
         variance = self.figures["variance"].astype(np.float64)
-        divisor = np.sqrt(variance + 1e-5) if alexey else np.sqrt(variance) + 1e-6
-        factor = self.figures["scale"] / divisor
-        bias = self.bias - self.figures["mean"] * factor
-        return (self.weights * factor[:, None]).astype(np.float32), bias.astype(np.float32)
+        with np.errstate(all="ignore"):
+            divisor = np.sqrt(variance + 1e-5) if alexey else np.sqrt(variance) + 1e-6
+            factor = self.figures["scale"] / divisor
+            bias = self.bias - self.figures["mean"] * factor
+            return (self.weights * factor[:, None]).astype(np.float32), bias.astype(np.float32)
 
 
 def dense(net: Net, section: Section, inputs: int, outputs: int) -> Dense:

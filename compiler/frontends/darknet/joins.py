@@ -152,7 +152,7 @@ def _history(net: Net, section: Section, before: Layer) -> Layer:
     return net.image(net.concat(parts, 1), section)
 
 
-@layer("dropout", "cost", "empty")
+@layer("dropout", "cost", "contrastive", "empty")
 def _passes(net: Net, section: Section, before: Layer) -> Layer:
     """What matters in training only."""
     return before

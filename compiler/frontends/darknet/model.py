@@ -21,8 +21,8 @@ _ALEXEY_KINDS = {"scale_channels", "sam", "Gaussian_yolo", "conv_lstm", "history
 _ALEXEY_OPTIONS = {"hidden", "stride_x", "stride_y", "dilation", "antialiasing", "group_id", "scale_x_y", "new_coords",
                    "weights_type", "share_index", "maxpool_depth"}  # fmt: skip
 _ALEXEY_REVISION = 5
-#: Kinds of layers that a cfg may name and that have no converter.
-_NO_LAYERS = {"contrastive": "it computes a loss of training and has no result"}
+#: Losses: what comes before them is the result.
+_LOSSES = ("cost", "contrastive")
 #: Options that leave weights out of the file, for layers that have some.
 _PARTIAL = ("dontload", "numload")
 _WEIGHTED = {"convolutional", "deconvolutional", "connected", "local", "batchnorm", "rnn", "gru", "lstm", "crnn",
@@ -33,7 +33,7 @@ def load(files: ModelFiles, given: Given) -> Graph:
     """Read a network. Its input is `data`, [batch, channels, height, width] or [batch, inputs].
 
     With `time_steps` in [net] the first dimension counts steps times sequences, all sequences of a step together.
-    Results: every head of a detector, or else the last layer that is no cost, as `layer<number>_<kind>`.
+    Results: every head of a detector, or else the last layer that is no loss, as `layer<number>_<kind>`.
 
     Raises: ModelError (CFG_*, WEIGHTS_*, MODEL_INCOMPLETE, TREE), ShapeError, UnsupportedOp naming every layer that
         cannot be compiled, ErrorList.
@@ -58,7 +58,7 @@ def load(files: ModelFiles, given: Given) -> Graph:
 
 def operators() -> dict[str, str]:
     """Sections by name: "" where a model may have them, else the reason why it may not."""
-    known = {**dict.fromkeys(LAYERS, ""), **_NO_LAYERS, "net": ""}
+    known = {**dict.fromkeys(LAYERS, ""), "net": ""}
     return known | {alias: known[kind] for alias, kind in ALIASES.items()}
 
 
@@ -72,8 +72,7 @@ def _unsupported(sections: list[Section]) -> list[CompileError]:
     found: dict[tuple[str, str], list[Section]] = {}
     for section in sections:
         if section.kind not in LAYERS:
-            reason = _NO_LAYERS.get(section.kind, "no darknet knows it")
-            found.setdefault((f"[{section.kind}]", reason), []).append(section)
+            found.setdefault((f"[{section.kind}]", "no darknet knows it"), []).append(section)
         for (kind, option), reason in REFUSED.items():
             if kind == section.kind and section.integer(option, 0):
                 found.setdefault((f"{option}= of [{kind}]", reason), []).append(section)
@@ -104,7 +103,7 @@ def _read(files: ModelFiles, given: Given, options: Section, sections: list[Sect
         net.layers.append(last)
         if section.kind in heads.HEADS:
             heads_found.append((section, last))
-        if section.kind != "cost" or final is None:
+        if section.kind not in _LOSSES or final is None:
             final = (section, last)
     net.weights.close()
     for section, found in heads_found or [final or (sections[-1], last)]:

@@ -51,12 +51,24 @@ def _softmax(net: Net, section: Section, before: Layer) -> Layer:
 
 
 def softmax_parts(net: Net, value: str, sizes: list[int], axis: int) -> str:
-    """A softmax for each of the parts that lie one after the other along an axis."""
-    parts, start = [], 0
-    for size in sizes:
-        parts.append(net.b.op("Softmax", [net.slice(value, axis, start, start + size)], axis=axis))
-        start += size
-    return net.concat(parts, axis)
+    """A softmax for each of the parts that lie one after the other along an axis.
+
+    A tree has thousands of parts and few sizes: parts of one size are brought together and computed at once.
+    """
+    order = np.argsort(sizes, kind="stable")
+    starts = np.cumsum([0, *sizes])
+    moved = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in order])
+    straight = bool((moved == np.arange(len(moved))).all())
+    value = value if straight else net.b.op("Gather", [value, moved], axis=axis)
+    before, after = net.b.shape(value)[:axis], net.b.shape(value)[axis + 1 :]
+    done, start = [], 0
+    for size, count in zip(*np.unique(sizes, return_counts=True), strict=True):
+        part = net.slice(value, axis, start, start + int(size * count))
+        y = net.b.op("Softmax", [net.reshape(part, *before, int(count), int(size), *after)], axis=axis + 1)
+        done.append(net.reshape(y, *before, int(size * count), *after))
+        start += int(size * count)
+    whole = net.concat(done, axis)
+    return whole if straight else net.b.op("Gather", [whole, np.argsort(moved)], axis=axis)
 
 
 @layer("normalization")
