@@ -27,6 +27,10 @@ _MOST_FOLDERS = 64
 _DEPTH = 8
 
 
+#: What writes both files of a pair, by framework.
+_BOTH = {"mxnet": "; HybridBlock.export and Module.save_checkpoint write both", "darknet": ""}
+
+
 @contextmanager
 def open_model(path: Path, framework: str | None = None) -> Iterator[ModelFiles]:
     """The files of a model; an archive is unpacked for as long as the context lasts.
@@ -136,7 +140,7 @@ def _partner(path: Path, candidates: list[Path], rivals: list[Path], found: Foun
         raise ModelError(f"several files could go with this {found}", code="MODEL_AMBIGUOUS", where=str(path),
                          actual=_listed(fitting), help="give the one that is meant, or put the two into a folder")
     raise ModelError(f"the other half of this {found} is missing", code="MODEL_INCOMPLETE", where=str(path),
-                     limit=WANTED[found.framework], help="put both into one folder, or into one archive")
+                     limit=WANTED[found.framework], help=f"put both into one folder or archive{_BOTH[found.framework]}")
 
 
 def _stem(path: Path) -> str:
@@ -164,7 +168,11 @@ class _Listing:
 def _listing(folder: Path, stem: str | None = None) -> _Listing:
     """What the files of a folder are; in a crowded one, for a given stem, only those whose names have it."""
     found = _Listing([], [], [], [], [])
-    paths = sorted(p for p in folder.iterdir() if not _LITTER.fullmatch(p.name))
+    try:
+        paths = sorted(p for p in folder.iterdir() if not _LITTER.fullmatch(p.name))
+    except OSError as error:
+        raise ModelError(f"the folder cannot be read: {error.strerror}", code="MODEL_MISSING",
+                         where=str(folder)) from None
     if stem is not None and len(paths) > _MOST_FILES:
         paths = [p for p in paths if _stem(p) == stem]
     if len(paths) > _MOST_FILES:
@@ -239,7 +247,8 @@ def _no_model(folder: Path, listing: _Listing, wanted: str | None) -> ModelError
     for path, half in listing.seconds:
         if wanted in (None, half.framework):
             return ModelError(f"there is only one half of a model: {half}", code="MODEL_INCOMPLETE", where=str(path),
-                              limit=WANTED[half.framework])
+                              limit=WANTED[half.framework],
+                              help=f"put both into one folder or archive{_BOTH[half.framework]}")
     if listing.refused and not listing.mains:
         path, refused = min(listing.refused, key=lambda item: item[1].code == "MODEL_FORMAT")
         return refused.error(str(path))

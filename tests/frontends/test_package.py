@@ -170,7 +170,8 @@ REFUSED = {
     "MODEL_FORMAT": (
         b"version https://git-lfs.github.com/spec/v1\n", b"\n<!-- x --><!DOCTYPE html><html>", b"<html lang=en>",
         b'<?xml version="1.0"?><net name="a" version="11">', b"tree\nversion=v4", b'name: "VGG"\nlayer {\n', b"a\n1\n",
-        bytes(64), FINGERPRINT, b"\x93NUMPY", zipped({"a.npy": b"", "b.npy": b""}), b"\x89PNG\r\n\x1a\n", b"\x7fELF",
+        bytes(64), FINGERPRINT, b"\x93NUMPY", zipped({"a.npy": b"", "b.npy": b""}), b"\x89PNG\r\n\x1a\n",
+        b"\x7fELF", b"\x20\0\0\0ORTM",
         b'{"modelTopology": {}}', b'{"hello": 1}', b"ir_version: 8\n", b"[section]\nkey=1\n",
         b"ftrt" + bytes(20), b"\x08\x01\xc2\x1f\0",
     ),
