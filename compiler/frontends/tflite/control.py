@@ -11,6 +11,8 @@ from compiler.frontends.tflite.convert import Call, Frame, Value, converter
 
 #: Rounds of a loop that are written out, as many as steps of a recurrent operator are.
 _ROUNDS = 512
+#: Nodes of a graph beyond which no further round is written out.
+_NODES = 100_000
 
 
 def _call(c: Call, number: int, arguments: Sequence[Value]) -> list[Value]:
@@ -79,6 +81,8 @@ def _while(c: Call) -> None:
             _results(c, values)
             return
         values = _call(c, body, values)
+        if len(c.b.graph.nodes) > _NODES:
+            raise _unsupported(c, f"its rounds, written out, are more than {_NODES} operators")
     _results(c, _loop(c, test, body, values))
 
 

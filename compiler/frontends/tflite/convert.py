@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from compiler.errors import CompileError, ModelError
 from compiler.frontends.builder import GraphBuilder
 from compiler.frontends.tflite import quantised
-from compiler.frontends.tflite.reader import Model, Operator, Quantisation, Tensor
+from compiler.frontends.tflite.reader import Model, Operator, Tensor
 
 #: What a tensor is in the graph: the name of a value or, for resources, an object of the converters' own.
 Value = Any
@@ -19,6 +20,8 @@ Converter = Callable[["Call"], None]
 #: Converters by operator type; custom operators by the name that files give them.
 BUILTIN: dict[str, Converter] = {}
 CUSTOM: dict[str, Converter] = {}
+#: Elements of constants that converters make beside those of the file (masks, indices, fills).
+_MOST_MADE = 1 << 26
 #: Calls of subgraphs inside subgraphs; converters make two or three.
 _DEEPEST = 16
 
@@ -85,7 +88,7 @@ class Frame:
         if tensor.variable and tensor.dtype not in ("resource", "variant", "string"):
             self.b.note("states kept between runs start from zero in each")
             zero = quantised.zero_point(tensor) if tensor.quantisation is not None else 0
-            return self.b.add(np.full(tensor.shape, zero, tensor.dtype), tensor.name or "state")
+            return self.b.add(np.full(room(tensor.shape), zero, tensor.dtype), tensor.name or "state")
         raise ModelError(f"nothing computes the tensor {tensor.name!r} before it is read", code="TFLITE_ORDER",
                          where=self.b.where)
 
@@ -236,13 +239,15 @@ def _guarded(b: GraphBuilder) -> Iterator[None]:
     except CompileError as error:
         error.where = error.where or b._place()
         raise
-    except (ArithmeticError, IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (ArithmeticError, IndexError, KeyError, MemoryError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"an operator's operands or options do not fit it ({type(error).__name__}: {error})",
                          code="TFLITE_OPERANDS", where=b._place()) from error
 
 
-def scale_of(tensor: Tensor) -> Quantisation:
-    """Scales of a tensor that has to have them."""
-    if tensor.quantisation is None:
-        raise ModelError(f"the quantised tensor {tensor.name!r} has no scale", code="TENSOR_QUANTISATION")
-    return tensor.quantisation
+def room(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of a constant that a converter is about to make. Raises: ModelError TFLITE_SIZE for too large a one."""
+    found = tuple(int(n) for n in shape)
+    if min(found, default=0) < 0 or prod(found) > _MOST_MADE:
+        raise ModelError("an operator needs a table that is too large", code="TFLITE_SIZE",
+                         limit=f"{_MOST_MADE} elements", actual="x".join(map(str, found)))
+    return found

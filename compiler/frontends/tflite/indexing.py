@@ -7,7 +7,7 @@ import numpy as np
 from compiler.errors import ModelError
 from compiler.frontends.onnx.types import tensor_type
 from compiler.frontends.tflite import quantised
-from compiler.frontends.tflite.convert import Call, converter
+from compiler.frontends.tflite.convert import Call, converter, room
 from compiler.frontends.tflite.moving import int64, reshaped
 
 #: reduction of UNSORTED_SEGMENT_* -> (of ScatterND, what empty segments hold)
@@ -48,7 +48,7 @@ def _window(c: Call, x: str, begin: str, sizes: list[int]) -> str:
     for axis, (have, size) in enumerate(zip(c.b.shape(x), sizes, strict=True)):
         if 0 <= size < have:
             first = c.b.op("Gather", [begin, np.array([axis], np.int64)], axis=0)
-            places = c.b.op("Add", [first, np.arange(size).astype(c.b.dtype(first))])
+            places = c.b.op("Add", [first, np.arange(room([size])[0]).astype(c.b.dtype(first))])
             x = c.b.op("Gather", [x, places], axis=axis)
     return x
 
@@ -114,9 +114,9 @@ def _element(c: Call, masks: dict[str, int]) -> None:
 def _dynamic_update(c: Call) -> None:
     """Operands: value, update, where it goes (moved so that it fits)."""
     shape, part = c.shape(0), c.shape(1)
-    room = int64([n - p for n, p in zip(shape, part, strict=True)])
-    begin = c.b.op("Max", [c.b.op("Min", [_long(c, c.stored(2)), room]), int64([0] * len(shape))])
-    grid = np.stack(np.meshgrid(*(np.arange(p) for p in part), indexing="ij"), -1) if part else np.zeros((0,))
+    last = int64([n - p for n, p in zip(shape, part, strict=True)])
+    begin = c.b.op("Max", [c.b.op("Min", [_long(c, c.stored(2)), last]), int64([0] * len(shape))])
+    grid = np.moveaxis(np.indices(room(part)), 0, -1)
     places = c.b.op("Add", [int64(grid), begin])
     c.store(c.b.op("ScatterND", [c.stored(0), places, c.stored(1)]))
 
@@ -159,7 +159,7 @@ def _gather_nd(c: Call) -> None:
 def _scatter_nd(c: Call) -> None:
     """Operands: indices, updates (equal indices add up), shape."""
     shape = c.ints(2, "the shape of a result")
-    zeros = np.zeros(shape, c.b.dtype(c.real(1)))
+    zeros = np.zeros(room(shape), c.b.dtype(c.real(1)))
     c.give(c.b.op("ScatterND", [zeros, _long(c, c.stored(0)), c.real(1)], reduction="add"))
 
 
@@ -171,7 +171,7 @@ def _sparse_to_dense(c: Call) -> None:
     count = c.b.shape(places)[0]
     fill = c.known(3, "what a sparse value leaves out").reshape(-1)[0]
     values = c.b.op("Expand", [values, int64([count])])
-    c.store(c.b.op("ScatterND", [np.full(shape, fill), places, values]))
+    c.store(c.b.op("ScatterND", [np.full(room(shape), fill), places, values]))
 
 
 @converter(*(f"UNSORTED_SEGMENT_{kind}" for kind in _SEGMENTS))
@@ -196,7 +196,7 @@ def _segmented(c: Call, kind: str, count: int) -> None:
     rest = c.b.shape(x)[c.b.rank(ids) :]
     ids = c.b.op("Where", [c.b.op("Less", [ids, int64(0)]), int64(count), ids])
     places = reshaped(c, ids, [*c.b.shape(ids), 1])
-    found = c.b.op("ScatterND", [np.full([count + 1, *rest], value, dtype), places, x], reduction=reduction)
+    found = c.b.op("ScatterND", [np.full(room([count + 1, *rest]), value, dtype), places, x], reduction=reduction)
     c.store(c.b.op("Slice", [found, int64([0]), int64([count]), int64([0])]))
 
 
@@ -208,7 +208,8 @@ def _one_hot(c: Call) -> None:
     axis = len(shape) if axis == -1 else c.axis(axis, len(shape) + 1)
     shape.insert(axis, 1)
     indices = reshaped(c, c.stored(0), shape)
-    numbers = np.arange(depth).astype(c.b.dtype(indices)).reshape([-1 if k == axis else 1 for k in range(len(shape))])
+    wide = [-1 if k == axis else 1 for k in range(len(shape))]
+    numbers = np.arange(room([depth])[0]).astype(c.b.dtype(indices)).reshape(wide)
     c.store(c.b.op("Where", [c.b.op("Equal", [indices, numbers]), c.stored(2), c.stored(3)]))
 
 
@@ -273,10 +274,10 @@ def _range(c: Call) -> None:
 
 @converter("FILL")
 def _fill(c: Call) -> None:
-    c.store(c.b.op("Expand", [reshaped(c, c.stored(1), []), int64(c.ints(0, "the shape of a result"))]))
+    c.store(c.b.op("Expand", [reshaped(c, c.stored(1), []), int64(room(c.ints(0, "the shape of a result")))]))
 
 
 @converter("ZEROS_LIKE")
 def _zeros_like(c: Call) -> None:
     zero = quantised.zero_point(c.result()) if quantised.is_quantised(c.result()) else 0
-    c.store(c.b.add(np.full(c.shape(0), zero, quantised.kept(c.result()))))
+    c.store(c.b.add(np.full(room(c.shape(0)), zero, quantised.kept(c.result()))))

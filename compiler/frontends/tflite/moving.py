@@ -8,7 +8,7 @@ import numpy as np
 
 from compiler.errors import ModelError
 from compiler.frontends.tflite import quantised
-from compiler.frontends.tflite.convert import Call, converter
+from compiler.frontends.tflite.convert import Call, converter, room
 
 
 def int64(values: object) -> np.ndarray:
@@ -83,7 +83,7 @@ def _unpack(c: Call) -> None:
     shape = c.shape(0)
     axis = c.axis(int(c.option("axis", 0)), len(shape))
     left = [n for k, n in enumerate(shape) if k != axis]
-    _split(c, 0, axis, [1] * shape[axis], left)
+    _split(c, 0, axis, [1] * min(shape[axis], len(c.op.outputs) + 1), left)
 
 
 @converter("SPLIT")
@@ -126,7 +126,7 @@ def _tile(c: Call) -> None:
 
 @converter("BROADCAST_TO")
 def _broadcast_to(c: Call) -> None:
-    shape = int64(c.ints(1, "the shape of a result"))
+    shape = int64(room(c.ints(1, "the shape of a result")))
     c.moved(0, lambda x: c.b.op("Expand", [x, shape]))
 
 
@@ -159,11 +159,19 @@ def _mirror_pad(c: Call) -> None:
     def mirrored(x: str) -> str:
         for axis, (before, after) in enumerate(pads.tolist()):
             if before or after:
-                index = np.pad(np.arange(c.b.shape(x)[axis]), (before, after), mode="symmetric")
+                index = _mirror(c.b.shape(x)[axis], before, after)
                 x = c.b.op("Gather", [x, int64(index)], axis=axis)
         return x
 
     c.moved(0, mirrored)
+
+
+def _mirror(size: int, before: int, after: int) -> np.ndarray:
+    """Indices along an axis with its elements repeated backwards at both ends."""
+    if max(before, after) > size:
+        raise ModelError("an axis cannot be mirrored further than it is long", code="TFLITE_OPERANDS", limit=size,
+                         actual=max(before, after))
+    return np.pad(np.arange(room([size])[0]), (before, after), mode="symmetric")
 
 
 @converter("REVERSE_V2")

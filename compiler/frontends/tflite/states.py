@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from compiler.errors import ModelError
-from compiler.frontends.tflite.convert import Call, converter
+from compiler.frontends.tflite.convert import Call, converter, room
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def _read(c: Call) -> None:
     name = _handle(c).name
     if name not in c.frame.state:
         c.b.note("states kept between runs start from zero in each")
-        c.frame.state[name] = c.b.add(np.zeros(c.result().shape, c.result().dtype))
+        c.frame.state[name] = c.b.add(np.zeros(room(c.result().shape), c.result().dtype))
     c.store(c.frame.state[name])
 
 

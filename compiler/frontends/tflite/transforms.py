@@ -8,7 +8,7 @@ import numpy as np
 
 from compiler.errors import ModelError
 from compiler.frontends.onnx.types import tensor_type
-from compiler.frontends.tflite.convert import Call, converter
+from compiler.frontends.tflite.convert import Call, converter, room
 from compiler.frontends.tflite.moving import int64, reshaped
 
 
@@ -24,7 +24,7 @@ class Complex:
 def _matrix_diag(c: Call) -> None:
     """(..., n) on the diagonal of (..., n, n)."""
     x, shape = c.stored(0), c.shape(0)
-    eye = np.eye(shape[-1], dtype=bool)
+    eye = np.eye(room((shape[-1], shape[-1]))[0], dtype=bool)
     c.store(c.b.op("Where", [eye, reshaped(c, x, [*shape[:-1], 1, shape[-1]]), np.array(0, c.b.dtype(x))]))
 
 
@@ -38,7 +38,7 @@ def _matrix_set_diag(c: Call) -> None:
         pads = np.zeros(2 * (len(shape) + 1), np.int64)
         pads[-1] = columns - shape[-1]
         row = c.b.op("Pad", [row, pads, np.array(0, c.b.dtype(x))])
-    c.store(c.b.op("Where", [np.eye(rows, columns, dtype=bool), row, x]))
+    c.store(c.b.op("Where", [np.eye(*room((rows, columns)), dtype=bool), row, x]))
 
 
 @converter("REVERSE_SEQUENCE")
@@ -63,7 +63,7 @@ def _bucketize(c: Call) -> None:
     x, shape = c.stored(0), c.shape(0)
     limits = np.array(c.option("boundaries", []), np.float32)
     if not limits.size:
-        c.store(c.b.add(np.zeros(shape, np.int32)))
+        c.store(c.b.add(np.zeros(room(shape), np.int32)))
         return
     if c.b.dtype(x) != "float32":
         x = c.b.op("Cast", [x], to=tensor_type("float32"))
@@ -103,7 +103,7 @@ def _rfft2d(c: Call) -> None:
 
 def _waves(length: int) -> np.ndarray:
     """(length, length): exp(-2 pi i j k / length)."""
-    index = np.arange(length)
+    index = np.arange(room((length, length))[0])
     return np.exp(-2j * np.pi * (np.outer(index, index) % length) / length)
 
 
@@ -148,7 +148,7 @@ def _random(c: Call) -> None:
     """Seeded as the file says, by ONNX Runtime's generator: other numbers than TensorFlow Lite's."""
     c.b.note("random numbers come from another generator than TensorFlow Lite's")
     kind = "RandomUniform" if c.op.type == "RANDOM_UNIFORM" else "RandomNormal"
-    c.store(c.b.op(kind, [], shape=c.ints(0, "the shape of a result"), seed=_seed(c)))
+    c.store(c.b.op(kind, [], shape=room(c.ints(0, "the shape of a result")), seed=_seed(c)))
 
 
 @converter("MULTINOMIAL")

@@ -262,11 +262,12 @@ def dense_sparse(rng):
 # ---- others --------------------------------------------------------------------------------------------------------
 
 
-def simple(rng, kind, inputs, result, options="", consts=(), outputs=(), **fields):
-    """One operator: shape and dtype by input, constants after them, and of the result(s)."""
+def simple(rng, kind, inputs, result, options="", consts=(), outputs=(), first=False, **fields):
+    """One operator: shape and dtype by input, constants after them (or first), and of the result(s)."""
     f = File()
     numbers = [f.input(n, shape, dtype) for n, (shape, dtype) in inputs.items()]
-    numbers += [f.tensor(f"const{k}", np.shape(v), v.dtype.name, data=v) for k, v in enumerate(consts)]
+    known = [f.tensor(f"const{k}", np.shape(v), v.dtype.name, data=v) for k, v in enumerate(consts)]
+    numbers = known + numbers if first else numbers + known
     results = [f.tensor(f"y{k}", shape, dtype) for k, (shape, dtype) in enumerate([result, *outputs])]
     f.op(kind, numbers, results, options, **fields)
     given = {n: _real(rng, *s) if d == "float32" else rng.integers(0, 4, s).astype(d) for n, (s, d) in inputs.items()}
@@ -318,6 +319,23 @@ def cases():
             consts=[np.array(v, np.int32) for v in ((1, 2), (2, 3), (1, 1))], version=8),
         "mul_relu_n1": simple(rng, "MUL", {"a": ([7], "float32"), "b": ([7], "float32")}, ([7], "float32"),
                               "MulOptions", fusedActivationFunction=2),
+    }
+    x = {"x": ([2, 3], "float32")}
+    found |= {
+        "dilate": simple(rng, "DILATE", x, ([3, 7], "float32"), consts=[np.array([2, 3], np.int32), np.float32(-1)]),
+        "dynamic_update": simple(rng, "DYNAMIC_UPDATE_SLICE", x | {"u": ([1, 2], "float32"), "at": ([2], "int32")},
+                                 ([2, 3], "float32")),
+        "expand_dims_hand": simple(rng, "EXPAND_DIMS", x, ([2, 1, 3], "float32"), consts=[np.int32(-2)]),
+        "squeeze_hand": simple(rng, "SQUEEZE", {"x": ([1, 2, 1], "float32")}, ([2, 1], "float32"), "SqueezeOptions",
+                               squeezeDims=[0]),
+        "fake_quant_hand": simple(rng, "FAKE_QUANT", x, ([2, 3], "float32"), "FakeQuantOptions", min=-0.7, max=1.1,
+                                  numBits=4, narrowRange=False),
+        "fill": simple(rng, "FILL", {"v": ([], "float32")}, ([2, 2], "float32"), consts=[np.array([2, 2], np.int32)],
+                       first=True),
+        "prelu_hand": simple(rng, "PRELU", image, ([1, 6, 7, 2], "float32"), consts=[_real(rng, 1, 1, 2)]),
+        "rank": simple(rng, "RANK", x, ([], "int32")),
+        "shape": simple(rng, "SHAPE", x, ([2], "int32"), "ShapeOptions", outType=2),
+        "zeros_like_hand": simple(rng, "ZEROS_LIKE", x, ([2, 3], "float32")),
     }
     f = File()
     places = f.tensor("at", [3, 2], "int32", data=[[0, 1], [2, 2], [3, 0]])

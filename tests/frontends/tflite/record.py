@@ -65,6 +65,7 @@ def interpreted(content, inputs, reference=True):
         if tuple(detail["shape"]) != array.shape:
             runner.resize_tensor_input(detail["index"], array.shape)
     runner.allocate_tensors()
+    runner.reset_all_variables()
     for detail, name in zip(details, names):
         runner.set_tensor(detail["index"], given[name])
     runner.invoke()
