@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from compiler.frontends.mxnet.boxes import Ranked, columns, in_order, kept
+from compiler.frontends.mxnet.boxes import Ranked, columns, in_order, kept, packed
 from compiler.frontends.mxnet.call import Call, operator
 from compiler.frontends.mxnet.pieces import cut, joined
 
@@ -58,8 +58,7 @@ def multibox_detection(c: Call) -> str:
 def _listed(c: Call, rows: str, found: str) -> str:
     """The rows that are detections, in the order of anchors, then rows of -1."""
     batch, anchors = c.shape(found)
-    _, order = c.b.ops("TopK", [c.cast(found, "float32"), np.array([anchors])], 2, axis=1)
-    return in_order(c, c.do("Where", c.reshape(found, [batch, anchors, 1]), rows, c.like(rows, -1)), order)
+    return packed(c, c.do("Where", c.reshape(found, [batch, anchors, 1]), rows, c.like(rows, -1)), found)
 
 
 def _without_class(c: Call, rows: str) -> str:

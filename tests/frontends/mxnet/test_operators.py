@@ -42,3 +42,11 @@ def test_every_registered_operator_has_a_converter_or_a_reason() -> None:
 
 def test_nothing_is_both_supported_and_refused() -> None:
     assert not {op for op in reasons.named() if model.operators()[op] == ""}
+
+
+@pytest.mark.parametrize("case", [c for c in CORPUS.cases if c.startswith("net ")])
+def test_networks_run_on_the_device(case: str, tmp_path: Path) -> None:
+    report = CORPUS.check(case, tmp_path, "trn1.2xlarge")
+    kept = {o["name"] for o in report["cpu_operators"]}
+    assert report["operators"]["on_device"] >= 0.9 * report["operators"]["total"]
+    assert all("nms" in name or name == "detection" for name in kept), kept
