@@ -13,16 +13,17 @@ from tests.frontends.corpus import Corpus
 HERE = Path(__file__).resolve().parent
 CORPORA = {p.stem.removeprefix("corpus_"): Corpus(p) for p in sorted(HERE.glob("corpus_*.npz"))}
 CASES = [(release, case) for release, corpus in CORPORA.items() for case in corpus.cases]
+NAMES = [f"{release}-{case}" for release, case in CASES]
 #: one in this many also runs on the device
 EVERY = 6
 
 
-@pytest.mark.parametrize(("release", "case"), CASES, ids=[f"{release}-{case}" for release, case in CASES])
+@pytest.mark.parametrize(("release", "case"), CASES, ids=NAMES)
 def test_imported(release: str, case: str, tmp_path: Path) -> None:
     CORPORA[release].check(case, tmp_path)
 
 
-@pytest.mark.parametrize(("release", "case"), CASES[::EVERY], ids=[f"{release}-{case}" for release, case in CASES[::EVERY]])
+@pytest.mark.parametrize(("release", "case"), CASES[::EVERY], ids=NAMES[::EVERY])
 def test_on_the_device(release: str, case: str, tmp_path: Path) -> None:
     CORPORA[release].check(case, tmp_path, "trn1.2xlarge")
 
