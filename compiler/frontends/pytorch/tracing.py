@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import onnx
 
-from compiler.errors import ModelError, UnsupportedOp
-from compiler.frontends.inputs import Input
+from compiler.errors import CompileError, ModelError, UnsupportedOp
+from compiler.frontends.inputs import Given, Input
 from compiler.frontends.onnx.file import read_model
 from compiler.frontends.onnx.model import from_model
-from compiler.frontends.pytorch import symbolics
 from compiler.frontends.pytorch.arguments import Argument
+from compiler.frontends.pytorch.calls import record
+from compiler.frontends.pytorch.exported import from_program
 from compiler.frontends.pytorch.faces import output_names
 from compiler.ir import Graph
 
@@ -41,12 +42,34 @@ def export(torch: Any, module: Any, arguments: Sequence[Argument], inputs: Seque
             raise ModelError("torch cannot run the model on inputs of these shapes and types", code="EXPORT_FAILED",
                              where=where, actual=_told(error),
                              help="check them, or give them: --input-shape, --input-dtype") from None
-        target = Path(folder) / "model.onnx"
-        with symbolics.registered(torch, OPSET):
-            _write(torch, _flat(torch, module, arguments, leaves), tensors, names, target, where)
-        model = read_model(target)
-        _name_outputs(model.graph, output_names([key for key, _ in leaves]))
-        return from_model(model, target.parent, where=where)
+        flat, keys = _flat(torch, module, arguments, tensors), [key for key, _ in leaves]
+        try:
+            return _by_onnx(torch, flat, tensors, names, keys, Path(folder) / "model.onnx", where)
+        except CompileError as first:
+            try:
+                return _by_calls(torch, flat, tensors, names, keys, where)
+            except Exception as second:  # the exporter's own reason is the one to tell, unless this one names more
+                raise (second if isinstance(second, UnsupportedOp) and not isinstance(first, UnsupportedOp)
+                       else first) from None
+
+
+def _by_onnx(torch: Any, module: Any, tensors: tuple[Any, ...], names: Sequence[str], keys: Sequence[str],
+             target: Path, where: str) -> Graph:
+    _write(torch, module, tensors, names, target, where)
+    model = read_model(target)
+    _name_outputs(model.graph, output_names(keys))
+    return from_model(model, target.parent, where=where)
+
+
+def _by_calls(torch: Any, module: Any, tensors: tuple[Any, ...], names: Sequence[str], keys: Sequence[str],
+              where: str) -> Graph:
+    """What the exporter has no rule for, through the conversions of exported programs."""
+    program = record(torch, module, tensors, names, keys, where)
+    shapes = {n: tuple(t.shape) for n, t in zip(names, tensors)}
+    graph = from_program(program, Given(shapes), "")
+    branches = {"prim::If", "prim::Loop"} & {n.kind() for n in module.inlined_graph.nodes()}
+    graph.notes = ["branches and loops are followed as the shapes and example inputs say"] if branches else []
+    return graph
 
 
 def flatten(torch: Any, value: Any, key: str = "", depth: int = 0) -> list[tuple[str, Any]]:
@@ -83,10 +106,11 @@ def _call(module: Any, arguments: Sequence[Argument], tensors: Sequence[Any]) ->
     return module(*values)
 
 
-def _flat(torch: Any, module: Any, arguments: Sequence[Argument], leaves: Sequence[Any]) -> Any:
-    """The module itself where it takes and returns tensors only, else one around it that does."""
-    result = next(iter(module.inlined_graph.outputs())).type().kind()
-    if result == "TensorType" and all(a.kind == "tensor" for a in arguments):
+def _flat(torch: Any, module: Any, arguments: Sequence[Argument], tensors: tuple[Any, ...]) -> Any:
+    """The module itself where it takes and returns tensors only, else a script around it that does."""
+    result = next(iter(module.inlined_graph.outputs())).type()
+    parts = result.elements() if result.kind() == "TupleType" else [result]
+    if all(p.kind() == "TensorType" for p in parts) and all(a.kind == "tensor" for a in arguments):
         return module
 
     class Flat(torch.nn.Module):  # type: ignore[misc]
@@ -97,7 +121,7 @@ def _flat(torch: Any, module: Any, arguments: Sequence[Argument], leaves: Sequen
         def forward(self, *tensors: Any) -> Any:
             return tuple(v for _, v in flatten(torch, _call(self.inner, arguments, tensors)))
 
-    return Flat()
+    return torch.jit.trace(Flat(), tensors, check_trace=False, strict=False)
 
 
 def _example(torch: Any, given: Input) -> Any:
