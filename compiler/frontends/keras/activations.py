@@ -140,7 +140,7 @@ def _glu(c: Call, x: str, settings: Config) -> str:
 def _sparsemax(c: Call, x: str, settings: Config) -> str:
     """Sparsemax as Keras computes it.
 
-    Martins and Astudillo (2016), algorithm 1, take the running sum at the last value of the support; Keras takes the sum
+    Martins and Astudillo (2016), algorithm 1, take the last running sum of the support; Keras takes the sum
     of all running sums in it, which differs where the support has more than one value.
     """
     axis = c.positive(settings.integer("axis", -1), c.b.rank(x))

@@ -14,7 +14,7 @@ from compiler.frontends.keras.registry import TABLES
 from compiler.frontends.keras.support import is_function, is_operation
 
 #: Calls of layers in one model, those of models inside models counted each time: nesting multiplies them.
-MOST_CALLS = 200_000
+MOST_CALLS = 20_000
 
 
 class Builder:

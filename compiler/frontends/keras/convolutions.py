@@ -5,6 +5,7 @@ Kernels lie (size..., in, out) in Keras and (out, in, size...) in ONNX.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -69,7 +70,7 @@ def _conv(c: Call) -> str:
 
 
 def _dims(c: Call) -> int:
-    return int(c.layer.kind.replace("Transpose", "")[-2])
+    return int(re.findall(r"[123](?=D)", c.layer.kind)[0])
 
 
 def depthwise(c: Call, x: str, kernel: np.ndarray, bias: np.ndarray | None) -> str:
@@ -105,7 +106,8 @@ def _given(bias: np.ndarray | None) -> list[np.ndarray]:
 
 
 @layer("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "Convolution1DTranspose", "Convolution2DTranspose",
-       "Convolution3DTranspose", "Deconvolution2D", "Deconvolution3D", variables="kernel bias?use_bias")
+       "Convolution3DTranspose", "Deconv2D", "Deconv3D", "Deconvolution2D", "Deconvolution3D",
+       variables="kernel bias?use_bias")
 def _transposed(c: Call) -> str:
     """The gradient of a convolution whose input has the size that Keras gives the result."""
     dims = _dims(c)

@@ -12,7 +12,7 @@ from compiler.frontends.onnx.types import tensor_type
 
 @layer("Dense", variables="kernel bias?use_bias", masks=True)
 def _dense(c: Call) -> str:
-    y = dense(c, c.x, c.weight("kernel", c.shape[-1], -1), c.optional("bias"))
+    y = dense(c, c.x, c.weight("kernel", c.shape[-1], c.config.integer("units")), c.optional("bias"))
     return activate(c, y, c.config.get("activation"))
 
 
@@ -101,8 +101,21 @@ def _masking(c: Call) -> Tensor:
 
 
 
+@layer("LayerScale", variables="gamma", masks=True)
+def _layer_scale(c: Call) -> str:
+    """A factor for every channel, as `keras.applications.convnext` has it."""
+    return c.op("Mul", [c.x, c.weight("gamma", c.shape[-1])])
+
+
+@layer("CustomScaleLayer")
+def _scaled_sum(c: Call) -> str:
+    """The residual sum of `keras.applications.inception_resnet_v2`."""
+    a, b = (t.value for t in c.tensors)
+    return c.op("Add", [a, c.op("Mul", [b, c.like(c.config.real("scale"), b)])])
+
+
 @layer("ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise", "Identity",
-       "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", masks=True)
+       "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "StochasticDepth", masks=True)
 def _identity(c: Call) -> str:
     """What only acts in training; keywords say `training=True` where a model insists on it."""
     acts = c.layer.kind not in ("Identity", "ActivityRegularization")

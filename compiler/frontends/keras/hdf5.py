@@ -146,7 +146,7 @@ def opened(source: Path | BinaryIO, size: int, where: str) -> Iterator[Hdf5]:
     h5py = require("h5py", "keras", "to read Keras files")
     try:
         file = h5py.File(source, "r")
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise invalid("the file is no HDF5 file, or damaged", where, str(error)[:100]) from None
     with file:
         yield Hdf5(file, size, where)

@@ -99,9 +99,22 @@ def _named(found: Any, network: Network) -> list[tuple[str, Tensor, Ref]]:
                  for t, r in zip(_tensors(found[key]), leaves(part), strict=True)]
     else:
         pairs = [(r.layer, t, r) for t, r in zip(_tensors(found), leaves(network.outputs), strict=True)]
+        names = _distinct([name for name, _, _ in pairs])
+        pairs = [(name, t, r) for name, (_, t, r) in zip(names, pairs, strict=True)]
     if not pairs:
         raise ModelError("the model has no outputs", code="MODEL_INVALID", where=network.name)
     return pairs
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Names with a number from the second one of the same on, as tf.keras gives them."""
+    made: list[str] = []
+    for name in names:
+        number = 0
+        while (name if not number else f"{name}_{number}") in made:
+            number += 1
+        made.append(name if not number else f"{name}_{number}")
+    return made
 
 
 def _tensors(found: Any) -> list[Tensor]:

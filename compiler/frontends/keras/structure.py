@@ -71,6 +71,8 @@ def read_network(kind: str, name: str, values: dict[str, Any], build: dict[str, 
         if layer.name in layers:
             raise invalid("two layers have the same name", where, layer.name)
         layers[layer.name] = layer
+        nodes = saved.get("inbound_nodes")
+        layer.calls = [Applied([], {}) for _ in nodes] if isinstance(nodes, list) else []  # their number, for now
     network = Network(name, layers, None, None)
     for saved in values["layers"]:
         nodes = saved.get("inbound_nodes", [])
@@ -161,7 +163,7 @@ def _ref(node: list[Any], network: Network, where: str, outside: bool = True) ->
     layer = network.layers.get(name) if isinstance(name, str) else None
     if layer is None or not isinstance(call, int) or not isinstance(index, int) or index < 0:
         raise invalid("a call reads what no layer computes", where, repr(node[:3])[:80])
-    if outside and layer.network is not None and _counts_itself(layer):
+    if layer.network is not None and (call == len(layer.calls) or (outside and _counts_itself(layer))):
         call -= 1  # number 0 is the call that made the model
     return Ref(name, call, index)
 

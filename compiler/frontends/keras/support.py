@@ -7,14 +7,21 @@ from compiler.frontends.keras.network import Layer, Network
 from compiler.frontends.keras.registry import TABLES
 from isa.errors import ErrorList
 
-_RANDOM = "it changes images at random, which training does and inference does not"
+_CELL = "a base class: use the layer ConvLSTM2D"
+_IMAGES = "it depends on the histogram of each image; do this step before the model"
+_OLD = "a layer of Keras 1, which Keras 2 keeps only in name"
 _TEXT = "it works on strings, which a NeuronCore has no way to hold; do this step before the model"
 #: Layers of Keras that no model can have here: reason, by class.
 REFUSED: dict[str, str] = {
     "AbstractRNNCell": "a base class: models have cells of a class of their own, whose code is not in the file",
+    "AutoContrast": _IMAGES, "ContrastLimitedAdaptiveHistogramEqualization": _IMAGES, "Equalization": _IMAGES,
+    "Solarization": _IMAGES,
+    "ConvLSTM2DCell": _CELL, "ConvRecurrent2D": _CELL,
+    "DenseFeatures": "its steps are TensorFlow's feature columns; do them before the model",
     "DeviceWrapper": "cells of TensorFlow 1 with no meaning of their own: use the cell itself",
     "DropoutWrapper": "cells of TensorFlow 1: use the cell's own dropout",
     "FeatureSpace": "its steps are a program over tables of features; do them before the model",
+    "ConvRNN2D": _CELL, "Highway": _OLD, "MaxoutDense": _OLD, "Recurrent": _OLD,
     "Hashing": "it hashes strings; do this step before the model",
     "HashedCrossing": "it hashes strings; do this step before the model",
     "Lambda": "it is Python code, which is never executed from a file; use layers or keras.ops instead, "
