@@ -112,4 +112,5 @@ def main() -> None:
     writer.save()
 
 
-main()
+if __name__ == "__main__":
+    main()
