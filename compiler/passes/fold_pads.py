@@ -42,11 +42,37 @@ def _fold(graph: Graph, node: Node) -> int:
 
 
 def _fills(graph: Graph, pad: Node, node: Node) -> bool:
-    """Whether the padding value is what the operator itself pads with: 0, for a maximum the lowest number."""
+    """Whether the padding value is what the operator itself pads with: 0, for a maximum the lowest number.
+
+    A maximum over numbers that are not negative may be padded with zeros too, as long as every window has one of them.
+    """
     value = scalar(graph, pad.input(2)) if pad.input(2) else 0.0
-    if node.op == "MaxPool":
-        return value is not None and value <= float(np.finfo(np.float32).min) and len(node.outputs) == 1
-    return value == 0.0
+    if node.op != "MaxPool":
+        return value == 0.0
+    if value is None or len(node.outputs) != 1:
+        return False
+    return value <= float(np.finfo(np.float32).min) or (
+        value == 0.0 and not_negative(graph, pad.inputs[0]) and _always_inside(graph, pad, node))
+
+
+def not_negative(graph: Graph, name: str) -> bool:
+    """Whether the operator that makes a value makes no number below zero."""
+    source = graph.producer(name)
+    if source is None or source.domain:
+        return False
+    if source.op == "Clip":
+        low = scalar(graph, source.input(1)) if source.input(1) else None
+        return low is not None and low >= 0
+    return source.op in ("Abs", "Exp", "HardSigmoid", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt")
+
+
+def _always_inside(graph: Graph, pad: Node, node: Node) -> bool:
+    """Whether no window lies in padding altogether."""
+    amounts, rank = _amounts(graph, pad), len(graph.shape(pad.output))
+    if amounts is None or any(d != 1 for d in node.attrs["dilations"]):
+        return False
+    spatial = np.concatenate([amounts[2:rank], amounts[rank + 2:]]) + node.attrs["pads"]
+    return bool((spatial < node.attrs["kernel_shape"] * 2).all())
 
 
 def _amounts(graph: Graph, pad: Node) -> np.ndarray | None:

@@ -16,7 +16,7 @@ from compiler.passes.rewrite import before, change, int_const, reshape, settle
 
 _UNARY = frozenset({
     "Abs", "Cast", "Ceil", "Clip", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity",
-    "LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Softplus",
+    "LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Silu", "Softplus",
     "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu",
 })
 _BROADCAST = frozenset({
@@ -51,13 +51,21 @@ def _rewrite(graph: Graph, node: Node) -> int:
 def _to_last(graph: Graph, name: str) -> list[int] | None:
     """The permutation to channels last that makes a value, if one does."""
     node = graph.producer(name) if name else None
-    if node is None or node.op != "Transpose" or node.host:
+    if node is None or node.op not in ("Transpose", "Reshape") or node.host:
         return None
-    perm: list[int] = node.attrs["perm"]
-    n = len(perm)
+    n = len(graph.shape(name))
+    perm: list[int] = node.attrs["perm"] if node.op == "Transpose" else _of_single_pixels(graph, node)
     if n < 3 or perm != [0, *range(2, n), 1]:
         return None
     return perm if n > 3 or _behind_window(graph, node.inputs[0]) else None
+
+
+def _of_single_pixels(graph: Graph, node: Node) -> list[int]:
+    """The permutation that a Reshape of images of one pixel stands for, as `remove-identities` writes it, or []."""
+    before, after = graph.shape(node.inputs[0]), graph.shape(node.output)
+    n = len(after)
+    moved = n > 3 and len(before) == n and before[1] > 1 and after == (before[0], *before[2:], before[1])
+    return [0, *range(2, n), 1] if moved and set(before[2:]) == {1} else []
 
 
 def _behind_window(graph: Graph, name: str) -> bool:

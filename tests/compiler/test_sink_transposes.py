@@ -36,7 +36,7 @@ def sunk(make: Callable[[GraphBuilder, str], str], shape: tuple[int, ...] = SHAP
     graph = b.finish()
     x = numbers(*shape)
     wanted = run_graph(graph, {"x": x})
-    for rewrite in (canonicalise, sink_transposes, remove_identities):
+    for rewrite in (canonicalise, remove_identities, sink_transposes, remove_identities):
         rewrite.run(graph)
         verify(graph)
     for found, array in zip(run_graph(graph, {"x": x}), wanted, strict=True):
@@ -51,6 +51,15 @@ def gate(b: GraphBuilder, x: str) -> str:
     return b.op("Mul", [x, b.op("Reshape", [weight, np.array([2, 1, 1, 4])])])
 
 
+def convolved_gate(b: GraphBuilder, x: str) -> str:
+    """Squeeze and excitation by convolutions of one pixel."""
+    mean = b.op("ReduceMean", [x, np.array([1, 2])], keepdims=1)
+    for act in ("Relu", "HardSigmoid"):
+        turned = b.op("Conv", [channels_first(b, mean), numbers(4, 4, 1, 1)])
+        mean = b.op(act, [b.op("Add", [channels_last(b, turned), numbers(4)])])
+    return b.op("Mul", [x, mean])
+
+
 BETWEEN: dict[str, Callable[[GraphBuilder, str], str]] = {
     "bias": lambda b, x: b.op("Add", [x, numbers(4)]),
     "scalar": lambda b, x: b.op("Mul", [np.float32(2), x]),
@@ -60,6 +69,7 @@ BETWEEN: dict[str, Callable[[GraphBuilder, str], str]] = {
     "swish": lambda b, x: b.op("Mul", [x, b.op("Sigmoid", [x])]),
     "residual": lambda b, x: b.op("Add", [x, conv(b, b.op("Relu", [x]))]),
     "gate": gate,
+    "convolved gate": convolved_gate,
     "concat": lambda b, x: b.op("Concat", [x, conv(b, x), x], axis=-1),
     "concat of rows": lambda b, x: b.op("Concat", [x, x], axis=1),
     "slice": lambda b, x: b.op("Slice", [x, np.array([1, 0]), np.array([6, 2]), np.array([1, 3])]),
@@ -76,7 +86,8 @@ BETWEEN: dict[str, Callable[[GraphBuilder, str], str]] = {
 @pytest.mark.parametrize("name", BETWEEN)
 def test_nothing_is_transposed_between_windowed_operators(name: str) -> None:
     graph = sunk(lambda b, x: conv(b, BETWEEN[name](b, x)))
-    assert graph.op_counts()["Transpose"] == 2, graph.to_text()
+    counts = graph.op_counts()
+    assert (counts["Transpose"], counts.get("Reshape", 0)) == (2, 2 if name == "gate" else 0), graph.to_text()
     assert graph.nodes[0].op == "Transpose" and graph.nodes[-1].op == "Transpose"
 
 
@@ -113,6 +124,19 @@ def test_a_pad_in_front_becomes_that_of_the_convolution() -> None:
         rewrite.run(graph)
     assert sorted(graph.op_counts()) == ["Conv", "Transpose"]
     np.testing.assert_allclose(run_graph(graph, {"x": x})[0], wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("source", "folded"), [("Relu", True), ("Tanh", False)])
+def test_zeros_around_a_maximum_of_what_is_not_negative(source: str, folded: bool) -> None:
+    b = GraphBuilder("net")
+    b.input("x", (1, 2, 5, 6), "float32")
+    padded = b.op("Pad", [b.op(source, ["x"]), np.array([0, 0, 1, 1, 0, 0, 1, 1]), np.float32(0)])
+    b.output(b.op("MaxPool", [padded], kernel_shape=[3, 3], strides=[2, 2]), "y")
+    graph = b.finish()
+    x = numbers(1, 2, 5, 6) - 1
+    wanted = run_graph(graph, {"x": x})[0]
+    assert fold_pads.run(graph) == folded
+    np.testing.assert_array_equal(run_graph(graph, {"x": x})[0], wanted)
 
 
 def test_attention_keeps_its_transposes() -> None:
