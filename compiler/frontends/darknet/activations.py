@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from compiler.errors import UnsupportedOp
 from compiler.frontends.builder import GraphBuilder
 from compiler.frontends.darknet.cfg import Section
 from compiler.frontends.darknet.net import Net
@@ -101,13 +100,11 @@ FUNCTIONS: dict[str, _Function] = {
 }
 
 
-def activate(net: Net, section: Section, value: str, default: str = "logistic", option: str = "activation") -> str:
-    """The section's activation of a value. Raises: UnsupportedOp for a name that neither darknet knows."""
-    return named(net, section, section.text(option, default), value)
+def activate(net: Net, section: Section, value: str, default: str = "logistic") -> str:
+    """The section's activation of a value; which names there are was looked at before the first layer."""
+    return FUNCTIONS[section.text("activation", default)](net.b, value)
 
 
-def named(net: Net, section: Section, name: str, value: str) -> str:
-    """An activation by name; raises as `activate`."""
-    if name not in FUNCTIONS:
-        raise UnsupportedOp(f"the activation {name!r} is unknown", where=section.where, limit=", ".join(FUNCTIONS))
+def named(net: Net, name: str, value: str) -> str:
+    """An activation by name."""
     return FUNCTIONS[name](net.b, value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -115,10 +115,9 @@ def _convolutional(net: Net, section: Section, before: Layer) -> Layer:
     conv = conv_of(section, section.integer("filters", 1, 1, MOST_CHANNELS))
     stride = conv.stride
     if section.integer("xnor", 0):
-        conv = Conv(conv.filters, conv.size, 1, stride, conv.pad, conv.dilation, conv.normalise)
-        value = _signs(net, value)
+        conv, value = replace(conv, groups=1), _signs(net, value)
     if blur:
-        conv = Conv(conv.filters, conv.size, conv.groups, (1, 1), conv.pad, conv.dilation, conv.normalise)
+        conv = replace(conv, stride=(1, 1))
     fits(section, conv, h, w)
     arrays = _arrays(net, section, conv, c)
     y = activate(net, section, conv.apply(net, value, arrays))
@@ -268,7 +267,6 @@ def _batchnorm(net: Net, section: Section, before: Layer) -> Layer:
     return net.like(before, normalised(net, value, **figures, bias=bias))
 
 
-def convolution(net: Net, section: Section, conv: Conv, value: str, arrays: dict[str, np.ndarray],
-                activation: str) -> str:
+def convolution(net: Net, conv: Conv, value: str, arrays: dict[str, np.ndarray], activation: str) -> str:
     """A convolution of a recurrent layer, with its activation."""
-    return named(net, section, activation, conv.apply(net, value, arrays))
+    return named(net, activation, conv.apply(net, value, arrays))

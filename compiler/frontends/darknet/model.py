@@ -5,6 +5,7 @@ from __future__ import annotations
 from compiler.errors import CompileError, ModelError, ShapeError, UnsupportedOp
 from compiler.frontends.builder import GraphBuilder
 from compiler.frontends.darknet import convolutions, heads, joins, norms, recurrent, windows
+from compiler.frontends.darknet.activations import FUNCTIONS
 from compiler.frontends.darknet.cfg import ALIASES, Section, read_cfg
 from compiler.frontends.darknet.net import LAYERS, REFUSED, Layer, Net
 from compiler.frontends.darknet.weights import Weights
@@ -76,6 +77,10 @@ def _unsupported(sections: list[Section]) -> list[CompileError]:
         for (kind, option), reason in REFUSED.items():
             if kind == section.kind and section.integer(option, 0):
                 found.setdefault((f"{option}= of [{kind}]", reason), []).append(section)
+        for option in ("activation", "lstm_activation"):
+            name = section.text(option, "linear")
+            if name not in FUNCTIONS:
+                found.setdefault((f"{option}={name}", "no darknet knows it"), []).append(section)
         for option in _PARTIAL:
             if section.kind in _WEIGHTED and section.integer(option, 0):
                 what = f"{option}= of [{section.kind}]"

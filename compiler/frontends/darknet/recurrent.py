@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,9 +68,9 @@ def _rnn(net: Net, section: Section, before: Layer) -> Layer:
     enter = dense(net, section, before.size, hidden)
     keep = dense(net, section, hidden, hidden)
     leave = dense(net, section, hidden, outputs)
-    entered = named(net, section, name, enter.apply(net, net.row(before)))
-    states = _states(net, section, entered, lambda state: named(net, section, own, keep.apply(net, state)))
-    return net.flat(named(net, section, name, leave.apply(net, states)), section)
+    entered = named(net, name, enter.apply(net, net.row(before)))
+    states = _states(net, section, entered, lambda state: named(net, own, keep.apply(net, state)))
+    return net.flat(named(net, name, leave.apply(net, states)), section)
 
 
 @layer("crnn", xnor="binary recurrent layers are not read")
@@ -84,12 +85,12 @@ def _crnn(net: Net, section: Section, before: Layer) -> Layer:
         outputs = section.integer("output_filters", 1, 1, MOST_CHANNELS)
         shape = Conv(hidden, 3, pad=1, normalise=bool(section.integer("batch_normalize", 0)))
     _keeps_size(section, shape, h, w)
-    last = Conv(outputs, shape.size, shape.groups, shape.stride, shape.pad, shape.dilation, shape.normalise)
+    last = replace(shape, filters=outputs)
     name = section.text("activation", "logistic")
     enter, keep, leave = shape.load(net, section, c), shape.load(net, section, hidden), last.load(net, section, hidden)
-    entered = convolution(net, section, shape, value, enter, name)
-    states = _states(net, section, entered, lambda state: convolution(net, section, shape, state, keep, name))
-    return net.image(convolution(net, section, last, states, leave, name), section)
+    entered = convolution(net, shape, value, enter, name)
+    states = _states(net, section, entered, lambda state: convolution(net, shape, state, keep, name))
+    return net.image(convolution(net, last, states, leave, name), section)
 
 
 def _states(net: Net, section: Section, entered: str, keep: Callable[[str], str]) -> str:
@@ -126,7 +127,7 @@ def _conv_lstm(net: Net, section: Section, before: Layer) -> Layer:
     b = net.b
 
     def conv(name: str, source: str) -> str:
-        return convolution(net, section, shape, source, arrays[name], act)
+        return convolution(net, shape, source, arrays[name], act)
 
     entered = {g: conv("u" + g, value) for g in "figo"}
     _few_steps(net, section)
@@ -140,11 +141,11 @@ def _conv_lstm(net: Net, section: Section, before: Layer) -> Layer:
         if peephole:
             sums.update({g: b.op("Add", [sums[g], conv("v" + g, cell)]) for g in "fi"})
         forget, enter = b.op("Sigmoid", [sums["f"]]), b.op("Sigmoid", [sums["i"]])
-        new = b.op("Mul", [enter, named(net, section, bend, sums["g"])])
+        new = b.op("Mul", [enter, named(net, bend, sums["g"])])
         cell = b.op("Add", [b.op("Mul", [forget, cell]), new])
         if peephole:
             sums["o"] = b.op("Add", [sums["o"], conv("vo", cell)])
-        hidden = b.op("Mul", [b.op("Sigmoid", [sums["o"]]), named(net, section, bend, cell)])
+        hidden = b.op("Mul", [b.op("Sigmoid", [sums["o"]]), named(net, bend, cell)])
         if bound:
             cell = b.op("Clip", [cell, np.float32(-bound), np.float32(bound)])
         states.append(hidden)

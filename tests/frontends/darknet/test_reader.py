@@ -164,11 +164,11 @@ def test_inputs_that_lie(size: str, tmp_path: Path) -> None:
 
 def test_every_unsupported_layer_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(NeuronError) as caught:
-        read(tmp_path, NET + "[magic]\n[conv]\nrotate=1\n[dropout]\n[magic]\n[conn]\ndontload=1\n")
+        read(tmp_path, NET + "[magic]\n[conv]\nrotate=1\n[dropout]\n[magic]\n[conn]\ndontload=1\nactivation=prelu\n")
     found = {e.op: e.nodes for e in caught.value.errors}  # type: ignore[attr-defined]
     assert found == {
         "[magic]": ("layer0_magic", "layer3_magic"), "rotate= of [convolutional]": ("layer1_convolutional",),
-        "dontload= of [connected]": ("layer4_connected",),
+        "dontload= of [connected]": ("layer4_connected",), "activation=prelu": ("layer4_connected",),
     }  # fmt: skip
     assert all(isinstance(e, UnsupportedOp) for e in caught.value.errors)  # type: ignore[attr-defined]
 
