@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import Any
 
 import numpy as np
 
@@ -40,14 +41,13 @@ def forest(trees: int, depth: int, features: int, seed: int = 0) -> Learner:
     return Learner("gbtree", "reg:squarederror", features, 1, np.zeros(1, np.float32), False, model, (3, 2))
 
 
-def measured(graph: Graph, target: str, **options: object) -> tuple[float, float, int, list[str]]:
+def measured(graph: Graph, target: str, **options: Any) -> tuple[float, float, int, list[str]]:
     """Microseconds of a run, seconds of the compilation, operators on the device, reasons of those that are not."""
     started = time.perf_counter()
     neff = neuronsim.compile(graph, target=target, **options)
     seconds = time.perf_counter() - started
     latency = 1e3 * neff.run(mode="timing").stats["latency_ms"]["p50"]
-    return latency, seconds, neff.report["operators"]["on_device"], [
-        c["reason"] for c in neff.report["cpu_operators"] if c["op_type"] == "TreeEnsembleRegressor"]
+    return latency, seconds, neff.report["operators"]["on_device"], [c["reason"] for c in neff.report["cpu_operators"]]
 
 
 def row(size: str, target: str) -> str:
@@ -59,7 +59,8 @@ def row(size: str, target: str) -> str:
     host, *_ = measured(graph, target, cpu_ops=[TREES])
     device = f"{forced:.0f}" if possible else f"no: {why[0]}"
     side = "device" if on_device else "host"
-    return f"| {trees} | {depth} | {features} | {rows} | {device} | {host:.0f} | {side} | {chosen:.0f} | {seconds:.1f} |"
+    cells = (trees, depth, features, rows, device, f"{host:.0f}", side, f"{chosen:.0f}", f"{seconds:.1f}")
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def main() -> None:
