@@ -12,9 +12,12 @@ from compiler.frontends.keras.config import invalid
 from compiler.frontends.keras.network import Applied, Layer, Network, Ref
 from compiler.frontends.keras.registry import TABLES
 from compiler.frontends.keras.support import is_function, is_operation
+from compiler.frontends.onnx.types import tensor_type
 
 #: Calls of layers in one model, those of models inside models counted each time: nesting multiplies them.
 MOST_CALLS = 20_000
+#: Layers with weights that take whole numbers.
+_WHOLE = ("Embedding", "ReversibleEmbedding")
 
 
 class Builder:
@@ -54,8 +57,16 @@ class Builder:
             if is_function(layer):
                 return _wrapped(functions.function(call), "")
             entry = TABLES.layers[layer.kind]
+            if entry.variables and layer.kind not in _WHOLE:
+                call.args = [self._real(a) for a in args]
             mask = call.first.mask if entry.masks else ""
             return _wrapped(entry.build(call), mask)
+
+    def _real(self, argument: Any) -> Any:
+        """An argument with whole numbers as real ones, for layers whose weights are real."""
+        if isinstance(argument, Tensor) and self.b.dtype(argument.value).startswith(("int", "uint")):
+            return Tensor(self.b.op("Cast", [argument.value], to=tensor_type("float32")), argument.mask)
+        return [self._real(a) for a in argument] if isinstance(argument, list) else argument
 
     def _applied(self, layer: Layer, call: Applied, results: dict[tuple[str, int], list[Any]]) -> list[Any]:
         args = _filled(call.args, results, layer.path)

@@ -60,7 +60,7 @@ def cell_of(c: Call, found: Layer, features: int) -> Cell:
         return _cudnn(own, units, features)
     kind = found.kind.removesuffix("Cell")
     width = GATES[kind] * units
-    after = kind == "GRU" and found.config.flag("reset_after", c.modern)
+    after = kind == "GRU" and found.config.flag("reset_after", not c.run.early)
     bias = own.optional(prefix + "bias", *((2, width) if after else (width,)))
     return Cell(kind, found.config, own.weight(prefix + "kernel", features, width),
                 own.weight(prefix + "recurrent_kernel", units, width), bias, after)

@@ -88,6 +88,13 @@ for _op, (_ops, _functions) in _BINARY.items():
     function(*_functions, params="x y name")(_two(_op))
 
 
+@function("nn.bias_add", params="value bias data_format name")
+def _bias_add(a: Arguments) -> str:
+    if str(a.get("data_format", "NHWC")) not in ("NHWC", "N...C"):
+        raise a.c.refuse("only the NHWC form of this function is supported")
+    return a.c.op("Add", list(a.pair("value", "bias")))
+
+
 @operation("NotEqual", params="x1 x2")
 @function("math.not_equal", "not_equal", "__operators__.ne", params="x y name")
 def _not_equal(a: Arguments) -> str:

@@ -21,7 +21,7 @@ def every(m):
         structures,
     ):
         group(m)
-    if m.which != "keras2":
+    if not m.early:
         from tests.frontends.keras import cases_later
 
         cases_later.every(m)

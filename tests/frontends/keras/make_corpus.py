@@ -1,9 +1,9 @@
 """Writes `corpus_<which>.npz.xz`: one small model for each layer and variant, with what Keras computed.
 
-    python tests/frontends/keras/make_corpus.py keras3|tf_keras|keras2
+    python tests/frontends/keras/make_corpus.py keras3|tf_keras|keras2|tf1
 
-Run by hand from the root of the repository where that Keras is installed (keras2: Keras 2.2 and TensorFlow 1.15, on
-Python 3.7). Also writes `layers_<which>.txt`, the layers that this Keras has.
+Run by hand from the root of the repository where that Keras is installed (keras2 and tf1: Keras 2.2 and TensorFlow
+1.15, on Python 3.7). Also writes `layers_<which>.txt`, the layers that this Keras has.
 """
 import os
 import sys
@@ -26,11 +26,14 @@ class Maker:
         self.which = which
         if which == "tf_keras":
             import tf_keras as keras
+        elif which == "tf1":
+            from tensorflow import keras
         else:
             import keras
+        self.early = which in ("keras2", "tf1")
         self.keras, self.L = keras, keras.layers
         self.writer = Writer(HERE / f"corpus_{which}.npz.xz")
-        self.random = np.random.default_rng(3) if which != "keras2" else np.random.RandomState(3)
+        self.random = np.random.default_rng(3) if which not in ("keras2", "tf1") else np.random.RandomState(3)
         self.count = 0
         self.wrong = []
 
@@ -46,7 +49,7 @@ class Maker:
 
     def save(self, name, model, inputs, rtol=1e-3, atol=1e-4, form=None):
         """Randomise the weights of a model, save it and what it computes."""
-        owners = model.layers if self.which == "keras2" else [model]  # the order that get_weights has there
+        owners = model.layers if self.early else [model]  # the order that get_weights has there
         names = [w.name for owner in owners for w in owner.weights]
         weights = []
         for w, n in zip(model.get_weights(), names):
@@ -62,14 +65,14 @@ class Maker:
                 layer.finalize_state()
         fed = [inputs[self.input_name(i)] for i in model.inputs]
         fed = fed if len(fed) > 1 else fed[0]
-        found = model.predict(fed) if self.which == "keras2" else model(fed, training=False)
+        found = model.predict(fed) if self.early else model(fed, training=False)
         if isinstance(found, dict):
             outputs = {k: np.asarray(v) for k, v in found.items()}
         else:
             found = [np.asarray(v) for v in (found if isinstance(found, (list, tuple)) else [found])]
             called = self.output_names(model)
             outputs = dict(zip(called, found)) if len(set(called)) == len(called) else found
-        suffix = form or ("keras" if self.count % 2 and self.which != "keras2" else "h5")
+        suffix = form or ("keras" if self.count % 2 and not self.early else "h5")
         self.count += 1
         path = Path(tempfile.mkdtemp()) / ("model." + suffix)
         model.save(str(path))
@@ -85,7 +88,7 @@ class Maker:
 
     def input(self, k, shape, dtype="float32"):
         name = f"x{k}"
-        if self.which == "keras2":
+        if self.early:
             return self.keras.layers.Input(shape=shape[1:], dtype=dtype, name=name)
         return self.keras.Input(shape[1:], batch_size=None, dtype=dtype, name=name)
 
@@ -99,7 +102,7 @@ class Maker:
             print("left out:", name, type(error).__name__, str(error).replace("\n", " ")[:140])
 
     def _call(self, name, build, *shapes, **options):
-        if self.which == "keras2":
+        if self.early:
             self.keras.backend.clear_session()  # or names of inputs get numbers
         stated = [s if isinstance(s[0], tuple) else (s, "float32") for s in shapes]
         inputs = [self.input(k, s, d) for k, (s, d) in enumerate(stated)]
