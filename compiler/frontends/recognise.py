@@ -253,10 +253,14 @@ def _json(peek: Peek) -> Answer:
     return None
 
 
+#: A string of JSON, which the end of the text may cut off (so that no start of one is tried twice), or a mark.
+_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)(?:"|\\?\Z)|[{}\[\]:]', re.DOTALL)
+
+
 def _keys(text: str) -> set[str]:
     """Keys of the outermost object of a JSON text that may be cut off."""
     depth, last, keys = 0, "", set()
-    for token in re.finditer(r'"((?:[^"\\]|\\.)*)"|[{}\[\]:]', text):
+    for token in _TOKEN.finditer(text):
         mark = token.group(0)
         if mark in "{[":
             depth += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import bz2
+import contextlib
 import gzip
 import io
 import json
@@ -11,6 +12,7 @@ import lzma
 import os
 import struct
 import tarfile
+import time
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -198,6 +200,18 @@ def test_the_data_of_a_checkpoint_are_known_by_their_name(tmp_path: Path) -> Non
 def test_a_compressed_file_is_no_archive(tmp_path: Path) -> None:
     for data in (gzip.compress(b"hello" * 300), bz2.compress(ONNX), lzma.compress(bytes(10))):
         assert refused(written(tmp_path, {"m.onnx.gz": data}) / "m.onnx.gz").code == "ARCHIVE_FORMAT"
+
+
+@pytest.mark.parametrize(
+    "unit", [b"\n", b"#\n", b'{"', b'\\"', b'"', b"{", b"\\", b"<!--", b" <", b"\x08\x01", b"\x0a\x01", b"(dp0\n"]
+)
+def test_no_head_of_a_file_takes_long_to_look_at(tmp_path: Path, unit: bytes) -> None:
+    for start in (b"", b'{"', b'name: "', b"<?xml "):
+        path = written(tmp_path, {"m": start + unit * (70_000 // len(unit))}) / "m"
+        began = time.process_time()
+        with contextlib.suppress(ModelError):
+            opened(path)
+        assert time.process_time() - began < 2
 
 
 def test_a_neff_is_compiled_already(tmp_path: Path) -> None:
