@@ -22,6 +22,8 @@ BUILTIN: dict[str, Converter] = {}
 CUSTOM: dict[str, Converter] = {}
 #: Elements of constants that converters make beside those of the file (masks, indices, fills).
 _MOST_MADE = 1 << 26
+#: Operators that multiply two scales.
+_MULTIPLIED = frozenset({"BATCH_MATMUL", "FULLY_CONNECTED", "MUL", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"})
 #: Calls of subgraphs inside subgraphs; converters make two or three.
 _DEEPEST = 16
 
@@ -196,11 +198,14 @@ class Call:
     def give(self, value: str, k: int = 0) -> None:
         """Result k as real numbers: the fused activation, then its scale, follow from options and tensor."""
         value = activated(self.b, value, self.option("fused_activation_function", 0))
-        self.store(self.quantised(value, self.result(k)), k)
+        self.store(self.quantised(value, self.result(k), self._source()), k)
 
-    def quantised(self, value: str, tensor: Tensor) -> str:
-        """Real numbers in the stored form of `tensor`."""
-        return quantised.quantise(self.b, value, tensor) if quantised.is_quantised(tensor) else value
+    def _source(self) -> Tensor | None:
+        return self.tensor(0) if self.has(0) and self.op.type not in _MULTIPLIED else None
+
+    def quantised(self, value: str, tensor: Tensor, source: Tensor | None = None) -> str:
+        """Real numbers in the stored form of `tensor`; `source`: see `quantised.rounding`."""
+        return quantised.quantise(self.b, value, tensor, source) if quantised.is_quantised(tensor) else value
 
     def moved(self, k: int, move: Callable[[str], str], result: int = 0) -> None:
         """Result by an operator that only moves elements: integers stay as they are where the scales do."""
@@ -213,7 +218,7 @@ class Call:
         """Operand k in the stored form of `tensor`."""
         if quantised.same_scale(self.tensor(k), tensor):
             return self.stored(k)
-        return self.quantised(self.real(k), tensor)
+        return self.quantised(self.real(k), tensor, self.tensor(k))
 
 
 def activated(b: GraphBuilder, value: str, function: int) -> str:

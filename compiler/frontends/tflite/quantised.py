@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 
 from compiler.errors import ModelError
@@ -12,6 +14,8 @@ from compiler.frontends.tflite.tensors import PACKED
 _INTEGERS = frozenset({"int8", "uint8", "int16", "uint16", "int32", "int64", *PACKED})
 #: types that ONNX's QuantizeLinear writes
 _NARROW = frozenset({"int8", "uint8", "int16", "uint16"})
+#: denominators of ratios of scales that make halves common
+_SIMPLE = 64
 
 
 def kept(tensor: Tensor) -> str:
@@ -46,6 +50,27 @@ def parameters(tensor: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return (scales, zeros) if scales.size > 1 else (scales.reshape(()), zeros.reshape(()))
 
 
+def rounding(tensor: Tensor, source: Tensor | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """`parameters` for putting a scale on, such that halves are rounded as TensorFlow Lite does.
+
+    Halves are common where the scales of operand and result have a simple ratio. TensorFlow Lite rounds them away from
+    zero, after computing with the ratio of the two stored fp32 numbers, which may be smaller than the simple one and
+    then leaves all of them below a half. A scale changed by 2^-20 moves them to that side, and nothing else that fp32
+    tells apart from them. 16-bit results are too fine for that.
+
+    Args:
+        source: the operand whose scale the result's is put against, None where several numbers are multiplied.
+    """
+    scale, zero = parameters(tensor)
+    if zero.dtype.itemsize > 1:
+        return scale, zero
+    below = False
+    if source is not None and source.quantisation is not None:
+        ratio = float(source.quantisation.scales[0]) / max(float(scale.reshape(-1)[0]), 1e-30)
+        below = ratio < float(Fraction(ratio).limit_denominator(_SIMPLE))
+    return scale * np.float32(1 + 2.0**-20 if below else 1 - 2.0**-20), zero
+
+
 def same_scale(one: Tensor, other: Tensor) -> bool:
     """Whether equal integers in both stand for equal numbers."""
     if not is_quantised(one) and not is_quantised(other):
@@ -73,9 +98,9 @@ def dequantise(b: GraphBuilder, value: str, tensor: Tensor) -> str:
     return b.op("Mul", [b.op("Cast", [centred], to=1), scale])
 
 
-def quantise(b: GraphBuilder, value: str, tensor: Tensor) -> str:
-    """The stored form of real numbers: rounded, and limited to what the type holds."""
-    scale, zero = parameters(tensor)
+def quantise(b: GraphBuilder, value: str, tensor: Tensor, source: Tensor | None = None) -> str:
+    """The stored form of real numbers: rounded (see `rounding`), and limited to what the type holds."""
+    scale, zero = rounding(tensor, source)
     axis = tensor.quantisation.axis if scale.size > 1 and tensor.quantisation is not None else None
     if kept(tensor) in _NARROW:
         return b.op("QuantizeLinear", [value, scale, zero], axis=axis)

@@ -98,7 +98,7 @@ def _whole(c: Call) -> bool:
 def _whole_convolution(c: Call, perm: tuple[int, ...], attrs: dict[str, Any]) -> str:
     operands: list[Operand] = [channels_first(c.b, c.stored(0)), *quantised.parameters(c.tensor(0)),
                 c.b.op("Transpose", [c.stored(1)], perm=list(perm)), *quantised.parameters(c.tensor(1)),
-                *quantised.parameters(c.result())]
+                *quantised.rounding(c.result())]
     if c.has(2):
         operands.append(c.stored(2))
     return _limited(c, c.b.op("QLinearConv", operands, **attrs), c.result())
