@@ -26,8 +26,8 @@ MAX_BYTES = 1 << 36
 #: Trained weights hardly shrink (by less than 2), pruned ones by some tens; deflate itself ends at 1032. What is small
 #: once unpacked may shrink as it likes: models whose weights were never trained do.
 MAX_RATIO, FREE_BYTES = 200, 1 << 26
-#: Room for the directory of a zip of MAX_ENTRIES: 46 bytes and a name each.
-_MAX_DIRECTORY = MAX_ENTRIES * 512
+#: Bytes of a zip's directory: 46 and a name for each of MAX_ENTRIES. `zipfile` makes objects of all before any is seen.
+_MAX_DIRECTORY = MAX_ENTRIES * 128
 #: Disk space that is left alone.
 _RESERVE = 1 << 28
 _MAX_DEPTH, _MAX_NAME = 32, 255
