@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 
 from compiler.errors import ModelError, UnsupportedOp
 from compiler.frontends.builder import GraphBuilder, Operand
@@ -123,8 +124,10 @@ class Call:
         return self.b.shape(self.x(index))
 
     def rank(self, index: int = 0) -> int:
-        """Number of dimensions of an operand."""
-        return len(self.shape(index))
+        """Number of dimensions of an operand, whose sizes may depend on data."""
+        value = self.b.graph.value(self.x(index))
+        known = onnx.TypeProto.FromString(value.host).tensor_type if value.host else None
+        return len(known.shape.dim) if known is not None and known.HasField("shape") else len(self.shape(index))
 
     def dtype(self, index: int = 0) -> str:
         """Element type of an operand, numpy spelling."""

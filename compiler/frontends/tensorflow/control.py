@@ -1,9 +1,12 @@
 """Calls of functions, branches and loops as TensorFlow 2 writes them: functions named by attributes."""
 from __future__ import annotations
 
-from compiler.frontends.tensorflow import frames
+from collections.abc import Callable
+
+from compiler.errors import UnsupportedOp
 from compiler.frontends.tensorflow.branches import select
 from compiler.frontends.tensorflow.call import Call
+from compiler.frontends.tensorflow.loops import unroll
 from compiler.frontends.tensorflow.registry import converter
 from compiler.frontends.tensorflow.values import GONE, Value
 
@@ -53,20 +56,15 @@ def case(c: Call) -> list[Value]:
 def while_loop(c: Call) -> list[Value]:
     """Every turn written out, as long as the condition is known."""
     condition, body = _function(c, "cond"), _function(c, "body")
-    values: list[Value] = list(c.args)
-    for _ in range(frames.MOST_TURNS):
-        decides = c.importer.inline(c, condition, values)[0]
-        known = c.b.const(decides) if isinstance(decides, str) else None
-        if known is None:
-            error = frames.dynamic(c.where)
-            error.op = c.node.op
-            raise error
-        if not known.reshape(-1)[0]:
-            return values
-        values = c.importer.inline(c, body, values)
-    error = frames.endless(c.where)
-    error.op = c.node.op
-    raise error
+
+    def step(values: list[Value]) -> tuple[Value, Callable[[], list[Value]]]:
+        return c.importer.inline(c, condition, values)[0], lambda: c.importer.inline(c, body, values)
+
+    try:
+        return unroll(c.importer, c.args, step, c.where)
+    except UnsupportedOp as error:
+        error.op = error.op or c.node.op
+        raise
 
 
 @converter("Switch", "RefSwitch")

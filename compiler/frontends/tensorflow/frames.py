@@ -5,11 +5,12 @@ the Merge, or to Exit (tensorflow/core/framework/control_flow.h; Yu et al., Dyna
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from compiler.errors import ModelError, UnsupportedOp
+from compiler.errors import ModelError
+from compiler.frontends.tensorflow.loops import unroll
 from compiler.frontends.tensorflow.scope import Scope, data_inputs
 from compiler.frontends.tensorflow.source import Source
 from compiler.frontends.tensorflow.values import GONE, Value
@@ -17,8 +18,6 @@ from compiler.frontends.tensorflow.values import GONE, Value
 if TYPE_CHECKING:
     from compiler.frontends.tensorflow.importer import Importer
 
-#: Loops with more turns are not written out.
-MOST_TURNS = 4096
 _ENTERS = ("Enter", "RefEnter")
 _MERGES = ("Merge", "RefMerge")
 
@@ -93,41 +92,25 @@ def needs(scope: Scope, leave: Any) -> list[str]:
 
 
 def run(importer: Importer, scope: Scope, leave: Any) -> None:
-    """Turn a loop until its condition is false; gives every Exit its value. Raises: UnsupportedOp LOOP."""
+    """Turn a loop until its condition is false; gives every Exit its value. Raises: as `loops.unroll`."""
     frame = frame_of(scope, leave)
     for enter in frame.enters:
         scope.results[enter] = [scope.value(scope.node(enter).input[0])]
-    values: list[Value] = [scope.results[v[1]][0] for v in frame.variables]
-    where = f"{scope.where}: node {leave.name!r}"
-    for _ in range(MOST_TURNS):
+
+    def step(values: list[Value]) -> tuple[Value, Callable[[], list[Value]]]:
         turn = scope.turn()
-        for (merge, *_), value in zip(frame.variables, values, strict=True):
+        for (merge, _, switch, _, _), value in zip(frame.variables, values, strict=True):
             turn.results[merge] = [value, importer.b.add([0])]
-        decides = importer.evaluate(turn, [frame.condition])[0]
-        known = importer.b.const(decides) if isinstance(decides, str) else None
-        if known is None:
-            raise dynamic(where)
-        if not known.reshape(-1)[0]:
-            break
-        for (_, _, switch, _, _), value in zip(frame.variables, values, strict=True):
             turn.results[switch] = [GONE, value]
-        values = importer.evaluate(turn, [v[3] for v in frame.variables])
-    else:
-        raise endless(where)
+        decides = importer.evaluate(turn, [frame.condition])[0]
+        return decides, lambda: importer.evaluate(turn, [v[3] for v in frame.variables])
+
+    begin = [scope.results[v[1]][0] for v in frame.variables]
+    with importer.b.layer(scope.prefix + leave.name):
+        values = unroll(importer, begin, step, f"{scope.where}: node {leave.name!r}")
     for (*_, left), value in zip(frame.variables, values, strict=True):
         if left:
             scope.results[left] = [value]
-
-
-def dynamic(where: str) -> UnsupportedOp:
-    """The error of a loop that cannot be unrolled."""
-    return UnsupportedOp("how often the loop turns is known at run time only", code="LOOP", where=where,
-                         help="make the number of turns a constant: give fixed lengths, or leave the lengths out")
-
-
-def endless(where: str) -> UnsupportedOp:
-    """The error of a loop with too many turns."""
-    return UnsupportedOp("the loop turns too often to be written out", code="LOOP", where=where, limit=MOST_TURNS)
 
 
 def _broken(scope: Scope, name: str) -> ModelError:

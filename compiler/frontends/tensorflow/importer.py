@@ -115,6 +115,8 @@ class Importer:
             return [GONE] * 16
         except CompileError as error:
             error.where = error.where or call.where
+            if error.code == "SHAPE_UNKNOWN" and not error.help:
+                error.help = "cut the graph before it: name earlier nodes with --outputs"
             raise
         except (ValueError, IndexError, KeyError, TypeError, OverflowError, ZeroDivisionError) as error:
             raise ModelError(f"the operands of the node do not fit it: {error}"[:300], code="MODEL_INVALID",

@@ -12,12 +12,11 @@ def strided_slice(c: Call) -> str:
     """x[begin:end:step, ...] with all of numpy's forms, which bit masks tell apart (ops/array_ops.cc, StridedSlice)."""
     rank = c.rank()
     ranges, added = _ranges(c, rank)
-    shape = c.shape()
     moved = [(k, *r) for k, r in enumerate(ranges)
              if (r[0] if r[0] is not None else (0 if r[2] > 0 else -1), r[1], r[2]) != (0, None, 1)]
     x = c.x()
     if moved:
-        columns = [_bounds(shape[k], begin, end, step) for k, begin, end, step, _ in moved]
+        columns = [_bounds(begin, end, step) for _, begin, end, step, _ in moved]
         x = c.op("Slice", [x, *(np.array([col[i] for col in columns], np.int64) for i in (0, 1)),
                            np.array([m[0] for m in moved], np.int64), np.array([m[3] for m in moved], np.int64)])
     dropped = [k for k, r in enumerate(ranges) if r[3]]
@@ -26,10 +25,11 @@ def strided_slice(c: Call) -> str:
     return c.op("Unsqueeze", [x, np.array(added, np.int64)]) if added else x
 
 
-def _bounds(size: int, begin: int | None, end: int | None, step: int) -> tuple[int, int]:
-    """What numpy makes of a slice's ends, spelled as ONNX wants it: a negative end of a step back means "before 0"."""
-    start, stop, _ = slice(begin, end, step).indices(size)
-    return start, stop if stop >= 0 else np.iinfo(np.int64).min
+def _bounds(begin: int | None, end: int | None, step: int) -> tuple[int, int]:
+    """The ends of a slice, with numbers beyond every size where one is left out."""
+    limits = np.iinfo(np.int64)
+    first, last = (0, limits.max) if step > 0 else (limits.max, limits.min)
+    return first if begin is None else begin, last if end is None else end
 
 
 def _ranges(c: Call, rank: int) -> tuple[list[tuple[int | None, int | None, int, bool]], list[int]]:

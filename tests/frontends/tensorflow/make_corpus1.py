@@ -96,6 +96,25 @@ def dynamic(cell, **options):
     return function
 
 
+def with_lengths(x, lengths):
+    """Sequences of lengths that data say."""
+    outputs, state = tf.compat.v1.nn.dynamic_rnn(tf.compat.v1.nn.rnn_cell.LSTMCell(4), x, lengths, dtype=tf.float32)
+    return [outputs, state.c, state.h]
+
+
+def until(x):
+    """A loop that data end, but not after more than six turns."""
+    found = tf.while_loop(lambda k, v: tf.reduce_sum(v) < 9, lambda k, v: (k + 1, v * 1.5), (tf.constant(0), x),
+                          maximum_iterations=6)
+    return list(found)
+
+
+def masked(x):
+    """Elements that data choose."""
+    kept = tf.boolean_mask(x, tf.reduce_max(x, 1) > 0.5)
+    return [kept[:, ::-1] * 2.0, tf.reduce_sum(kept, 0), kept[..., 1]]
+
+
 def both_ways(x):
     """Two directions, layers in each."""
     cells = [tf.compat.v1.nn.rnn_cell.MultiRNNCell([tf.compat.v1.nn.rnn_cell.LSTMCell(3, use_peepholes=True),
@@ -168,6 +187,10 @@ def main():
     frozen(w, "dynamic_block_lstm", dynamic(lambda: tf.contrib.rnn.LSTMBlockCell(4)), x=f(2, 5, 3))
     frozen(w, "dynamic_gru_major", dynamic(lambda: cells.GRUCell(4), time_major=True), x=f(5, 2, 3))
     frozen(w, "both_ways", both_ways, x=f(2, 4, 3))
+    frozen(w, "with_lengths", with_lengths, x=f(3, 5, 3), lengths=np.array([2, 4, 3], np.int32))
+    frozen(w, "until_few", until, x=f(2, 3, low=0.5))
+    frozen(w, "until_many", until, x=f(2, 3, low=0.0, high=0.1))
+    frozen(w, "masked", masked, x=f(6, 3))
     frozen(w, "loops", loops, x=f(2, 3))
     frozen(w, "branches", branches, x=f(2, 3))
     frozen(w, "map_fn", lambda x: tf.map_fn(lambda row: tf.nn.softmax(row) * 2, x), x=f(3, 4))
