@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from compiler.frontends.mxnet.symbol import Symbol
 from compiler.frontends.onnx.types import tensor_type
 from compiler.ir import numpy_dtype
 
+#: More elements are not made at compile time out of an operator's attributes.
+MOST_ELEMENTS = 1 << 28
 _TRUE, _FALSE = ("True", "true", "1"), ("False", "false", "0")
 
 
@@ -169,12 +172,11 @@ class Call:
         """The value with its axes in another order."""
         return value if list(perm) == sorted(perm) else self.do("Transpose", value, perm=list(perm))
 
-    def constant(self, value: str, what: str) -> np.ndarray:
-        """The array of a value that has to be known. Raises: UnsupportedOp DATA_DEPENDENT."""
-        found = self.b.const(value)
-        if found is None:
-            raise self.unsupported(f"{what} depends on data")
-        return found
+    def sized(self, *sizes: float) -> None:
+        """Check that a table of so many elements may be made. Raises: ModelError TABLE_SIZE."""
+        if any(s < 0 for s in sizes) or math.prod(sizes) > MOST_ELEMENTS:
+            raise ModelError(f"{self.op} would make a table that is too large, or of negative size", code="TABLE_SIZE",
+                             limit=f"{MOST_ELEMENTS} elements", actual=" x ".join(f"{s:.0f}" for s in sizes))
 
     def unsupported(self, reason: str) -> UnsupportedOp:
         """The error of a form of the operator that cannot be expressed."""

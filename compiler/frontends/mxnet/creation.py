@@ -10,19 +10,11 @@ from compiler.frontends.mxnet.call import Call, operator
 from compiler.frontends.mxnet.reduce import is_numpy
 from compiler.ir import numpy_dtype
 
-#: More elements are not made at compile time.
-_MOST = 1 << 28
-
-
-def _made(c: Call, count: float) -> None:
-    if not 0 <= count <= _MOST:
-        raise c.wrong("shape", count, f"of at most {_MOST} elements")
-
 
 def _filled(c: Call, number: float) -> str:
     """A constant of `shape`. A size of 0 is one that MXNet infers from the readers: 1 here, which broadcasts."""
     shape = [d if d > 0 or is_numpy(c) else 1 for d in c.ints("shape", ())]
-    _made(c, math.prod(shape))
+    c.sized(*shape)
     return c.b.add(np.broadcast_to(np.array(number).astype(numpy_dtype(c.type("dtype", "float32"))), shape))
 
 
@@ -60,7 +52,7 @@ def _arange(c: Call) -> str:
     if not step or repeat < 1:
         raise c.wrong("step", step, "a number that is not 0")
     count = math.ceil((stop - start) / step)
-    _made(c, count * repeat)
+    c.sized(max(count, 0), repeat)
     values = start + step * np.arange(max(count, 0))
     return c.b.add(np.repeat(values, repeat).astype(numpy_dtype(c.type("dtype", "float32"))))
 
@@ -68,7 +60,7 @@ def _arange(c: Call) -> str:
 @operator("_linspace", "_npi_linspace", "_npi_logspace")
 def _linspace(c: Call) -> str:
     number = c.integer("step" if c.op == "_linspace" and "step" in c.attrs else "num", 50)
-    _made(c, number)
+    c.sized(number)
     values = np.linspace(c.real("start"), c.real("stop"), number, endpoint=c.flag("endpoint", True))
     if c.op == "_npi_logspace":
         values = c.real("base", 10.0) ** values
@@ -82,7 +74,7 @@ def _eye(c: Call) -> str:
     else:
         rows = c.integer("N")
         columns = rows if c.is_none("M") else c.integer("M") or rows
-    _made(c, rows * columns)
+    c.sized(rows, columns)
     return c.b.add(np.eye(rows, columns, c.integer("k", 0), numpy_dtype(c.type("dtype", "float32"))))
 
 
@@ -109,7 +101,7 @@ def _size_array(c: Call) -> str:
 @operator("_npi_hanning", "_npi_hamming", "_npi_blackman")
 def _window(c: Call) -> str:
     made = {"_npi_hanning": np.hanning, "_npi_hamming": np.hamming, "_npi_blackman": np.blackman}
-    _made(c, c.integer("M"))
+    c.sized(c.integer("M"))
     return c.b.add(made[c.op](c.integer("M")).astype(numpy_dtype(c.type("dtype", "float32"))))
 
 
@@ -118,5 +110,5 @@ def index_array(c: Call) -> str:
     """The indices of every place, (shape..., axes)."""
     shape = c.shape()
     axes = [c.check_axis(a) for a in c.ints("axes", range(len(shape)))]
-    _made(c, math.prod(shape) * len(axes))
+    c.sized(*shape, len(axes))
     return c.b.add(np.moveaxis(np.indices(shape), 0, -1)[..., axes].astype(np.int64))

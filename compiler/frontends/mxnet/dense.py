@@ -172,9 +172,11 @@ def _make(c: Call) -> str:
     offset = c.integer("offset", 0)
     if "trian" in c.op:
         size = math.isqrt(2 * count) + abs(offset)
+        c.sized(size, size)
         places = _places(c, size, size)
     else:
         size = count + abs(offset)
+        c.sized(size, size)
         places = np.flatnonzero(np.eye(size, size, offset))
     if len(places) != count:
         raise c.wrong("offset", offset, f"one that fits {count} elements")

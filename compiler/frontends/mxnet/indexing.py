@@ -71,6 +71,7 @@ def _places(c: Call, indices: str, shape: tuple[int, ...]) -> str:
 @operator("scatter_nd")
 def _scatter_nd(c: Call) -> str:
     shape = c.ints("shape")
+    c.sized(*shape)
     empty = np.zeros(shape, c.like(c.x, 0).dtype)
     return c.do("ScatterND", empty, _places(c, c[1], shape), c.x)
 
@@ -97,6 +98,7 @@ def fill_element(c: Call) -> str:
 def one_hot(c: Call) -> str:
     """Indices outside give a row of `off_value` only."""
     depth = c.integer("depth")
+    c.sized(depth, *c.shape())
     kinds = c.like(c.b.add(np.empty(0, c.type("dtype", "float32"))), [c.real("off_value", 0.0),
                                                                      c.real("on_value", 1.0)])
     index = c.do("Unsqueeze", c.cast(c.x, "int64"), np.array([-1]))

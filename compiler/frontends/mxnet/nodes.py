@@ -58,7 +58,11 @@ def _convert(b: GraphBuilder, symbol: Symbol, node: SymbolNode, read: list[Entry
     call = Call(b, node.op, node.name, [results[e] for e in read], node.attrs, node.subgraphs, symbol.version,
                 [symbol.nodes[e.node].name if symbol.nodes[e.node].is_variable else "" for e in read])
     with b.layer(node.name):
-        found = REGISTRY[node.op].convert(call)
+        try:
+            found = REGISTRY[node.op].convert(call)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # numbers that cannot be meant
+            raise ModelError("its attributes do not fit each other or its inputs", code="MODEL_INVALID",
+                             actual=f"{type(error).__name__}: {error}"[:120]) from error
     return [found] if isinstance(found, str) else found
 
 

@@ -206,6 +206,7 @@ def diag(c: Call) -> str:
     shape = c.shape()
     if len(shape) == 1:
         size = shape[0] + abs(k)
+        c.sized(size, size)
         places = np.full((size, size), shape[0])
         places[np.arange(shape[0]) + max(-k, 0), np.arange(shape[0]) + max(k, 0)] = np.arange(shape[0])
         return c.do("Gather", c.do("Concat", c.x, c.like(c.x, [0]), axis=0), places)

@@ -61,6 +61,8 @@ def _unpacked(c: Call, gates: int, layers: int, directions: int, size: int) -> I
     """W, R and B of each layer as ONNX has them: (directions, gates x size, ...)."""
     vector, order = c[1], _MODES[c.text("mode")][2]
     width = c.shape()[2]
+    if min(size, layers) < 1 or size * layers > c.shape(1)[0]:
+        raise c.wrong("num_layers", layers, "one that its packed parameters have room for")
     widths = [width if k == 0 else directions * size for k in range(layers)]
     matrices = [[(gates * size, w), (gates * size, size)] for w in widths for _ in range(directions)]
     total = sum(gates * size * (w + size + 2) * directions for w in widths)

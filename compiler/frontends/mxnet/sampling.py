@@ -82,6 +82,7 @@ def _grid_generator(c: Call) -> str:
 def _affine_grid(c: Call, theta: str) -> str:
     """(n, h, w, 2): where (n, 6) transformations put the places of `target_shape`."""
     rows, columns = c.ints("target_shape")
+    c.sized(rows, columns, 3)
     y, x = np.linspace(-1, 1, rows), np.linspace(-1, 1, columns)
     places = np.stack([*np.meshgrid(x, y), np.ones((rows, columns))], axis=-1).reshape(rows * columns, 3)
     matrices = c.transpose(c.reshape(theta, [-1, 2, 3]), [0, 2, 1])

@@ -199,6 +199,8 @@ def _adaptive_average(c: Call) -> str:
     size = c.ints("output_size", (1,))
     height, width = size * 2 if len(size) == 1 else size
     rows, columns = c.shape()[2:]
+    c.sized(rows, height)
+    c.sized(columns, width)
     if height == width == 1:
         return c.do("GlobalAveragePool", c.x)
     if rows % height == 0 and columns % width == 0:
@@ -225,6 +227,7 @@ def _columns(c: Call, sizes: Sequence[int]) -> tuple[np.ndarray, list[int]]:
     kernel, stride, pad, dilate = (spatial(c, k, 2, d) for k, d in (("kernel", 1), ("stride", 1), ("pad", 0),
                                                                     ("dilate", 1)))
     padded = [n + 2 * p for n, p in zip(sizes, pad, strict=True)]
+    c.sized(*padded, *kernel)
     axes = []
     for n, k, s, d in zip(padded, kernel, stride, dilate, strict=True):
         starts = np.arange((n - d * (k - 1) - 1) // s + 1) * s

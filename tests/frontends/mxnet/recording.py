@@ -25,8 +25,8 @@ def values(name, shape, dtype, rng):
 
 
 def _text(symbol):
-    """The symbol's JSON as it is computed; since 1.6 MXNet leaves out amp_cast where it is not told to keep it."""
-    return symbol.tojson() if mx.__version__ < "1.6" else symbol.tojson(remove_amp_cast=False)
+    """The symbol's JSON as it is computed; since 1.7 MXNet leaves out amp_cast where it is not told to keep it."""
+    return symbol.tojson() if mx.__version__ < "1.7" else symbol.tojson(remove_amp_cast=False)
 
 
 def saved(symbol, params):
