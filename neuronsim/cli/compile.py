@@ -212,12 +212,15 @@ def summary_text(report: dict[str, Any], output: Path, verbose: bool = False) ->
 
 
 def partition_lines(report: dict[str, Any], verbose: bool) -> list[str]:
-    """The line on what runs where; with `verbose` the segments, and the operators on the CPU by reason."""
+    """The line on what runs where; with `verbose` the format, the segments, and the operators on the CPU by reason."""
+    from compiler.frontends.formats import TITLES
     from compiler.report import one_line
 
     lines = [one_line(report)]
     if not verbose:
         return lines
+    if "model" in report:
+        lines.append(f"  read as {TITLES[report['model']['framework']]} ({report['model']['kind']})")
     for segment in report["segments"]:
         count = segment["operators"]
         lines.append(

@@ -69,7 +69,8 @@ def test_file_folder_and_archive_give_the_same_neff(say: Say) -> None:
     report = say("compile", "net", *TARGET, "--json")
     assert (report["output"], report["model"]) == ("net.neff", {"framework": "darknet", "kind": "cfg"})
     assert say("compile", pack("model.tar.gz", *darknet()), *TARGET, "--json")["output"] == "model.neff"
-    say("compile", "net/darknet.weights", "-o", "third.neff", *TARGET)
+    text = say("compile", "net/darknet.weights", "-o", "third.neff", *TARGET, "--verbose")
+    assert "  read as DarkNet (cfg)" in text.splitlines()
     first = Path("net.neff").read_bytes()
     assert first == Path("model.neff").read_bytes() == Path("third.neff").read_bytes()
 
