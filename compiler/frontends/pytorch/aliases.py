@@ -91,7 +91,7 @@ def _refused(b: GraphBuilder, base: str, value: str, args: dict[str, Any]) -> st
 VIEWS: dict[str, Back] = {
     **dict.fromkeys(("view", "_unsafe_view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as",
                      "reshape_as", "ravel"), _reshaped),
-    **dict.fromkeys(("permute", "transpose", "t", "swapaxes", "mT"), _permuted),
+    **dict.fromkeys(("permute", "transpose", "t", "swapaxes", "swapdims", "mT"), _permuted),
     **dict.fromkeys(("alias", "detach", "contiguous", "to", "lift_fresh", "dropout"), _same),
     **dict.fromkeys(("expand", "expand_as", "diagonal", "unfold", "broadcast_to", "movedim", "numpy_T"), _refused),
     "slice": _sliced, "select": _selected, "narrow": _narrowed,

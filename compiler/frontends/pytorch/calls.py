@@ -1,6 +1,6 @@
-"""A module as the calls that torch makes while it runs once: for what the ONNX exporter has no rule for.
+"""A module as the calls that torch makes while it runs once.
 
-Control flow is followed with the values of the example inputs.
+Branches and loops are followed as the sizes of the inputs say; where the value of a tensor decides, torch refuses.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from compiler.frontends.pytorch.program import Block, Dtype, Node, Other, Progra
 _DEPTH = 16
 
 
-def record(torch: Any, module: Any, tensors: Sequence[Any], names: Sequence[str], keys: Sequence[str],
-           where: str) -> Program:
+def record(torch: Any, module: Any, tensors: Sequence[Any], keys: Sequence[str], where: str) -> Program:
     """The program of a module that takes tensors and returns a tensor or a tuple of them.
 
-    Args: names: of the tensors, keys: of the results.
-    Raises: what torch raises while it runs the module.
+    Args: keys: of the results.
+    Raises: what torch raises while it runs the module, also when the value of a tensor decides what is done.
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 

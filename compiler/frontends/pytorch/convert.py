@@ -184,7 +184,11 @@ class _Walk:
         first = next(iter(node.args.values()), None)
         cell = env.get(first.name) if isinstance(first, Ref) else None
         result = convert(self.b, **args)
-        if (changes or name in ("copy_", "fill_", "zero_")) and isinstance(cell, Cell):
+        if changes and name[:-1] in VIEWS and isinstance(cell, Cell):  # squeeze_ and the like: from now on a view
+            assert isinstance(first, Ref)
+            env[first.name] = self._view(cell, convert, node, args, name[:-1], result)
+            self._bind_cells(node, [env[first.name]], env)
+        elif (changes or name in ("copy_", "fill_", "zero_")) and isinstance(cell, Cell):
             cell.write(copied(self.b, cell.read(), result))
             self._bind_cells(node, [cell], env)
         elif isinstance(cell, Cell) and name in VIEWS and isinstance(result, str):
@@ -198,7 +202,7 @@ class _Walk:
     def _view(self, cell: Cell, convert: Any, node: Node, args: dict[str, Any], name: str, result: str) -> Cell:
         if result == cell.read() and name in ("to", "dropout"):
             return cell
-        if name == "to" or (name == "to" and args.get("copy")):
+        if name == "to":
             return Cell(result)
         key = next(iter(node.args))
         rest = {k: v for k, v in args.items() if k != key}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from compiler.errors import ShapeError
 from compiler.frontends.builder import GraphBuilder
 from compiler.frontends.inputs import Declared, Given
@@ -17,17 +19,17 @@ def load(archive: Archive, given: Given) -> Graph:
     return from_program(read(archive), given, archive.path.stem)
 
 
-def from_program(program: Program, given: Given, name: str = "") -> Graph:
-    """An exported program as a graph.
+def from_program(program: Program, given: Given, name: str = "", called: Sequence[str] = ()) -> Graph:
+    """An exported program as a graph, its inputs `called` so, or as the user or the program says.
 
     Raises: UnsupportedOp; ShapeError as `compiler.frontends.inputs.resolve`, INPUT_RANGE for a size that the program
             was not exported for.
     """
     b = GraphBuilder(name, where=program.where)
-    chosen = user_names(program.names, given)
+    chosen = list(called) or user_names(program.names, given)
     inputs = b.inputs([Declared(c, program.dims[n], program.dtypes[n]) for n, c in zip(program.names, chosen)], given)
     _check_bounds(b, program, inputs)
-    if note := renaming_note(program.names, chosen):
+    if not called and (note := renaming_note(program.names, chosen)):
         b.note(note)
     results = build(b, program, inputs)
     for (value, _), wanted in zip(results, output_names([key for _, key in results])):

@@ -1,4 +1,4 @@
-"""A TorchScript module through torch's tracing ONNX exporter."""
+"""A TorchScript module as the calls that it makes, or through torch's tracing ONNX exporter."""
 
 from __future__ import annotations
 
@@ -34,23 +34,29 @@ def export(torch: Any, module: Any, arguments: Sequence[Argument], inputs: Seque
 
     Raises: ModelError EXPORT_FAILED; UnsupportedOp naming every operator that the exporter cannot write.
     """
-    tensors = tuple(_example(torch, i) for i in inputs)
     with quiet(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
-        try:
-            leaves = flatten(torch, _call(module, arguments, tensors))
-        except Exception as error:
-            raise ModelError("torch cannot run the model on inputs of these shapes and types", code="EXPORT_FAILED",
-                             where=where, actual=_told(error),
-                             help="check them, or give them: --input-shape, --input-dtype") from None
+        tensors, leaves = _run(torch, module, arguments, inputs, where)
         flat, keys = _flat(torch, module, arguments, tensors), [key for key, _ in leaves]
         try:
-            return _by_onnx(torch, flat, tensors, names, keys, Path(folder) / "model.onnx", where)
-        except CompileError as first:
+            return _by_calls(torch, flat, tensors, names, keys, where)
+        except Exception as first:  # sizes that were made tensors on the way, values that decide branches ...
             try:
-                return _by_calls(torch, flat, tensors, names, keys, where)
-            except Exception as second:  # the exporter's own reason is the one to tell, unless this one names more
-                raise (second if isinstance(second, UnsupportedOp) and not isinstance(first, UnsupportedOp)
-                       else first) from None
+                return _by_onnx(torch, flat, tensors, names, keys, Path(folder) / "model.onnx", where)
+            except CompileError as second:
+                raise (first if isinstance(first, UnsupportedOp) else second) from None
+
+
+def _run(torch: Any, module: Any, arguments: Sequence[Argument], inputs: Sequence[Input],
+         where: str) -> tuple[tuple[Any, ...], list[tuple[str, Any]]]:
+    """Example inputs that the module takes, and the leaves of its result."""
+    for integer in (0, 1):  # 0 is in every table, but nothing can be divided by it
+        tensors = tuple(_example(torch, i, integer) for i in inputs)
+        try:
+            return tensors, flatten(torch, _call(module, arguments, tensors))
+        except Exception as error:
+            told = _told(error)
+    raise ModelError("torch cannot run the model on inputs of these shapes and types", code="EXPORT_FAILED",
+                     where=where, actual=told, help="check them, or give them: --input-shape, --input-dtype")
 
 
 def _by_onnx(torch: Any, module: Any, tensors: tuple[Any, ...], names: Sequence[str], keys: Sequence[str],
@@ -63,13 +69,9 @@ def _by_onnx(torch: Any, module: Any, tensors: tuple[Any, ...], names: Sequence[
 
 def _by_calls(torch: Any, module: Any, tensors: tuple[Any, ...], names: Sequence[str], keys: Sequence[str],
               where: str) -> Graph:
-    """What the exporter has no rule for, through the conversions of exported programs."""
-    program = record(torch, module, tensors, names, keys, where)
-    shapes = {n: tuple(t.shape) for n, t in zip(names, tensors)}
-    graph = from_program(program, Given(shapes), "")
-    branches = {"prim::If", "prim::Loop"} & {n.kind() for n in module.inlined_graph.nodes()}
-    graph.notes = ["branches and loops are followed as the shapes and example inputs say"] if branches else []
-    return graph
+    """Through the conversions of exported programs; fails where the value of a tensor decides what is done."""
+    program = record(torch, module, tensors, keys, where)
+    return from_program(program, Given(), called=names)
 
 
 def flatten(torch: Any, value: Any, key: str = "", depth: int = 0) -> list[tuple[str, Any]]:
@@ -121,14 +123,14 @@ def _flat(torch: Any, module: Any, arguments: Sequence[Argument], tensors: tuple
         def forward(self, *tensors: Any) -> Any:
             return tuple(v for _, v in flatten(torch, _call(self.inner, arguments, tensors)))
 
-    return torch.jit.trace(Flat(), tensors, check_trace=False, strict=False)
+    return torch.jit.trace(Flat().eval(), tensors, check_trace=False, strict=False)
 
 
-def _example(torch: Any, given: Input) -> Any:
-    """An input: zeros for indices, which are in every table; noise of a fixed seed for the rest."""
+def _example(torch: Any, given: Input, integer: int) -> Any:
+    """An input: one number for integers, noise of a fixed seed for the rest."""
     kind = getattr(torch, given.dtype)
     if not kind.is_floating_point:
-        return torch.zeros(given.shape, dtype=kind)
+        return torch.full(given.shape, integer, dtype=kind)
     noise = np.random.default_rng(0).random(given.shape, np.float32)
     return torch.from_numpy(np.asarray(noise)).to(kind)
 

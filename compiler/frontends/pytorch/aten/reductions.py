@@ -258,8 +258,11 @@ def cdist(b: GraphBuilder, x1: Tensor, x2: Tensor, p: float = 2, compute_mode: i
 
 
 @aten("diff")
-def diff(b: GraphBuilder, self: Tensor, n: int = 1, dim: int = -1) -> Tensor:
+def diff(b: GraphBuilder, self: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None,
+         append: Tensor | None = None) -> Tensor:
     place = axis(b, self, dim)
+    parts = [v for v in (prepend, self, append) if v]
+    self = b.op("Concat", parts, axis=place) if len(parts) > 1 else self
     for _ in range(n):
         size = b.shape(self)[place]
         self = b.op("Sub", [narrow(b, self, place, 1, size), narrow(b, self, place, 0, size - 1)])
