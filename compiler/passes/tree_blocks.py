@@ -44,9 +44,11 @@ def blocks_of(nodes: Nodes, features: int) -> Plan | str:
     """
     column = BLOCK * (2 * PARTS * features + BLOCK) * 2  # bytes of a block's matrices at the most
     most = max(1, MOST_BYTES // column) * BLOCK
-    terms = terms_of(nodes)
-    tests, number = distinct(terms)
     try:
+        if np.count_nonzero(nodes.yes < 0) > most:
+            raise TooLarge
+        terms = terms_of(nodes)
+        tests, number = distinct(terms)
         leaves = leaves_of(nodes, terms, number, most)
     except TooLarge:
         return f"it has more than {most} leaves, whose matrices would exceed {MOST_BYTES >> 20} MiB"
