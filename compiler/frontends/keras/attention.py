@@ -68,6 +68,7 @@ def _scores(c: Call, query: str, key: str) -> str:
 
 
 def _causal(c: Call, queries: int, keys: int) -> str:
+    c.limited(queries * keys)
     return c.b.add(np.tril(np.ones((1, queries, keys), bool)))
 
 
@@ -183,6 +184,7 @@ def _head_mask(c: Call, given: dict[str, Any], query: Tensor, value: Tensor, key
     if given.get("use_causal_mask"):
         mask = both(c, mask, _causal(c, *places))
     if "sliding_window" in c.config:
+        c.limited(places[0] * places[1])
         distance = np.abs(np.arange(places[0])[:, None] - np.arange(places[1]))
         mask = both(c, mask, c.b.add((distance < c.config.integer("sliding_window"))[None]))
     attention_mask = stated("attention_mask", "")

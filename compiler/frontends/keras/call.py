@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.errors import ShapeError, UnsupportedOp
+from compiler.errors import ModelError, ShapeError, UnsupportedOp
 from compiler.frontends.builder import GraphBuilder
 from compiler.frontends.keras.config import Config, invalid
 from compiler.frontends.keras.network import Layer
 
 if TYPE_CHECKING:
     from compiler.frontends.keras.build import Builder
+
+
+#: Of a table that is made while a model is read: masks of order, shares of pools, numbers of rows.
+MOST_ELEMENTS = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,13 @@ class Call:
         if not -rank <= axis < rank:
             raise invalid("an axis lies outside the tensor", self.where, axis, f"rank {rank}")
         return axis % rank
+
+    def limited(self, count: int) -> int:
+        """A number of elements, unless no model needs a table of so many. Raises: ModelError MODEL_LIMIT."""
+        if not 0 <= count <= MOST_ELEMENTS:
+            raise ModelError("a table would have more elements than any model's", code="MODEL_LIMIT", where=self.where,
+                             limit=MOST_ELEMENTS, actual=count)
+        return count
 
     def refuse(self, what: str, help: str = "") -> UnsupportedOp:
         """The error for a form of a layer that cannot be imported."""

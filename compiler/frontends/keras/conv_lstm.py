@@ -32,7 +32,7 @@ def conv_recur(c: Call, zeros: bool | None = None) -> Recurred:
     given = [t.value for t in tensors(c.kwargs.get("initial_state")) or c.tensors[1:]]
     if given and not first:
         given = [c.op("Transpose", [g], perm=[0, dims + 1, *range(1, dims + 1)]) for g in given]
-    zero = c.b.add(np.zeros((batch, filters, *sizes), np.float32))
+    zero = c.b.add(np.broadcast_to(np.float32(0), (batch, filters, *sizes)))
     mask = tensors(c.kwargs.get("mask"))
     inner = Call(c.b, c.layer, [Tensor(wide)], {}, c.run)
     found = unrolled(inner, lambda z, states: _step(c, recurrent, z, *states), given or [zero, zero],

@@ -152,7 +152,9 @@ def _repeat(a: Arguments) -> str:
     axis = a.c.positive(a.numbers("axis", [0])[0], a.c.b.rank(x))
     times = a.numbers("repeats")
     size = a.c.b.shape(x)[axis]
-    _limited(a, size * max(times))
+    if min(times) < 0:
+        raise invalid("a number of repetitions is negative", a.c.where, min(times))
+    a.c.limited(size * max(times))
     return a.c.op("Gather", [x, np.repeat(np.arange(size), times[0] if len(times) == 1 else times)], axis=axis)
 
 
@@ -202,7 +204,9 @@ def _arange(a: Arguments) -> str:
                                                     ("step" if "step" in a else "delta", [1])))
     if "stop" not in a and "limit" not in a:
         start, stop = 0, start
-    _limited(a, abs(stop - start))
+    if not step:
+        raise invalid("a range has a step of zero", a.c.where)
+    a.c.limited(abs(stop - start))
     return a.c.b.add(np.arange(start, stop, step, dtype=np.int32))
 
 

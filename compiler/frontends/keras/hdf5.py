@@ -68,9 +68,9 @@ class Hdf5:
         hold), MODEL_INVALID (not numbers, or damaged).
         """
         found = self._find(path)
-        if found is None or not hasattr(found, "id") or not hasattr(found, "dtype"):
-            raise ModelError("the file has no such weight", code="WEIGHT_MISSING", where=self.where, actual=path)
         with self._guarded(path):
+            if found is None or not hasattr(found, "dtype"):
+                raise ModelError("the file has no such weight", code="WEIGHT_MISSING", where=self.where, actual=path)
             self._check(found, path)
             array = np.asarray(found[()])
             if array.dtype.kind == "V" and array.dtype.itemsize == 2 and found.attrs.get("dtype") == "bfloat16":

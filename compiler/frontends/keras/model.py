@@ -45,7 +45,14 @@ def load(files: ModelFiles, given: Given) -> Graph:
 
     Raises: ModelError and UnsupportedOp as `saved.read` and `support.check`; ShapeError as `inputs.resolve`.
     """
-    saved = read(files.main, variables, support.check)
+    try:
+        return _graph(read(files.main, variables, support.check), files, given)
+    except MemoryError:
+        raise ModelError("the model does not fit the memory of this machine", code="MODEL_LIMIT",
+                         where=str(files.main)) from None
+
+
+def _graph(saved: Saved, files: ModelFiles, given: Given) -> Graph:
     b = GraphBuilder(saved.model.name, where=str(files.main))
     network = saved.network
     entries = [network.layers[r.layer] for r in leaves(network.inputs)]

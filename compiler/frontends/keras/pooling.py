@@ -53,7 +53,7 @@ def _adaptive(c: Call) -> str:
     dims = int(re.findall(r"\d", c.layer.kind)[0])
     for axis, count in enumerate(c.config.integers("output_size", dims), 2):
         size = c.b.shape(x)[axis]
-        if not 1 <= count <= 1 << 16:
+        if not 1 <= count <= 1 << 12:
             raise invalid("an adaptive pool has no such size", c.where, count)
         bounds = [(k * size // count, -(-(k + 1) * size // count)) for k in range(count)]
         x = _largest(c, x, axis, bounds) if largest else _averages(c, x, axis, bounds)
@@ -69,6 +69,7 @@ def _largest(c: Call, x: str, axis: int, bounds: list[tuple[int, int]]) -> str:
 def _averages(c: Call, x: str, axis: int, bounds: list[tuple[int, int]]) -> str:
     """A product with the matrix of shares."""
     rank = c.b.rank(x)
+    c.limited(c.b.shape(x)[axis] * len(bounds))
     shares = np.zeros((c.b.shape(x)[axis], len(bounds)))
     for k, (a, b) in enumerate(bounds):
         shares[a:b, k] = 1 / (b - a)

@@ -109,7 +109,8 @@ def _start(c: Call, cells: list[Cell], given: list[str]) -> list[str]:
         if len(given) != count:
             raise invalid("a recurrent layer is given more or fewer states than it has", c.where, len(given), count)
         return given
-    return [c.b.add(np.zeros((c.shape[0], cell.units), c.dtype)) for cell in cells for _ in range(cell.states)]
+    zero = np.zeros((), c.dtype)
+    return [c.b.add(np.broadcast_to(zero, (c.shape[0], cell.units))) for cell in cells for _ in range(cell.states)]
 
 
 def _stacked(c: Call, cells: list[Cell], x: str, states: list[str]) -> tuple[str, list[str]]:
@@ -183,7 +184,7 @@ def unrolled(c: Call, advance: Step, states: list[str], mask: str, zeros: bool |
         if mask:
             on = _at(c, cast(c, mask, "bool"), k)
             states = [_where(c, on, n, s) for n, s in zip(new, states, strict=True)]
-            nothing = c.b.add(np.zeros(c.b.shape(y), c.dtype))
+            nothing = c.b.add(np.broadcast_to(np.zeros((), c.dtype), c.b.shape(y)))
             held = _where(c, on, y, held or nothing)
             outputs.append(_where(c, on, y, nothing) if zeros else held)
         else:

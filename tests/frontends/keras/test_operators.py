@@ -9,7 +9,7 @@ import pytest
 from tests.frontends.corpus import Corpus
 
 HERE = Path(__file__).parent
-CORPORA = {which: Corpus(HERE / f"corpus_{which}.npz.xz") for which in ("keras2", "keras3", "tf_keras")}
+CORPORA = {which: Corpus(HERE / f"corpus_{which}.npz.xz") for which in ("keras2", "keras3", "tf1", "tf_keras")}
 CASES = [(which, case) for which, corpus in CORPORA.items() for case in corpus.cases]
 #: One of every family, and networks of the usual tasks, spread over the versions.
 ON_DEVICE = [
@@ -19,7 +19,8 @@ ON_DEVICE = [
     ("keras3", "conv2d_transpose_same_3_2"), ("keras3", "conv_lstm2d"), ("keras3", "heads_cross"),
     ("keras3", "heads_masked"), ("keras3", "lookup"), ("keras3", "net_detect"), ("keras3", "net_encoder"),
     ("keras3", "net_gestures"), ("keras3", "net_segment"), ("keras3", "normalization_adapted"), ("keras3", "ops_two"),
-    ("keras3", "rnn_stacked"), ("tf_keras", "groupnorm"), ("tf_keras", "net_action"), ("tf_keras", "net_convnext"),
+    ("keras3", "rnn_stacked"), ("tf1", "model_siamese"),
+    ("tf_keras", "groupnorm"), ("tf_keras", "net_action"), ("tf_keras", "net_convnext"),
     ("tf_keras", "net_mobile"), ("tf_keras", "net_pose"), ("tf_keras", "net_sound"), ("tf_keras", "tf_resize"),
     ("tf_keras", "time_conv"),
 ]  # fmt: skip

@@ -243,6 +243,23 @@ def test_more_weights_than_the_layer_has(tmp_path: Path) -> None:
     assert (found.value.limit, found.value.actual) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("model", "offset", "new"),
+    [
+        ("mobilenet_h5/model.h5", 75323, b"@"),  # a type with more bits than there are
+        ("mobilenet_h5/model.h5", 40, b"\xff" * 8),  # an end of the file beyond all addresses
+        ("keras225_h5/model.h5", 8, b"\x09"),  # an unknown version of the superblock
+    ],
+)
+def test_damaged_bytes(model: str, offset: int, new: bytes, tmp_path: Path) -> None:
+    data = (HERE.parents[1] / "data/keras" / model).read_bytes()
+    path = tmp_path / "a.h5"
+    path.write_bytes(data[:offset] + new + data[offset + len(new) :])
+    with pytest.raises(ModelError) as found:
+        read(ModelFiles("keras", "h5", path))
+    assert found.value.code == "MODEL_INVALID"
+
+
 # ---- archives --------------------------------------------------------------------------------------------------------
 
 
@@ -296,7 +313,7 @@ def test_a_size_that_nobody_states(tmp_path: Path) -> None:
     assert load(files, Given({"x": (2, 5, 3)})).values["d"].shape == (2, 5, 2)
 
 
-@pytest.mark.parametrize("which", ["keras2", "keras3", "tf_keras"])
+@pytest.mark.parametrize("which", ["keras2", "keras3", "tf1", "tf_keras"])
 def test_every_layer_of_keras_is_supported_or_has_a_reason(which: str) -> None:
     known = operators()
     names = (HERE / f"layers_{which}.txt").read_text().split()
