@@ -109,7 +109,7 @@ def _zip(peek: Peek) -> Answer:
 
 
 #: Protocols 2 to 5 by their number, the first two by what containers and classes start with there.
-_PICKLE = re.compile(rb"\x80[\1-\5]|[]}(]q\0|\([dli]p?[\w.]*\n|c[\w.]+\n\w+\n")
+_PICKLE = re.compile(rb"\x80[\1-\5]|[]}(]q\0|\([dli]p?[\w.]*\n|c[\w.]+\n\w+\n[pq(]")
 
 
 def _pickle(peek: Peek) -> Answer:

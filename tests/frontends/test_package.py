@@ -161,7 +161,7 @@ REFUSED = {
     "MODEL_EMPTY": (b"",),
     "PICKLE_REFUSED": (
         b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", STATE_DICT, b"\x80\x04\x95\x0f\0\0\0\0\0\0\0}\x94.",
-        b"csklearn.svm\nSVC\n", b"(dp0\nS'a'\n", b"}q\0(X\1", zlib.compress(b"\x80\x04" * 40),
+        b"csklearn.svm\nSVC\np0\n", b"(dp0\nS'a'\n", b"}q\0(X\1", zlib.compress(b"\x80\x04" * 40),
         gzip.compress(b"\x80\x04" * 40), zipped({"m/.data/extern_modules": b"", "m/m.pkl": b""}),
     ),
     "MODEL_INCOMPLETE": (
@@ -174,7 +174,7 @@ REFUSED = {
         b'<?xml version="1.0"?><net name="a" version="11">', b"tree\nversion=v4", b'name: "VGG"\nlayer {\n', b"a\n1\n",
         bytes(64), FINGERPRINT, b"\x93NUMPY", zipped({"a.npy": b"", "b.npy": b""}), b"\x89PNG\r\n\x1a\n",
         b"\x7fELF", b"\x20\0\0\0ORTM",
-        b'{"modelTopology": {}}', b'{"hello": 1}', b"ir_version: 8\n", b"[section]\nkey=1\n",
+        b'{"modelTopology": {}}', b'{"hello": 1}', b"ir_version: 8\n", b"[section]\nkey=1\n", b"code\nwords\nmore\n",
         b"ftrt" + bytes(20), b"\x08\x01\xc2\x1f\0",
     ),
     "ARCHIVE_FORMAT": (b"7z\xbc\xaf\x27\x1c", b"\x28\xb5\x2f\xfd\0"),
