@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+import tf_keras
 from keras import layers as kl
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -27,14 +28,14 @@ def shaken(model):
     """The model with weights away from zero and one, statistics of batch norm included."""
     for weight in model.weights:
         value = RNG.normal(0, 0.3, weight.shape)
-        weight.assign(np.abs(value) + 0.5 if "variance" in weight.path else value)
+        weight.assign(np.abs(value) + 0.5 if "variance" in getattr(weight, "path", weight.name) else value)
     return model
 
 
 def files(folder):
     """Bytes of a SavedModel by name."""
     return {f"model/{p.relative_to(folder)}": p.read_bytes() for p in sorted(Path(folder).rglob("*"))
-            if p.is_file() and p.name != "fingerprint.pb"}
+            if p.is_file() and p.name not in ("fingerprint.pb", "keras_metadata.pb")}
 
 
 def exported(writer, name, model, inputs, **tolerances):
@@ -179,10 +180,33 @@ def sequences(w):
     frozen(w, "rnn_cells", keras.Model(x, y), {"steps": f(2, 6, 5)})
 
 
+def legacy(w):
+    """Models of Keras 2, whose layers keep their fused operators and their own functions."""
+    old = tf_keras.layers
+    x = old.Input((12, 12, 3), name="image")
+    y = old.BatchNormalization()(old.Conv2D(6, 3, strides=2, padding="same")(x))
+    y = old.Activation("swish")(old.BatchNormalization(renorm=False, fused=False)(old.SeparableConv2D(6, 3)(y)))
+    y = old.Dense(4, activation="softmax")(old.Dropout(0.3)(old.GlobalMaxPooling2D()(y)))
+    model = shaken(tf_keras.Model(x, y))
+    saved(w, "keras2_convolutions", model, None, {"image": f(2, 12, 12, 3)})
+
+    x = old.Input((6,), dtype="int32", name="ids")
+    y = old.Embedding(15, 5, mask_zero=True)(x)
+    y = old.Bidirectional(old.LSTM(4, return_sequences=True))(y)
+    y = old.GRU(3)(old.LayerNormalization()(y))
+    model = shaken(tf_keras.Model(x, old.Dense(2, activation="sigmoid", name="score")(y)))
+    saved(w, "keras2_masked_lstm", model, None, {"ids": np.array([[3, 7, 2, 0, 0, 0], [1, 14, 5, 9, 4, 2]], np.int32)})
+
+    model = shaken(tf_keras.Sequential([old.Input((7, 4)), old.LSTM(3, return_sequences=True, unroll=True),
+                                        old.TimeDistributed(old.Dense(2)), old.Flatten()]))
+    inputs = {model.input_names[0]: f(2, 7, 4)}
+    saved(w, "keras2_unrolled", model, None, inputs)
+
+
 def main():
     keras.utils.set_random_seed(5)
     writer = Writer(Path(__file__).with_name("models.npz"))
-    for family in (convolutional, detection, sequences):
+    for family in (convolutional, detection, sequences, legacy):
         family(writer)
     writer.save()
 
