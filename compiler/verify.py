@@ -20,7 +20,7 @@ _UNARY = frozenset({
 })
 _BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"})
 #: Operators that may carry `attrs["epilogue"]`.
-EPILOGUE_OPS = frozenset({"Conv", "ConvTranspose", "MatMul", "Affine", "Add"})
+EPILOGUE_OPS = frozenset({"Conv", "ConvInteger", "ConvTranspose", "MatMul", "Affine", "Add"})
 
 
 def verify(graph: Graph, after: str = "") -> None:
@@ -194,7 +194,7 @@ def _epilogue(graph: Graph, node: Node) -> Iterator[str]:
 def _step(graph: Graph, node: Node, step: tuple[Any, ...]) -> str:
     kind = step[0]
     if kind in ("bias", "add", "compare"):
-        name = node.input(step[-1])
+        name = node.input(step[1])
         if not name:
             return "no such input"
         want = graph.shape(node.output) if kind == "add" else (channels(graph, node),)

@@ -67,8 +67,8 @@ class Epilogue:
                 if bias is not None:
                     steps.append(Step("act", bias=_column(ctx, node, bias, out, channel_axis)))
                     bias = None
-                limit = ctx.graph.const(node.inputs[args[1]])
-                steps.append(Step("compare", func=args[0], bias=_column(ctx, node, limit, out, channel_axis)))
+                limit = ctx.graph.const(node.inputs[args[0]])
+                steps.append(Step("compare", func=args[1], bias=_column(ctx, node, limit, out, channel_axis)))
         if bias is not None:
             steps.append(Step("act", bias=_column(ctx, node, bias, out, channel_axis)))
         return cls(ctx, steps or [Step("act")])

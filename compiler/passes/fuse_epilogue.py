@@ -93,7 +93,7 @@ def _join_comparison(graph: Graph, node: Node) -> int:
     vector = np.broadcast_to(limit.astype(np.float32), wanted).reshape(-1)
     name = graph.add_const(vector, f"{node.name}_limit")
     graph.set_inputs(anchor, [*anchor.inputs, name])
-    _take(graph, anchor, node, ("compare", _COMPARISONS[node.op], len(anchor.inputs) - 1))
+    _take(graph, anchor, node, ("compare", len(anchor.inputs) - 1, _COMPARISONS[node.op]))
     return 1
 
 

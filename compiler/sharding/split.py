@@ -132,7 +132,7 @@ def _by_rows(graph: Graph, node: Node) -> Split | None:
 
 def _by_channels(graph: Graph, node: Node, weight: np.ndarray) -> Split | None:
     group = node.attrs.get("group", 1)
-    tail = _tail(node, 1, {"bias": 0, "add": 1})
+    tail = _tail(node, 1, {"bias": 0, "compare": 0, "add": 1})
     if group == 1:
         return Split(1, len(weight), PARTITIONS, {1: 0, **tail})
     return Split(1, len(weight), lcm(PARTITIONS, len(weight) // group), {0: 1, 1: 0, **tail})

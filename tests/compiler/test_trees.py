@@ -177,6 +177,13 @@ def test_the_host_takes_trees_where_it_is_done_sooner() -> None:
     assert compile_graph(imported(model), forced).report["operators"]["on_device"] == 1
 
 
+@pytest.mark.parametrize("cores", [2, 4])
+def test_trees_over_several_cores(cores: int) -> None:
+    attrs = forest(40, 5, MODES[:2], "target", 3, tracks=True)
+    model = model_of("TreeEnsembleRegressor", REGRESSION, n_targets=3, **attrs)
+    compare(model, "trn1.32xlarge", feeds=features(missing=True), fallback=False, neuroncore_pipeline_cores=cores)
+
+
 def test_what_is_too_large_is_refused_soon() -> None:
     attrs = forest(4, 3, MODES[:1], "target", 1)
     before = tree_blocks.MOST_BYTES

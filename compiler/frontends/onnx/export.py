@@ -165,7 +165,7 @@ class _Writer:
             self._emit("Clip", [source, *(self._number(a, dtype) for a in arguments)], [target])
         elif kind == "compare":
             rank = len(self.graph.shape(node.output))
-            self._emit(_COMPARISONS[arguments[0]], [source, self._column(node.inputs[arguments[1]], rank)], [target])
+            self._emit(_COMPARISONS[arguments[1]], [source, self._column(node.inputs[arguments[0]], rank)], [target])
         elif kind == "as":
             self._emit("Cast", [source], [target], {"to": helper.np_dtype_to_tensor_dtype(numpy_dtype(arguments[0]))})
         elif arguments[0] == "silu":
