@@ -36,8 +36,8 @@ def lower_conv_integer(ctx: Context, node: Node) -> None:
 
 
 def _add(ctx: Context, node: Node) -> None:
-    """The fifth input added to the result in place."""
-    if not node.input(4):
+    """The fifth input added to the result in place, unless the convolution's own tail adds it."""
+    if not node.input(4) or node.attrs.get("epilogue"):
         return
     name = node.output
     out = ctx.tensor(name)

@@ -72,17 +72,21 @@ def product(graph: Graph, anchor: Node, op: str, left: Operand, right: Operand, 
     shape = graph.shape(anchor.output)
     axes = (1, 1) if op == "ConvInteger" else (len(graph.shape(left.name)) - 1, len(graph.shape(right.name)) - 2)
     sides = [_centred(graph, anchor, o) for o in (left, right)]
-    total, reach = "", 0
+    total, reach, tail = "", 0, False
     if bias:
-        total = reshape(graph, anchor, bias, [1, graph.value(bias).size, *([1] * (len(shape) - 2))])
         known = graph.const(bias)
         reach = INT32 if known is None else int(np.abs(known.astype(np.int64)).max())
+        tail = op == "ConvInteger" and reach + int(terms[: ends[0]].sum(axis=0).max()) <= EXACT
+        column = [1, graph.value(bias).size, *([1] * (len(shape) - 2))]
+        total = bias if tail else reshape(graph, anchor, bias, column)
     for start, end in zip([0, *ends[:-1]], ends, strict=True):
         cut = sides  # the channels of all groups where there is a single block
         if len(ends) > 1:
             cut = [_part(graph, anchor, s, axis, start, end) for s, axis in zip(sides, axes, strict=True)]
         reach += int(terms[start:end].sum(axis=0).max())
-        more = {"wide": 1} if total and reach > EXACT else {}
+        more: dict[str, Any] = {"wide": 1} if total and reach > EXACT else {}
+        if tail and start == 0:  # the convolution adds the vector in fp32, which holds the sum exactly
+            more = {"epilogue": [("bias", 4)]}
         inputs = [*cut, "", "", total] if total else cut
         total = before(graph, anchor, op, inputs, shape, "int32", {**attrs, **more})
     return total

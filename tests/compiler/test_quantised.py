@@ -179,3 +179,12 @@ def test_integer_convolutions_in_windows(tmp_path: Path) -> None:
     model = make(nodes, {"x": (1, 3, 96, 64)}, ["y"], kernels | scalars, types=byte)
     result = compare(model, small_target(tmp_path, 40), feeds={"x": integers("uint8", 1, 3, 96, 64)})
     assert len(np.unique(result.outputs["y"])) > 50
+
+
+@pytest.mark.parametrize("bias", [5000, 1 << 25])
+def test_known_biases_of_integer_convolutions(bias: int) -> None:
+    """Where the sum stays exact the convolution's own tail adds a bias, else an addition of integers does."""
+    arrays = {"x": integers("uint8", 1, 4, 5, 6), "xs": np.float32(0.02), "xz": np.uint8(7),
+              "w": integers("int8", 3, 4, 2, 2), "ws": np.float32(0.01), "wz": np.int8(0), "ys": np.float32(bias / 500),
+              "yz": np.uint8(9), "b": np.array([bias, -bias, bias // 2], np.int32)}
+    check("QLinearConv", arrays, TensorProto.UINT8, tuple(arrays)[1:], limit=1)
