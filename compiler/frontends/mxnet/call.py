@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from compiler.errors import ModelError, UnsupportedOp
+from compiler.errors import ModelError, ShapeError, UnsupportedOp
 from compiler.frontends.builder import GraphBuilder, Operand
 from compiler.frontends.mxnet.params import DTYPES
 from compiler.frontends.mxnet.symbol import Symbol
@@ -171,6 +171,12 @@ class Call:
     def transpose(self, value: str, perm: Sequence[int]) -> str:
         """The value with its axes in another order."""
         return value if list(perm) == sorted(perm) else self.do("Transpose", value, perm=list(perm))
+
+    def channels(self, found: int, wanted: int) -> None:
+        """Check that the data has as many channels as the weights are for. Raises: ShapeError SHAPE_MISMATCH."""
+        if found != wanted:
+            raise ShapeError(f"{self.op} has weights for another number of channels", code="SHAPE_MISMATCH",
+                             limit=f"{wanted} channels", actual=f"{found} channels", help="check --input-shape")
 
     def sized(self, *sizes: float) -> None:
         """Check that a table of so many elements may be made. Raises: ModelError TABLE_SIZE."""

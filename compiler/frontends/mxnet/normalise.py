@@ -17,6 +17,7 @@ def batch_norm(c: Call) -> list[str]:
     if c.flag("fix_gamma", True):
         gamma = c.b.add(np.ones(c.shape(1), c.like(gamma, 1).dtype))
     axis, rank = c.axis("axis", 1), c.rank()
+    c.channels(c.shape()[axis], c.shape(1)[0])
     there = [a for a in range(rank) if a != axis]
     there.insert(1, axis)
     x = c.transpose(c.x, there)

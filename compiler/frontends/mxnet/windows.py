@@ -51,6 +51,7 @@ def _convolution(c: Call) -> str:
     def compute(x: str, last: bool) -> str:
         weight = channels_first(c.b, c[1]) if last else c[1]
         bias = [] if c.flag("no_bias") else [c[2]]
+        c.channels(c.shape(x)[1], c.shape(weight)[1] * c.integer("num_group", 1))
         return c.do("Conv", x, weight, *bias, kernel_shape=list(c.shape(weight)[2:]), pads=pad + pad,
                     strides=spatial(c, "stride", count, 1), dilations=spatial(c, "dilate", count, 1),
                     group=c.integer("num_group", 1))
@@ -76,6 +77,7 @@ def _deconvolution(c: Call) -> str:
             adjust, pad = [e % 2 for e in excess], [(e + 1) // 2 for e in excess]
         weight = channels_first(c.b, c[1]) if last else c[1]
         bias = [] if c.flag("no_bias", True) else [c[2]]
+        c.channels(c.shape(x)[1], c.shape(weight)[0])
         return c.do("ConvTranspose", x, weight, *bias, kernel_shape=kernel, strides=stride, dilations=dilate,
                     pads=pad + pad, output_padding=adjust, group=c.integer("num_group", 1))
 

@@ -141,6 +141,8 @@ def pieces():
     add("split_v2", S.split_v2(data, (1, 4), axis=1), data=(2, 6))
     add("split_v2 even", S.split_v2(data, 3, axis=1, squeeze_axis=False), data=(2, 6))
     add("Concat", S.Concat(data, other, dim=2), data=(2, 3, 4), other=(2, 3, 1))
+    add("Concat maps", S.Concat(data, other, dim=1), data=np.arange(2048, dtype="float32").reshape(1, -1),
+        other=np.arange(4096, dtype="float32").reshape(1, -1))
     add("stack", S.stack(data, other, axis=1), data=(2, 3), other=(2, 3))
     add("reverse", S.reverse(data, axis=(0, 2)), data=(2, 3, 4))
     for mode in ("constant", "edge", "reflect"):

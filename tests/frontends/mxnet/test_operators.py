@@ -18,7 +18,7 @@ ON_DEVICE = (
     "SoftmaxOutput multi_output", "RNN lstm 2", "RNN gru 1", "SequenceReverse", "selfatt_valatt", "encdec_qk",
     "MultiBoxDetection topk", "box_iou corner", "UpSampling bilinear", "BilinearResize2D size", "SpatialTransformer",
     "broadcast_mod", "smooth_l1", "argmax", "norm 2", "Reshape split", "SliceChannel squeeze", "Pad reflect",
-    "Embedding", "pick wrap", "topk both", "np einsum", "im2col",
+    "Embedding", "pick wrap", "topk both", "np einsum", "im2col", "Concat maps",
 )
 
 

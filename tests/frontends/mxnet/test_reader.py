@@ -199,6 +199,15 @@ def test_attributes_that_cannot_be_meant(made: dict[str, object], code: str) -> 
     assert str(made["name"]) in error.value.where
 
 
+def test_an_input_with_other_channels_than_the_weights() -> None:
+    weight = {"op": "null", "name": "w", "inputs": []}
+    conv = {"op": "Convolution", "name": "conv", "attrs": {"kernel": "(1, 1)", "num_filter": "2", "no_bias": "True"},
+            "inputs": [[0, 0, 0], [1, 0, 0]]}
+    with pytest.raises(CompileError) as error:
+        loaded(weight, conv, shape=(1, 4, 5, 5), params={"w": np.zeros((2, 3, 1, 1), np.float32)})
+    assert (error.value.code, error.value.limit) == ("SHAPE_MISMATCH", "3 channels")
+
+
 def test_superfluous_arrays_are_noted() -> None:
     graph = loaded(node("relu"), params={"other": np.zeros(3, np.float32)})
     assert any("other" in note for note in graph.notes)
