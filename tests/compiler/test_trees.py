@@ -9,10 +9,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compiler import compile_graph
+from compiler.frontends.onnx.export import to_model
 from compiler.options import from_keywords
+from compiler.partition import cost
 from compiler.passes import expand_ensembles, tree_blocks
 from compiler.passes.tree_ensemble import MODES, Nodes, terms_of
 from compiler.pipeline import optimise
+from isa import target as targets
+from neuronsim.host_time import segment_seconds
 from tests.compiler.evaluate import imported
 from tests.compiler.lowering_run import compare, run
 
@@ -175,6 +179,19 @@ def test_the_host_takes_trees_where_it_is_done_sooner() -> None:
     forced = from_keywords({"target": "trn1.2xlarge", "device_ops": ["ai.onnx.ml::TreeEnsembleRegressor"]})
     model = model_of("TreeEnsembleRegressor", REGRESSION, n_targets=1, rows=1, **attrs)
     assert compile_graph(imported(model), forced).report["operators"]["on_device"] == 1
+
+
+def test_the_hosts_steps_are_charged_alike_when_choosing_and_when_running() -> None:
+    target = targets.load("trn1.2xlarge")
+    times = []
+    for trees in (1, 20):
+        attrs = forest(trees, 5, MODES[:2], "target", 1)
+        graph = imported(model_of("TreeEnsembleRegressor", REGRESSION, n_targets=1, rows=400, **attrs))
+        choosing = cost.host_ns(graph.nodes, graph, [], graph, target)
+        running = segment_seconds(to_model(graph), target) * 1e9
+        assert choosing == pytest.approx(running)
+        times.append(running)
+    assert times[1] > times[0] + 19 * 400 * 64 / target.host_bytes_per_cpu_ns  # a cache line, two leaves at the least
 
 
 @pytest.mark.parametrize("cores", [2, 4])
