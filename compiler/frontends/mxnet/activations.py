@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from compiler.frontends.mxnet.call import LABEL, Call, operator
@@ -29,6 +31,32 @@ def _leaky_relu(c: Call) -> str:
     if kind in ("selu", "gelu"):
         return c.do(kind.capitalize(), c.x)
     return c.do("LeakyRelu", c.x, alpha=slope)
+
+
+@operator("hard_sigmoid")
+def _hard_sigmoid(c: Call) -> str:
+    return c.do("HardSigmoid", c.x, alpha=c.real("alpha", 0.2), beta=c.real("beta", 0.5))
+
+
+@operator("smooth_l1", "_npx_smooth_l1")
+def smooth_l1(c: Call) -> str:
+    """0.5 (s x)^2 where |x| < 1 / s^2, |x| - 0.5 / s^2 elsewhere."""
+    square = c.real("scalar", 1.0) ** 2
+    size = c.do("Abs", c.x)
+    inner = c.do("Mul", c.do("Mul", c.x, c.x), c.like(c.x, 0.5 * square))
+    outer = c.do("Sub", size, c.like(c.x, 0.5 / square))
+    return c.do("Where", c.do("Less", size, c.like(c.x, 1 / square)), inner, outer)
+
+
+@operator("_contrib_quadratic")
+def _quadratic(c: Call) -> str:
+    inner = c.do("Add", c.do("Mul", c.x, c.like(c.x, c.real("a", 0.0))), c.like(c.x, c.real("b", 0.0)))
+    return c.do("Add", c.do("Mul", inner, c.x), c.like(c.x, c.real("c", 0.0)))
+
+
+@operator("_contrib_div_sqrt_dim")
+def _div_sqrt_dim(c: Call) -> str:
+    return c.do("Mul", c.x, c.like(c.x, 1 / math.sqrt(c.shape()[-1])))
 
 
 # ---- softmax -----------------------------------------------------------------------------------------------------

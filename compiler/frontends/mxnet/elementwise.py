@@ -281,29 +281,3 @@ def _multicast(c: Call) -> list[str]:
     widths = [numpy_dtype(c.dtype(v)).itemsize for v in c.inputs]
     chosen = min(widths) if c.flag("cast_narrow") else max(widths)
     return [c.cast(v, c.dtype(c.inputs[widths.index(chosen)])) for v in c.inputs]
-
-
-@operator("hard_sigmoid")
-def _hard_sigmoid(c: Call) -> str:
-    return c.do("HardSigmoid", c.x, alpha=c.real("alpha", 0.2), beta=c.real("beta", 0.5))
-
-
-@operator("smooth_l1", "_npx_smooth_l1")
-def smooth_l1(c: Call) -> str:
-    """0.5 (s x)^2 where |x| < 1 / s^2, |x| - 0.5 / s^2 elsewhere."""
-    square = c.real("scalar", 1.0) ** 2
-    size = c.do("Abs", c.x)
-    inner = c.do("Mul", c.do("Mul", c.x, c.x), c.like(c.x, 0.5 * square))
-    outer = c.do("Sub", size, c.like(c.x, 0.5 / square))
-    return c.do("Where", c.do("Less", size, c.like(c.x, 1 / square)), inner, outer)
-
-
-@operator("_contrib_quadratic")
-def _quadratic(c: Call) -> str:
-    inner = c.do("Add", c.do("Mul", c.x, c.like(c.x, c.real("a", 0.0))), c.like(c.x, c.real("b", 0.0)))
-    return c.do("Add", c.do("Mul", inner, c.x), c.like(c.x, c.real("c", 0.0)))
-
-
-@operator("_contrib_div_sqrt_dim")
-def _div_sqrt_dim(c: Call) -> str:
-    return c.do("Mul", c.x, c.like(c.x, 1 / math.sqrt(c.shape()[-1])))

@@ -139,7 +139,7 @@ def _results(c: Call, size: int, kernel: int, stride: int, pad: int) -> int:
         raise ModelError("the window is larger than what it is applied to", code="MODEL_INVALID",
                          limit=f"{size} with {pad} of padding on both sides", actual=f"{kernel}, stride {stride}")
     if convention == "same":
-        return -(-size // stride)
+        raise c.unsupported("pooling_convention 'same', on which MXNet 1.x fails itself")
     if convention == "valid":
         return reach // stride + 1
     full = -(-reach // stride) + 1
