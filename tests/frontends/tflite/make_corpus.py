@@ -67,7 +67,7 @@ def by_hand(writer, seen):
     """Operators that the converter writes only in special cases."""
     for name, (content, inputs) in handmade.cases().items():
         try:
-            _add(writer, seen, name, content, inputs)
+            _add(writer, seen, name, content, inputs, **({"rtol": 0, "atol": 0.03} if name == "dense_hybrid" else {}))
         except Exception as error:
             print("not made:", name, str(error).strip()[-200:], file=sys.stderr)
 
