@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 
@@ -80,7 +81,7 @@ def checked(forest: Forest, features: int, outputs: int, where: str) -> Forest:
     Raises: ModelError XGBOOST_TREE for children, features or outputs that do not exist, nodes with two parents,
         thresholds that are no number, and trees too deep.
     """
-    def fail(node: int, what: str, limit: object = None, actual: object = None) -> None:
+    def fail(node: int, what: str, limit: object = None, actual: object = None) -> NoReturn:
         tree = int(np.searchsorted(forest.starts, node, "right")) - 1
         place = f"{where}: tree {tree}, node {node - int(forest.starts[tree])}"
         raise ModelError(what, code="XGBOOST_TREE", where=place, limit=limit, actual=actual)
@@ -115,7 +116,7 @@ def checked(forest: Forest, features: int, outputs: int, where: str) -> Forest:
     return forest if np.all(reached) else _without(forest, reached, first)
 
 
-def _reached(forest: Forest, first: np.ndarray, inner: np.ndarray, fail: object) -> np.ndarray:
+def _reached(forest: Forest, first: np.ndarray, inner: np.ndarray, fail: Callable[..., NoReturn]) -> np.ndarray:
     """bool [nodes]: whether the root is an ancestor, found by doubling the steps that every node looks up."""
     nodes = len(forest.left)
     numbers = np.arange(nodes)
@@ -123,7 +124,7 @@ def _reached(forest: Forest, first: np.ndarray, inner: np.ndarray, fail: object)
     children = np.concatenate([(first + forest.left)[inner], (first + forest.right)[inner]])
     counts = np.bincount(children, minlength=nodes)
     if np.any(counts > 1):
-        fail(int(np.argmax(counts > 1)), "a node has two parents")  # type: ignore[operator]
+        fail(int(np.argmax(counts > 1)), "a node has two parents")
     up = numbers.copy()
     up[children] = parents
     depth = (up != numbers).astype(np.int64)
@@ -133,8 +134,7 @@ def _reached(forest: Forest, first: np.ndarray, inner: np.ndarray, fail: object)
     reached: np.ndarray = up == first
     deepest = int(depth[reached].max(initial=0))
     if deepest > MOST_DEPTH:
-        fail(int(np.argmax(np.where(reached, depth, 0))), "a tree is too deep", MOST_DEPTH,  # type: ignore[operator]
-             deepest)
+        fail(int(np.argmax(np.where(reached, depth, 0))), "a tree is too deep", MOST_DEPTH, deepest)
     return reached
 
 

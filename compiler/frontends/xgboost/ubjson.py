@@ -6,7 +6,7 @@ not have the bytes for.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class _Reader:
     def __init__(self, data: memoryview, where: str) -> None:
         self.data, self.where, self.at = data, where, 0
 
-    def fail(self, what: str, limit: object = None, actual: object = None) -> None:
+    def fail(self, what: str, limit: object = None, actual: object = None) -> NoReturn:
         raise ModelError(what, code="UBJSON", where=f"{self.where}: byte {self.at}", limit=limit, actual=actual,
                          help="the file is damaged, or was not written by Booster.save_model")
 
@@ -72,14 +72,12 @@ class _Reader:
         if marker == _CHAR:
             return self.text(1)
         self.fail("an unknown marker", actual=hex(marker))
-        return None
 
     def text(self, length: int) -> str:
         try:
             return bytes(self.take(length)).decode()
         except UnicodeDecodeError:
             self.fail("a text is not UTF-8")
-            return ""
 
     def length(self, marker: int) -> int:
         if marker not in _INTEGERS:
