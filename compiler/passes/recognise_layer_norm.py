@@ -9,10 +9,12 @@ from compiler.passes.rewrite import change, scalar
 
 def run(graph: Graph) -> int:
     """Returns the number of normalisations found."""
+    from compiler.passes import factored_norm
+
     found = 0
     for node in graph:
-        if node.op in ("Div", "Mul") and not node.domain and any(node.outputs):
-            found += _match(graph, node)
+        if node.op in ("Add", "Div", "Mul") and not node.domain and any(node.outputs):
+            found += factored_norm.match(graph, node) if node.op == "Add" else _match(graph, node)
             graph.remove_dead()
     return found
 
@@ -20,23 +22,23 @@ def run(graph: Graph) -> int:
 def _match(graph: Graph, node: Node) -> int:
     for centred, other in (node.inputs, node.inputs[::-1]) if node.op == "Mul" else (node.inputs,):
         root = graph.producer(other)
-        variance = _under_root(graph, root, inverse=node.op == "Mul")
+        variance = under_root(graph, root, inverse=node.op == "Mul")
         if variance is None:
             continue
         normalised = _centred(graph, centred, *variance)
         if normalised is not None:
-            _build(graph, node, *normalised, covered=_covered(graph, node, normalised[0]))
+            _build(graph, node, *normalised, covered=covered(graph, node, normalised[0]))
             return 1
     return 0
 
 
-def _under_root(graph: Graph, node: Node | None, *, inverse: bool) -> tuple[str, float] | None:
+def under_root(graph: Graph, node: Node | None, *, inverse: bool) -> tuple[str, float] | None:
     """(variance, epsilon) of sqrt(variance + epsilon), of one over it for `inverse`."""
     if node is None:
         return None
     if inverse:
         if node.op == "Reciprocal" or (node.op == "Div" and scalar(graph, node.inputs[0]) == 1.0):
-            return _under_root(graph, graph.producer(node.inputs[-1]), inverse=False)
+            return under_root(graph, graph.producer(node.inputs[-1]), inverse=False)
         if node.op != "Pow" or scalar(graph, node.inputs[1]) != -0.5:
             return None
     elif node.op != "Sqrt" and not (node.op == "Pow" and scalar(graph, node.inputs[1]) == 0.5):
@@ -58,9 +60,9 @@ def _centred(graph: Graph, name: str, variance: str, epsilon: float) -> tuple[st
     if x is None or spread is None or spread.op != "ReduceMean":
         return None
     square = graph.producer(spread.inputs[0])
-    if square is None or not _is_square(graph, square, x[0]):
+    if square is None or not is_square(graph, square, x[0]):
         return None
-    axes = _axes(graph, spread)
+    axes = last_axes(graph, spread)
     return (x[0], axes[0], epsilon) if axes and axes == x[1] else None
 
 
@@ -71,11 +73,12 @@ def _minus_mean(graph: Graph, name: str) -> tuple[str, list[int]] | None:
     mean = graph.producer(node.inputs[1])
     if mean is None or mean.op != "ReduceMean" or mean.inputs[0] != node.inputs[0]:
         return None
-    axes = _axes(graph, mean)
+    axes = last_axes(graph, mean)
     return (node.inputs[0], axes) if axes else None
 
 
-def _is_square(graph: Graph, node: Node, x: str) -> bool:
+def is_square(graph: Graph, node: Node, x: str) -> bool:
+    """Whether a node makes the square of x - mean(x)."""
     if node.op == "Pow" and scalar(graph, node.inputs[1]) == 2.0:
         sides = [node.inputs[0]]
     elif node.op == "Mul":
@@ -86,7 +89,7 @@ def _is_square(graph: Graph, node: Node, x: str) -> bool:
         and len(set(sides)) == 1
 
 
-def _axes(graph: Graph, node: Node) -> list[int]:
+def last_axes(graph: Graph, node: Node) -> list[int]:
     """The reduced axes when they are the last ones and kept, else []."""
     array, rank = graph.const(node.input(1)), len(graph.shape(node.inputs[0]))
     if array is None or not node.attrs.get("keepdims", 1):
@@ -121,7 +124,8 @@ def _parameter(graph: Graph, node: Node, op: str, shape: tuple[int, ...]) -> tup
     return np.ascontiguousarray(np.broadcast_to(squeezed, shape)), reader
 
 
-def _covered(graph: Graph, node: Node, x: str) -> list[Node]:
+def covered(graph: Graph, node: Node, x: str) -> list[Node]:
+    """The nodes between `x` and a node, in the graph's order."""
     found: list[Node] = []
     stack = list(node.inputs)
     while stack:

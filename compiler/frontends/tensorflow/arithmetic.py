@@ -72,11 +72,24 @@ def log1p(c: Call) -> str:
 @converter("Erfc")
 def erfc(c: Call) -> str:
     """1 - erf(x); of -z as 1 + erf(z), which is how an exact GELU is written."""
-    x, one = c.x(), c.number(1, c.x())
+    one, negated = c.number(1, c.x()), _negated(c, c.x())
+    if negated:
+        return c.op("Add", [c.op("Erf", [negated]), one])
+    return c.op("Sub", [one, c.op("Erf", [c.x()])])
+
+
+def _negated(c: Call, x: str) -> str:
+    """What a value is the negative of, "" for a value that is not made as one."""
     before = c.b.graph.producer(x)
-    if before is not None and before.op == "Neg":
-        return c.op("Add", [c.op("Erf", [before.inputs[0]]), one])
-    return c.op("Sub", [one, c.op("Erf", [x])])
+    if before is None or before.op not in ("Neg", "Mul"):
+        return ""
+    if before.op == "Neg":
+        return before.inputs[0]
+    for factor, other in (before.inputs, before.inputs[::-1]):
+        made = c.b.graph.producer(factor)
+        if made is not None and made.op == "Neg":
+            return c.op("Mul", [made.inputs[0], other])
+    return ""
 
 
 @converter("SquaredDifference")
