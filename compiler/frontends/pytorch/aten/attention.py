@@ -31,7 +31,7 @@ def attention(b: GraphBuilder, query: Tensor, key: Tensor, value: Tensor, attn_m
 
 def _attended(b: GraphBuilder, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool,
               scale: float | None, grouped: bool = False) -> tuple[Tensor, Tensor]:
-    if grouped:
+    if grouped or (b.rank(key) == 4 and b.shape(key)[1] not in (1, b.shape(query)[1])):
         key, value = (_repeated(b, v, b.shape(query)[-3]) for v in (key, value))
     dtype, rank = b.dtype(query), b.rank(query)
     factor = scale if scale is not None else 1 / float(np.sqrt(b.shape(query)[-1]))
