@@ -66,7 +66,7 @@ class Frame:
                              limit=_DEEPEST)
         self.b, self.model, self.graph, self.state, self.depth = b, model, model.subgraphs[number], state, depth
         self.values: dict[int, Value] = {}
-        self.reals: dict[str, str] = {}
+        self.reals: dict[tuple[str, bytes, bytes], str] = {}
         self._names: set[str] = set()
 
     def run(self, arguments: Sequence[Value]) -> list[Value]:
@@ -154,12 +154,13 @@ class Call:
 
     def dequantised(self, value: str, tensor: Tensor) -> str:
         """`real` of any stored value with the scales of `tensor`; computed once."""
-        if not quantised.is_quantised(tensor):
+        found = tensor.quantisation
+        if found is None or not quantised.is_quantised(tensor):
             return value
-        reals = self.frame.reals
-        if value not in reals:
-            reals[value] = quantised.dequantise(self.b, value, tensor)
-        return reals[value]
+        reals, key = self.frame.reals, (value, found.scales.tobytes(), found.zeros.tobytes())
+        if key not in reals:
+            reals[key] = quantised.dequantise(self.b, value, tensor)
+        return reals[key]
 
     def const(self, k: int) -> np.ndarray | None:
         """Operand k as it is in memory when it is known already, else None."""

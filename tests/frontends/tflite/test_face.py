@@ -11,7 +11,7 @@ from compiler import frontends
 from compiler.errors import ModelError, ShapeError, UnsupportedOp
 from compiler.frontends.inputs import Given
 from compiler.frontends.tflite import model, reader
-from compiler.frontends.tflite.reader import Model, Operator, Signature, Subgraph, Tensor
+from compiler.frontends.tflite.reader import Model, Operator, Quantisation, Signature, Subgraph, Tensor
 from isa.errors import ErrorList
 from tests.frontends.corpus import Corpus
 from tests.frontends.corpus import _evaluated as evaluated
@@ -81,6 +81,16 @@ def test_operators_of_constants(kind: str, operands: list[np.ndarray], wanted: n
     found = evaluated(convert(Model("", [Subgraph("main", tensors, (), (last,), [op])])), {})["y"]
     assert found.dtype == wanted.dtype
     np.testing.assert_array_equal(found, wanted)
+
+
+def test_equal_integers_of_different_scales() -> None:
+    """Equal small constants are kept once, but stand for different numbers."""
+    tensors = [constant("a", np.int8([4, 6])), constant("b", np.int8([4, 6])), tensor("y", (2,))]
+    for k, scale in enumerate((0.5, 2.0)):
+        tensors[k].quantisation = Quantisation(np.float32([scale]), np.int64([0]), 0)
+    op = Operator("ADD", False, (0, 1), (2,), {}, b"", 1)
+    found = evaluated(convert(Model("", [Subgraph("main", tensors, (), (2,), [op])])), {})["y"]
+    np.testing.assert_array_equal(found, [10, 15])
 
 
 @pytest.mark.parametrize("kind", ["RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL"])
