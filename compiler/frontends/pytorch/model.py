@@ -7,6 +7,7 @@ from compiler.frontends.inputs import Given
 from compiler.frontends.pytorch import exported, script
 from compiler.frontends.pytorch.archive import Archive
 from compiler.frontends.pytorch.aten import TABLE
+from compiler.frontends.pytorch.refused import REFUSED
 from compiler.ir import Graph
 
 
@@ -23,4 +24,4 @@ def operators() -> dict[str, str]:
 
     For TorchScript files the exporter of the installed torch has a list of its own.
     """
-    return dict.fromkeys(sorted(TABLE), "")
+    return dict(sorted({**dict.fromkeys(TABLE, ""), **REFUSED}.items()))
