@@ -18,6 +18,8 @@ from compiler.frontends.tensorflow.values import GONE, Value
 if TYPE_CHECKING:
     from compiler.frontends.tensorflow.importer import Importer
 
+#: Loops in loops deeper than this contain themselves.
+_DEEPEST = 32
 _ENTERS = ("Enter", "RefEnter")
 _MERGES = ("Merge", "RefMerge")
 
@@ -41,14 +43,17 @@ def _name(ref: str) -> str:
     return ref.lstrip("^").partition(":")[0]
 
 
-def frame_of(scope: Scope, leave: Any) -> Frame:
-    """The loop that an Exit belongs to. Raises: ModelError MODEL_INVALID."""
+def frame_of(scope: Scope, leave: Any, depth: int = 0) -> Frame:
+    """The loop that an Exit belongs to, `depth` others around it. Raises: ModelError MODEL_INVALID."""
     switch = scope.node(_name(leave.input[0])) if leave.input else None
     if switch is None or switch.op not in ("Switch", "RefSwitch") or len(data_inputs(switch)) < 2:
         raise _broken(scope, leave.name)
     decides = scope.node(_name(data_inputs(switch)[1]))
-    if decides.op != "LoopCond" or not decides.input:
+    if decides.op != "LoopCond" or not decides.input or depth > _DEEPEST:
         raise _broken(scope, leave.name)
+    if decides.name in scope.frames:
+        found: Frame = scope.frames[decides.name]
+        return found
     exits = {_name(n.input[0]): n.name for n in scope.nodes.values() if n.op in ("Exit", "RefExit") and n.input}
     variables = []
     for node in scope.nodes.values():
@@ -63,12 +68,13 @@ def frame_of(scope: Scope, leave: Any) -> Frame:
     if not variables:
         raise _broken(scope, leave.name)
     roots = [decides.input[0], *(v[3] for v in variables)]
-    enters = dict.fromkeys([v[1] for v in variables] + [n for n in _inside(scope, roots)
+    enters = dict.fromkeys([v[1] for v in variables] + [n for n in _inside(scope, roots, depth)
                                                         if scope.nodes[n].op in _ENTERS])
-    return Frame(decides.input[0], tuple(variables), tuple(enters))
+    scope.frames[decides.name] = Frame(decides.input[0], tuple(variables), tuple(enters))
+    return frame_of(scope, leave)
 
 
-def _inside(scope: Scope, roots: Iterable[str]) -> list[str]:
+def _inside(scope: Scope, roots: Iterable[str], depth: int) -> list[str]:
     """Nodes of a loop, back to its Enters; an inner loop counts by what goes into it."""
     seen: dict[str, None] = {}
     todo = [_name(r) for r in roots]
@@ -79,7 +85,7 @@ def _inside(scope: Scope, roots: Iterable[str]) -> list[str]:
         seen[name] = None
         node = scope.nodes[name]
         if node.op in ("Exit", "RefExit"):
-            inner = frame_of(scope, node)
+            inner = frame_of(scope, node, depth + 1)
             todo += [_name(scope.nodes[e].input[0]) for e in inner.enters]
         elif node.op not in _ENTERS:
             todo += [_name(r) for r in data_inputs(node)]

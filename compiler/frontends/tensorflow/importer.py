@@ -17,7 +17,7 @@ from compiler.frontends.tensorflow.source import Source
 from compiler.frontends.tensorflow.values import GONE, Gone, Value
 
 #: Functions that call each other deeper than this call themselves.
-_DEEPEST = 100
+_DEEPEST = 64
 #: A graph with more nodes than these, functions inlined and loops unrolled, would not be compiled in any sensible time.
 _MOST_NODES = 400_000
 #: Names that TensorFlow gives to calls by itself: they are left out of the names of layers.

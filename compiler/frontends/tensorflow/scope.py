@@ -47,6 +47,7 @@ class Scope:
         args: arguments of the function by name.
         results: outputs of the nodes evaluated so far.
         parent: the scope that a turn of a loop sees around itself.
+        frames: loops found so far, by name of their LoopCond.
     """
 
     def __init__(self, nodes: Mapping[str, Any], where: str, prefix: str = "", args: Mapping[str, Value] | None = None,
@@ -54,6 +55,7 @@ class Scope:
         self.nodes, self.where, self.prefix, self.args = nodes, where, prefix, dict(args or {})
         self.parent, self.depth = parent, depth
         self.results: dict[str, list[Value]] = {}
+        self.frames: dict[str, Any] = {} if parent is None else parent.frames
 
     def turn(self) -> Scope:
         """A scope for one turn of a loop: it sees what is known here and keeps what depends on the turn."""

@@ -198,6 +198,20 @@ def test_loops_without_end(tmp_path: Path) -> None:
     assert error.op == "While" and "too often" in error.what
 
 
+def test_loops_in_loops_without_end(tmp_path: Path) -> None:
+    nodes = Nodes()
+    placeholder(nodes)
+    for k in range(2000):
+        nodes.add("Enter", f"enter{k}", [f"switch{k - 1}:1" if k else "x"])
+        nodes.add("Merge", f"merge{k}", [f"enter{k}", f"next{k}"])
+        nodes.add("LoopCond", f"more{k}", [f"merge{k}"])
+        nodes.add("Switch", f"switch{k}", [f"merge{k}", f"more{k}"])
+        nodes.add("NextIteration", f"next{k}", [f"exit{k + 1}"])
+        nodes.add("Exit", f"exit{k}", [f"switch{k}"])
+    nodes.add("Relu", "y", ["exit0"])
+    assert caught(nodes, tmp_path).code == "MODEL_INVALID"
+
+
 def test_constants_whose_sizes_lie(tmp_path: Path) -> None:
     for shape in ((1 << 40,), (1 << 20, 1 << 20), (-3,)):
         nodes = Nodes()
