@@ -368,3 +368,20 @@ def test_damaged_bytes_raise_errors_of_ours_only(seed: int) -> None:
 
 def test_every_error_is_a_compile_error() -> None:
     assert all(issubclass(e, CompileError) for e in (ModelError, ShapeError, UnsupportedOp))
+
+
+@pytest.mark.parametrize("op, weight, group", [("Conv", (4, 3, 1, 1), 1), ("Conv", (3, 1, 1, 1), 2),
+                                               ("ConvTranspose", (3, 4, 1, 1), 1)])
+def test_channels_that_contradict_each_other(op: str, weight: tuple[int, ...], group: int) -> None:
+    w = np.ones(weight, np.float32)
+    model = make([helper.make_node(op, ["x", "w"], ["y"], "c", group=group)], {"x": (1, 2, 4, 4)}, ["y"], {"w": w})
+    with pytest.raises(ShapeError) as caught:
+        imported(model)
+    assert caught.value.code == "SHAPE_MISMATCH" and "'c'" in caught.value.where
+
+
+def test_a_constant_without_a_value() -> None:
+    model = make([helper.make_node("Constant", [], ["c"], "k"), helper.make_node("Add", ["x", "c"], ["y"])],
+                 {"x": (1,)}, ["y"])
+    with pytest.raises(CompileError, match="Constant|attribute"):
+        imported(model)

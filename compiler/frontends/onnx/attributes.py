@@ -57,7 +57,9 @@ def attribute_value(attribute: AttributeProto, base: Path | None, where: str) ->
 
 
 def constant_value(proto: onnx.NodeProto, base: Path | None, where: str) -> np.ndarray:
-    """The array a Constant node stands for."""
+    """The array a Constant node stands for. Raises: ModelError MODEL_INVALID, TENSOR_DATA."""
+    if not proto.attribute:
+        raise ModelError("a Constant has no value", code="MODEL_INVALID", where=f"{where}: node {proto.name!r}")
     attribute = proto.attribute[0]
     if attribute.name == "value":
         return to_array(attribute.t, base, where)
@@ -65,6 +67,9 @@ def constant_value(proto: onnx.NodeProto, base: Path | None, where: str) -> np.n
         return dense_array(attribute.sparse_tensor, base, where)
     kinds: dict[str, Any] = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32,
                              "value_floats": np.float32, "value_string": object, "value_strings": object}
+    if attribute.name not in kinds:
+        raise ModelError("a Constant has an unknown kind of value", code="MODEL_INVALID",
+                         where=f"{where}: node {proto.name!r}", limit=", ".join(kinds), actual=attribute.name)
     return np.array(attribute_value(attribute, base, where), kinds[attribute.name])
 
 

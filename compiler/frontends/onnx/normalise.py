@@ -20,13 +20,14 @@ _AXIS = frozenset({
 def normalise(graph: Graph, node: Node) -> None:
     """Complete the attributes of a node whose values are all in the graph already.
 
-    Raises: ShapeError SHAPE_MISMATCH where attributes contradict shapes.
+    Raises: ShapeError SHAPE_MISMATCH where attributes contradict shapes, or shapes each other.
     """
     if node.domain:
         return
     if node.op in _CONVS:
         weight = node.inputs[3 if node.op == "QLinearConv" else 1]
         _window(graph, node, list(graph.shape(weight)[2:]))
+        _channels(graph, node, weight)
     elif node.op in _POOLS:
         _window(graph, node, node.attrs["kernel_shape"])
         _close_ceil(graph, node)
@@ -67,6 +68,17 @@ def _window(graph: Graph, node: Node, kernel: list[int]) -> None:
         attrs["pads"] = _split(totals, auto == "SAME_UPPER")
     elif auto == "VALID" or "pads" not in attrs:
         attrs["pads"] = [0] * (2 * n)
+
+
+def _channels(graph: Graph, node: Node, weight: str) -> None:
+    """Compare the channels of image, weight and groups, which inference leaves to the kernel."""
+    groups = node.attrs.get("group", 1)
+    image, (rows, columns) = graph.shape(node.inputs[0])[1], graph.shape(weight)[:2]
+    wanted = rows if node.op == "ConvTranspose" else columns * groups
+    if image != wanted or groups < 1 or rows % groups:
+        raise ShapeError("the channels of image, weight and groups contradict each other", code="SHAPE_MISMATCH",
+                         where=f"node {node.name!r} ({node.op})", limit=f"{wanted} channels in {groups} groups",
+                         actual=f"{image} channels")
 
 
 def _split(totals: list[int], upper: bool) -> list[int]:
