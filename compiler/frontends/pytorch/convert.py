@@ -135,7 +135,8 @@ class _Walk:
                         error.op, error.nodes = node.target, (node.name,)
                         error.where = f"{self.where}: {node.name!r} ({node.target})"
                     raise
-                except (TypeError, ValueError, IndexError, KeyError, ZeroDivisionError, OverflowError) as error:
+                except (TypeError, ValueError, IndexError, KeyError, AttributeError, AssertionError, ArithmeticError,
+                        MemoryError, StopIteration) as error:
                     raise ModelError("a call has arguments that its operator does not take", code="MODEL_INVALID",
                                      where=f"{self.where}: {node.name!r} ({node.target})",
                                      actual=f"{type(error).__name__}: {error}") from None

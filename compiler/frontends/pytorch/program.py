@@ -111,7 +111,8 @@ def read(archive: Archive) -> Program:
         arrays = {part: _arrays(archive, f"data/{part}/", f"data/{part}/{stem}_{part}_config.json")
                   for part in ("weights", "constants")}
         return bind(found, arrays["weights"] | arrays["constants"])
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, StopIteration,
+            OverflowError) as error:
         raise ModelError("the program is not of the form that torch.export writes", code="MODEL_INVALID", where=where,
                          actual=f"{type(error).__name__}: {error}") from None
 

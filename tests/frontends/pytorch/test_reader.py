@@ -149,6 +149,16 @@ def test_every_unknown_operator_is_named(tmp_path: Path) -> None:
     assert error.value.actual == "aten.frobnicate.default, mine.own.default"
 
 
+@pytest.mark.parametrize("argument", [{}, {"as_int": 1 << 40}, {"as_float": 1e300}])
+def test_absurd_arguments(argument: dict, tmp_path: Path) -> None:
+    def absurd(text: dict) -> None:
+        node = text["graph_module"]["graph"]["nodes"][0]
+        node["target"], node["inputs"] = "torch.ops.aten.arange.default", [{"name": "end", "arg": argument}]
+
+    with pytest.raises(CompileError):
+        load(program(EXPORTED, tmp_path / "bad.pt2", absurd))
+
+
 def test_version_that_pickles_weights(tmp_path: Path) -> None:
     path = tmp_path / "old.pt2"
     with zipfile.ZipFile(path, "w") as file:

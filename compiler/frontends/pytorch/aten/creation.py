@@ -25,6 +25,17 @@ from compiler.frontends.pytorch.program import Dtype
 _ANY = Any  # devices, layouts and memory formats mean nothing here
 
 
+#: More elements than any model makes of a range, a grid or a window.
+_MOST = 1 << 26
+
+
+def _bounded(count: float) -> int:
+    """A number of elements that are about to be made. Raises: UnsupportedOp for absurd ones."""
+    if not 0 <= count <= _MOST:
+        raise unsupported("a constant of so many elements", count)
+    return int(count)
+
+
 def filled(b: GraphBuilder, shape: Sequence[int], value: Value, dtype: str) -> Tensor:
     """A constant of one number: a view, however large."""
     if isinstance(value, str):
@@ -87,7 +98,7 @@ def scalar_tensor(b: GraphBuilder, s: Value, dtype: Dtype | None = None, layout:
 def arange(b: GraphBuilder, end: int | float, start: int | float = 0, step: int | float = 1,
            dtype: Dtype | None = None, layout: _ANY = None, device: _ANY = None, pin_memory: _ANY = None) -> Tensor:
     whole = all(isinstance(v, int) for v in (start, end, step))
-    count = max(int(np.ceil((end - start) / step)), 0)
+    count = _bounded(max(int(np.ceil((end - start) / step)), 0))
     values = np.asarray([start + step * k for k in range(count)], np.int64 if whole else np.float64)
     return b.add(values.astype(numpy_type(_named(dtype, "int64" if whole else "float32"))))
 
@@ -95,44 +106,47 @@ def arange(b: GraphBuilder, end: int | float, start: int | float = 0, step: int 
 @aten("linspace")
 def linspace(b: GraphBuilder, start: float, end: float, steps: int, dtype: Dtype | None = None, layout: _ANY = None,
              device: _ANY = None, pin_memory: _ANY = None) -> Tensor:
-    return b.add(np.linspace(start, end, steps).astype(numpy_type(_named(dtype, "float32"))))
+    return b.add(np.linspace(start, end, _bounded(steps)).astype(numpy_type(_named(dtype, "float32"))))
 
 
 @aten("logspace")
 def logspace(b: GraphBuilder, start: float, end: float, steps: int, base: float = 10.0, dtype: Dtype | None = None,
              layout: _ANY = None, device: _ANY = None, pin_memory: _ANY = None) -> Tensor:
-    return b.add(np.logspace(start, end, steps, base=base).astype(numpy_type(_named(dtype, "float32"))))
+    return b.add(np.logspace(start, end, _bounded(steps), base=base).astype(numpy_type(_named(dtype, "float32"))))
 
 
 @aten("eye")
 def eye(b: GraphBuilder, n: int, m: int | None = None, dtype: Dtype | None = None, layout: _ANY = None,
         device: _ANY = None, pin_memory: _ANY = None) -> Tensor:
+    _bounded(n * (n if m is None else m))
     return b.add(np.eye(n, m, dtype=numpy_type(_named(dtype, "float32"))))
 
 
 @aten("tril_indices")
 def tril_indices(b: GraphBuilder, row: int, col: int, offset: int = 0, dtype: Dtype | None = None,
                  layout: _ANY = None, device: _ANY = None, pin_memory: _ANY = None) -> Tensor:
+    _bounded(row * col)
     return b.add(np.stack(np.tril_indices(row, offset, col)).astype(numpy_type(_named(dtype, "int64"))))
 
 
 @aten("triu_indices")
 def triu_indices(b: GraphBuilder, row: int, col: int, offset: int = 0, dtype: Dtype | None = None,
                  layout: _ANY = None, device: _ANY = None, pin_memory: _ANY = None) -> Tensor:
+    _bounded(row * col)
     return b.add(np.stack(np.triu_indices(row, offset, col)).astype(numpy_type(_named(dtype, "int64"))))
 
 
 @aten("hann_window")
 def hann_window(b: GraphBuilder, window_length: int, periodic: bool = True, dtype: Dtype | None = None,
                 layout: _ANY = None, device: _ANY = None, pin_memory: _ANY = None) -> Tensor:
-    values = np.hanning(window_length + periodic)[:window_length]
+    values = np.hanning(_bounded(window_length) + periodic)[:window_length]
     return b.add(values.astype(numpy_type(_named(dtype, "float32"))))
 
 
 @aten("hamming_window")
 def hamming_window(b: GraphBuilder, window_length: int, periodic: bool = True, dtype: Dtype | None = None,
                    layout: _ANY = None, device: _ANY = None, pin_memory: _ANY = None) -> Tensor:
-    values = np.hamming(window_length + periodic)[:window_length]
+    values = np.hamming(_bounded(window_length) + periodic)[:window_length]
     return b.add(values.astype(numpy_type(_named(dtype, "float32"))))
 
 
