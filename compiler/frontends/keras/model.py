@@ -15,6 +15,7 @@ from compiler.frontends.keras import (  # noqa: F401  (they fill the table of la
     core,
     function_images,
     function_math,
+    function_more,
     function_parts,
     function_reduce,
     function_shape,

@@ -222,6 +222,15 @@ def structures(m):
         a, b = inner(x)
         return L.Add()([a, b])
 
+    def body():
+        i = L.Input(shape=(8, 8, 3))
+        return K.models.Model(i, L.BatchNormalization()(L.Conv2D(4, 3, activation="relu")(i)), name="body")
+
+    m.call(
+        "model_time_body",
+        lambda x: L.GRU(3)(L.TimeDistributed(L.Flatten())(L.TimeDistributed(body())(x))),
+        (2, 3, 8, 8, 3),
+    )
     m.call("model_nested", nested, (2, 5))
     m.call("model_frozen", frozen, (2, 6, 6, 2))
     m.call("model_half_frozen", half_frozen, (2, 5))

@@ -67,6 +67,40 @@ def operations(m):
     m.call("ops_max_pool", lambda x: ops.max_pool(x, 2, strides=2, padding="same"), (1, 5, 5, 2))
     m.call("ops_average_pool", lambda x: ops.average_pool(x, 2), (1, 5, 5, 2))
     m.call("ops_zeros_like", lambda x: x + ops.ones_like(x) - ops.zeros_like(x), A)
+    m.many(
+        "ops_more_one",
+        {
+            "fabs": ops.abs,
+            "exp2": ops.exp2,
+            "trunc": ops.trunc,
+            "isfinite": ops.isfinite,
+            "roll": lambda x: ops.roll(x, 1, axis=1),
+            "diff": lambda x: ops.diff(x, axis=-1),
+            "sort": lambda x: ops.sort(x, axis=1),
+            "argsort": lambda x: ops.argsort(x),
+            "full_like": lambda x: x + ops.full_like(x, 2.5),
+            "count": lambda x: ops.count_nonzero(x, axis=1),
+            "mean": lambda x: ops.moments(x, axes=[1])[0],
+            "variance": lambda x: ops.moments(x, axes=[1, 2])[1],
+            "rms": lambda x: ops.rms_normalization(x),
+            "bias": lambda x: ops.convert_to_tensor(x) + 1,
+        },
+        A,
+    )
+    m.many(
+        "ops_more_two",
+        {
+            "logaddexp": ops.logaddexp,
+            "vstack": lambda x, y: ops.vstack([x, y]),
+            "hstack": lambda x, y: ops.hstack([x, y]),
+            "tensordot": lambda x, y: ops.tensordot(x, y, axes=[[0, 1], [0, 1]]),
+        },
+        A,
+        B,
+    )
+    heads = (2, 4, 2, 3)
+    m.call("ops_attention", lambda q, k, v: ops.dot_product_attention(q, k, v), heads, heads, heads)
+    m.call("ops_attention_causal", lambda q: ops.dot_product_attention(q, q, q, is_causal=True), heads)
     m.call("ops_mixed", lambda x, y: x * ops.cast(y, "float32") + y, A, ((2, 3, 4), "int32"))
 
 
