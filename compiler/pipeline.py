@@ -31,6 +31,7 @@ GRAPH_PASSES: tuple[tuple[str, bool], ...] = (
     ("fuse-affine", False),
     ("fold-affine", True),
     ("fuse-epilogue", True),
+    ("flat-rows", False),
     ("fold-constants", False),
     ("remove-dead", False),
 )

@@ -1,7 +1,7 @@
 """Operators that only rename, select or join elements: free as changes of layout where possible, else one copy."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -11,11 +11,13 @@ from compiler.errors import UnsupportedOp
 from compiler.ir import Graph, Node
 from compiler.layout import P, Tensor
 from compiler.lowering.context import Context, window
-from compiler.lowering.dram import dram_value
+from compiler.lowering.dma import dma_tensor
+from compiler.lowering.dram import dram_value, dram_view
 from compiler.lowering.move import copy
 from compiler.lowering.operand import reference, result
 from compiler.lowering.select import cut_axis, pick
-from compiler.lowering.transpose import relayout
+from compiler.lowering.transpose import relayout, rows_last
+from compiler.passes.flat_rows import is_long
 from compiler.windows import ROWS
 from isa.target import Target
 from isa.word import PARTITIONS
@@ -72,10 +74,15 @@ def lower_slice(ctx: Context, node: Node) -> None:
         whole = ctx.dram[source]
         ctx.dram[node.output] = whole[tuple(inside.get(a, slice(None)) for a in range(len(whole.shape)))]
         return
-    x = ctx.tensor(source)
-    rank = len(x.shape)
+    shape = ctx.shape(source)
+    rank = len(shape)
     axes = constant_list(ctx, node, 3) if node.input(3) else list(range(len(starts)))
     steps = constant_list(ctx, node, 4) if node.input(4) else [1] * len(starts)
+    if is_long(shape) and all(st == 1 for st in steps):
+        inside = {a % rank: slice(lo, hi) for a, lo, hi in zip(axes, starts, ends, strict=True)}
+        _cut_dram(ctx, node, node.output, inside)
+        return
+    x = ctx.tensor(source)
     picks = [np.arange(n) for n in x.shape]
     for a, lo, hi, st in zip(axes, starts, ends, steps, strict=True):
         picks[a % rank] = np.arange(x.shape[a % rank])[
@@ -85,6 +92,13 @@ def lower_slice(ctx: Context, node: Node) -> None:
     if node.attrs.get("rows") and out.tiles == x.tiles:
         out = _between_pads(out, x, int(picks[ROWS][0]))
     ctx.tensors[node.output] = out
+
+
+def _cut_dram(ctx: Context, node: Node, name: str, inside: Mapping[int, slice]) -> None:
+    """A part of a long vector, which is left in DRAM: it would fill a partition."""
+    whole = dram_view(ctx, node.inputs[0])
+    bounds = [inside.get(a, slice(None)).indices(n)[:2] for a, n in enumerate(whole.shape)]
+    ctx.dram[name] = whole[tuple(slice(lo, hi) for lo, hi in bounds)]
 
 
 def _between_pads(rows: Tensor, whole: Tensor, first: int) -> Tensor:
@@ -111,6 +125,9 @@ def lower_concat(ctx: Context, node: Node) -> None:
     if name in ctx.homes:
         _join_home(ctx, node, axis)
         return
+    if is_long(ctx.shape(name)) and axis == rank - 1 and len({ctx.storage(i) for i in (name, *node.inputs)}) == 1:
+        _join_dram(ctx, node)
+        return
     box = ctx.windows.get(name, {})
     parts = [ctx.part(i, {a: b for a, b in box.items()}) for i in node.inputs if i and ctx.shape(i)[axis] > 0]
     listed = all(t.p_axes() == (axis,) and t.space_of(axis) == P for t in parts)
@@ -129,6 +146,25 @@ def lower_concat(ctx: Context, node: Node) -> None:
         copy(ctx, piece, relayout(ctx, t, piece.p_axes()))
         at += t.shape[axis]
     ctx.tensors[name] = out
+
+
+def _join_dram(ctx: Context, node: Node) -> None:
+    """Parts of a long vector side by side in DRAM, where a model's result belongs: it would fill a partition."""
+    name = node.output
+    face = ctx.outputs.get(name)
+    same = face is not None and face.dtype.name == ctx.storage(name)
+    whole = face if face is not None and same else ctx.scratch(name, ctx.shape(name), ctx.storage(name))
+    at = 0
+    for part in node.inputs:
+        end = at + ctx.shape(part)[-1]
+        if end > at:
+            to = whole[(*[slice(None)] * (len(whole.shape) - 1), slice(at, end))]
+            if part in ctx.tensors:
+                dma_tensor(ctx, rows_last(ctx, ctx.tensors[part]), to, store=True, purpose="relayout")
+            else:
+                ctx.program.dma(to, dram_view(ctx, part), purpose="relayout")
+        at = end
+    ctx.dram[name] = whole
 
 
 def _axes_beside(ctx: Context, name: str, axis: int) -> list[int]:
@@ -187,14 +223,18 @@ def _in_place(ctx: Context, source: str, piece: Tensor) -> bool:
 
 def lower_split(ctx: Context, node: Node) -> None:
     """Split: each part is a view of the operand."""
-    x = ctx.tensor(node.inputs[0])
-    axis = node.attrs.get("axis", 0) % len(x.shape)
+    shape = ctx.shape(node.inputs[0])
+    axis = node.attrs.get("axis", 0) % len(shape)
+    x = None if is_long(shape) else ctx.tensor(node.inputs[0])
     at = 0
     for name in node.outputs:
         if not name:
             continue
         size = ctx.shape(name)[axis]
-        ctx.tensors[name] = cut_axis(ctx, x, axis, at, at + size)
+        if x is None:
+            _cut_dram(ctx, node, name, {axis: slice(at, at + size)})
+        else:
+            ctx.tensors[name] = cut_axis(ctx, x, axis, at, at + size)
         at += size
 
 

@@ -26,7 +26,7 @@ def test_refused(case: str) -> None:
 
 def test_a_tensor_larger_than_sbuf() -> None:
     """One partition cannot hold a row of this: the error names the layer, limit and size."""
-    model = make([node("Softmax", ["x"], ["y"])], {"x": [2, 60000]}, ["y"])
+    model = make([node("Softmax", ["x"], ["y"])], {"x": [64, 60000]}, ["y"])
     with pytest.raises(CompileError) as caught:
         run(model, {})
     assert isinstance(caught.value, NeuronError)
