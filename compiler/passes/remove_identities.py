@@ -1,7 +1,7 @@
 """Drop nodes that hand their input on: Identity, Dropout, same-type casts, no-op layout changes, neutral arithmetic.
 
 Also joins chains: Reshape of Reshape, Transpose of Transpose, and a Transpose that only moves dimensions of size one
-becomes a Reshape.
+becomes a Reshape. Indices whose negative ones were made positive are taken as they were: Gather counts from either end.
 """
 from __future__ import annotations
 
@@ -152,12 +152,34 @@ def _identity_gather(graph: Graph, node: Node) -> bool:
     return True
 
 
+def _gather(graph: Graph, node: Node) -> bool:
+    return _identity_gather(graph, node) or _raw_indices(graph, node)
+
+
+def _raw_indices(graph: Graph, node: Node) -> bool:
+    """Gather by Where(i < 0, i + size, i) is a gather by i."""
+    chosen = graph.producer(node.inputs[1])
+    if chosen is None or chosen.op != "Where" or chosen.domain:
+        return False
+    test, moved, raw = (*map(graph.producer, chosen.inputs[:2]), chosen.inputs[2])
+    if test is None or moved is None or (test.op, moved.op) != ("Less", "Add") or raw not in moved.inputs:
+        return False
+    added = moved.inputs[1 - moved.inputs.index(raw)]
+    size = graph.shape(node.inputs[0])[node.attrs.get("axis", 0)]
+    if test.inputs[0] != raw or scalar(graph, test.inputs[1]) != 0.0 or scalar(graph, added) != size \
+            or graph.shape(raw) != graph.shape(chosen.output):
+        return False
+    adopt(node, test, moved, chosen)
+    graph.set_inputs(node, [node.inputs[0], raw])
+    return True
+
+
 _JOINS: dict[str, Callable[[Graph, Node], bool]] = {
     "Reshape": _join_reshapes,
     "Transpose": _join_transposes,
     "Cast": _join_casts,
     "Where": _drop_where,
-    "Gather": _identity_gather,
+    "Gather": _gather,
     "GatherND": _identity_gather,
     "GatherElements": _identity_gather,
 }

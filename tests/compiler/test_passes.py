@@ -356,6 +356,19 @@ def test_permutation_equals_reshape_transpose_reshape(shape: list[int], data: st
         np.testing.assert_array_equal(array.transpose(found), want)
 
 
+@pytest.mark.parametrize("size, left", [(5, {"Gather": 1}), (4, {"Add": 1, "Gather": 1, "Less": 1, "Where": 1})])
+def test_indices_counted_from_either_end(size: int, left: dict[str, int]) -> None:
+    """Adding the table's size to negative indices is what Gather does itself; another number has to stay."""
+    nodes = [node("Less", "i zero", "below"), node("Add", "size i", "moved"), node("Where", "below moved i", "places"),
+             node("Gather", "table places", "y")]
+    weights = {"zero": np.int32(0), "size": np.array(size, np.int32), "table": normal(5, 3)}
+    model = make(nodes, {"i": (2, 4)}, ["y"], weights, types={"i": TensorProto.INT32})
+    graph = imported(model)
+    feeds = {"i": np.int32([[-4, -1, 0, 4], [1, -2, 3, -3]])}
+    assert_close(run_graph(optimise(graph), feeds), run_model(model, feeds))
+    assert graph.op_counts() == left
+
+
 # ---- the pipeline ------------------------------------------------------------
 
 

@@ -24,23 +24,7 @@ def gather(c: Call) -> str:
         batch = c.axis(batch, c.rank(1))
     if batch:
         return _batched(c, x, c.x(1), axis, batch)
-    return c.op("Gather", [x, _counted_from_either_end(c, x, axis, c.x(1))], axis=axis)
-
-
-def _counted_from_either_end(c: Call, x: str, axis: int, indices: str) -> str:
-    """Indices as they were before the size was added to negative ones, which Gather does itself."""
-    graph = c.b.graph
-    chosen = graph.producer(indices)
-    if chosen is None or chosen.op != "Where" or not c.b.is_static(x):
-        return indices
-    below, moved = (graph.producer(i) for i in chosen.inputs[:2])
-    raw, size = chosen.inputs[2], c.b.shape(x)[axis]
-    if below is None or moved is None or (below.op, moved.op) != ("Less", "Add") or below.inputs[0] != raw \
-            or moved.inputs[0] != raw:
-        return indices
-    zero, added = c.b.const(below.inputs[1]), c.b.const(moved.inputs[1])
-    known = zero is not None and added is not None and not zero.any() and bool((added == size).all())
-    return raw if known else indices
+    return c.op("Gather", [x, c.x(1)], axis=axis)
 
 
 def _batched(c: Call, x: str, indices: str, axis: int, batch: int) -> str:
