@@ -17,10 +17,13 @@ from compiler.lowering.move import copy
 from compiler.lowering.operand import reference, result
 from compiler.lowering.select import cut_axis, pick
 from compiler.lowering.transpose import relayout, rows_last
-from compiler.passes.flat_rows import is_long
+from compiler.passes.flat_rows import FEW, is_long
 from compiler.windows import ROWS
 from isa.target import Target
 from isa.word import PARTITIONS
+
+#: elements from which on engine copies within a partition take longer than one more transfer (about 2 us)
+JOINED_FAR = 1024
 
 
 def operands_condition(graph: Graph, node: Node, target: Target) -> str:
@@ -125,7 +128,7 @@ def lower_concat(ctx: Context, node: Node) -> None:
     if name in ctx.homes:
         _join_home(ctx, node, axis)
         return
-    if is_long(ctx.shape(name)) and axis == rank - 1 and len({ctx.storage(i) for i in (name, *node.inputs)}) == 1:
+    if axis == rank - 1 and _in_dram(ctx, node):
         _join_dram(ctx, node)
         return
     box = ctx.windows.get(name, {})
@@ -146,6 +149,15 @@ def lower_concat(ctx: Context, node: Node) -> None:
         copy(ctx, piece, relayout(ctx, t, piece.p_axes()))
         at += t.shape[axis]
     ctx.tensors[name] = out
+
+
+def _in_dram(ctx: Context, node: Node) -> bool:
+    """Whether a join along the last axis is one of long vectors, or of some that no partition holds as they are."""
+    shape = ctx.shape(node.output)
+    last = len(shape) - 1
+    far = all(ctx.tensors[i].space_of(last) == "PF" if i in ctx.tensors else i in ctx.dram for i in node.inputs)
+    wide = is_long(shape) or (far and shape[-1] >= JOINED_FAR and prod(shape[:-1]) <= FEW)
+    return wide and len({ctx.storage(i) for i in (node.output, *node.inputs)}) == 1
 
 
 def _join_dram(ctx: Context, node: Node) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from compiler.errors import ModelError
 from compiler.frontends.mxnet.call import Call, operator
-
-#: Elements of a row from which on a concatenation of rows is cut into several.
-_LONG = 4096
 
 
 def cut(c: Call, x: str, begin: Sequence[int], end: Sequence[int], axes: Sequence[int]) -> str:
@@ -94,23 +90,7 @@ def _split_v2(c: Call) -> list[str]:
 
 @operator("Concat", "concat", "_sparse_concat", "_rnn_param_concat", "_npi_rnn_param_concat")
 def _concat(c: Call) -> str:
-    axis = c.axis("dim", 1)
-    if axis == c.rank() - 1 == 1 and len(c) > 1:
-        return _rows_joined(c)
-    return joined(c, c.inputs, axis)
-
-
-def _rows_joined(c: Call) -> str:
-    """Concatenation of (batch, n), where n is often a map laid out flat (SSD's heads).
-
-    As (batch, rows, n / rows) the device has the rows on partitions of their own; a flat map would lie in one.
-    """
-    widths = [c.shape(v)[1] for v in c.inputs]
-    width = math.gcd(*widths)
-    if width == 1 or sum(widths) < _LONG:
-        return joined(c, c.inputs, 1)
-    rows = joined(c, [c.reshape(v, [c.shape(v)[0], -1, width]) for v in c.inputs], 1)
-    return c.reshape(rows, [c.shape()[0], sum(widths)])
+    return joined(c, c.inputs, c.axis("dim", 1))
 
 
 @operator("_npi_concatenate", outputs=("out",))
