@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs" / "frameworks").glob("*.md"))
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: What a page's examples need beside neuronsim.
-_NEEDS = {"keras": "h5py", "tensorflow": "tensorboard", "tflite": "tflite"}
+_NEEDS = {"tensorflow": "tensorboard", "tflite": "tflite"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)

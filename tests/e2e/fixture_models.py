@@ -24,7 +24,7 @@ TARGETS = ("trn1.2xlarge", "inf1.xlarge")
 # fp32 on v2; on v1, whose PE has no fp32, the default: bf16 operands
 CASTS = {"trn1.2xlarge": "none", "inf1.xlarge": "matmult"}
 #: What a model needs to be read beside what every installation has: by framework, or by model.
-_NEEDS = {"pytorch/mobilenet_cls": "torch", "pytorch/script_seg": "torch", "keras": "h5py", "tflite": "tflite",
+_NEEDS = {"pytorch/mobilenet_cls": "torch", "pytorch/script_seg": "torch", "tflite": "tflite",
           "tensorflow": "tensorboard"}  # fmt: skip
 
 

@@ -6,7 +6,6 @@ import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +55,7 @@ def read(path: Path, variables: Variables, check: Check) -> Saved:
         raise ModelError("there is no such file", code="MODEL_MISSING", where=str(path))
     if zipfile.is_zipfile(path):
         return _archive(path, variables, check)
-    with opened(path, path.stat().st_size, str(path)) as file:
-        return _h5(file, variables, check)
+    return _h5(opened(path, str(path)), variables, check)
 
 
 def _h5(file: Hdf5, variables: Variables, check: Check) -> Saved:
@@ -86,8 +84,7 @@ def _archive(path: Path, variables: Variables, check: Check) -> Saved:
             weights = _member(archive, "model.weights.h5", path)
     except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
         raise invalid("the archive is damaged", where, str(error)[:100]) from None
-    with opened(BytesIO(weights), len(weights), f"{where}: model.weights.h5") as file:
-        from_groups(file, saved.network, variables)
+    from_groups(opened(weights, f"{where}: model.weights.h5"), saved.network, variables)
     return saved
 
 
