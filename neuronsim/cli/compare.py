@@ -1,9 +1,9 @@
 """Compares every layer of a model with ONNX Runtime and names the first that diverges.
 
 The model is compiled once more with its intermediate tensors kept as outputs, with the options the NEFF records; ONNX
-Runtime gets the same tensors as extra outputs. A tensor that fusion removed has no value to compare. Of CPU segments
-what crosses their boundary is compared; whole numbers that they make (indices, counts, decisions) may jump for the
-least rounding before them, so they are listed and not judged.
+Runtime gets the same tensors as extra outputs. A tensor that fusion removed, or that has another layout inside the
+compiler, has no value to compare. Of CPU segments what crosses their boundary is compared; whole numbers that they make
+(indices, counts, decisions) may jump for the least rounding before them, so they are listed and not judged.
 """
 
 from __future__ import annotations
