@@ -3,8 +3,9 @@
 Every operator costs `host.dispatch_ns`, and the longer of two times of one core: its inputs and outputs at
 `host.cpu_bytes_per_ns`, its multiplications and additions at `host.flops_per_ns`. Only convolutions, matrix products
 and support vectors count as arithmetic; elsewhere moving the data takes longer. A step down a decision tree moves a
-cache line, and a row takes as many as a balanced tree of that many leaves has levels. Sizes known only at run time
-count as 1, subgraphs as run once.
+cache line, and a row takes as many as a balanced tree of that many leaves has levels. The k largest of a row are found
+by log2 k passes that read and write every element with its 64-bit place, as a merge sort of that depth does. Sizes
+known only at run time count as 1, subgraphs as run once.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from isa.target import Target
 
 #: Bytes that a processor fetches at once, of which a node of a tree takes the most.
 _CACHE_LINE = 64
+#: Bytes of the place of an element.
+_PLACE = 8
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -46,6 +49,8 @@ def _graph_ns(graph: Any, shapes: Shapes, itemsizes: Mapping[str, int], target: 
     for node in graph.node:
         moved = sum(prod(inner.get(n, ())) * sizes.get(n, 1) for n in (*node.input, *node.output) if n)
         moved += _CACHE_LINE * _steps(node, inner)
+        if node.op_type == "TopK" and not node.domain:
+            moved += _sorted_bytes(node, inner, sizes)
         flops = _FLOPS.get(node.op_type, _none)(node, inner)
         total += target.host_dispatch_ns
         total += max(moved / target.host_bytes_per_cpu_ns, flops / target.host_flops_per_ns)
@@ -73,6 +78,14 @@ def _steps(node: Any, shapes: Shapes) -> float:
     kinds = zip(attributes["nodes_treeids"].ints, attributes["nodes_modes"].strings, strict=True)
     leaves = Counter(tree for tree, mode in kinds if mode == b"LEAF")
     return rows * sum(log2(max(2, count)) for count in leaves.values())
+
+
+def _sorted_bytes(node: Any, shapes: Shapes, itemsizes: Mapping[str, int]) -> float:
+    """Bytes that the passes of a TopK read and write beyond its operands and results."""
+    data, found = shapes.get(node.input[0], ()), shapes.get(node.output[0], ())
+    axis = next((a.i for a in node.attribute if a.name == "axis"), -1)
+    count = found[axis] if found else 1
+    return 2 * prod(data) * (itemsizes.get(node.input[0], 1) + _PLACE) * log2(max(2, count))
 
 
 def _shape(info: Any) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 
@@ -32,6 +33,14 @@ def top_k_condition(graph: Graph, node: Node, target: Target) -> str:
     if width > MOST_ROW:
         return f"a TopK among {width} elements; the device searches {MOST_ROW}"
     return ""
+
+
+def scans(graph: Graph, node: Node, lanes: int) -> int:
+    """Elements that a TopK reads one after the other: three times its rows for every eight results."""
+    shape, found = graph.shape(node.inputs[0]), graph.shape(node.output or node.outputs[1])
+    axis = node.attrs.get("axis", -1)
+    rows = prod(shape) // max(1, shape[axis])
+    return -(-rows // lanes) * shape[axis] * (3 * -(-found[axis] // EIGHT) - 1)
 
 
 def arg_condition(graph: Graph, node: Node, target: Target) -> str:

@@ -1,7 +1,8 @@
 """Rough times of nodes on the device and on the host, and of the link between them: enough to choose a side.
 
 Device: for each node a start, and the longest of its products at the PE's rate, its elements at the vector engine's,
-its constants at the memory's and, where products read them, at the rate at which they enter the PE. Host: as CPU
+its constants at the memory's and, where products read them, at the rate at which they enter the PE; a TopK reads its
+rows again for every eight results. Host: as CPU
 segments are charged when they run. Every number is the target's.
 """
 from __future__ import annotations
@@ -12,6 +13,7 @@ from math import log2
 
 from compiler.ir import Graph, Node
 from compiler.lower import macs
+from compiler.lowering.top_k import scans
 from isa.target import Target
 
 _HELD = {"float64": 4, "int64": 4, "uint64": 4}
@@ -19,6 +21,8 @@ _HELD = {"float64": 4, "int64": 4, "uint64": 4}
 TREES = frozenset({"TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"})
 #: Bytes that a step down a tree moves: a cache line.
 _STEP_BYTES = 64
+#: Bytes of the place of an element that is sorted.
+_PLACE_BYTES = 8
 
 
 def device_ns(graph: Graph, nodes: Iterable[Node], target: Target) -> float:
@@ -34,6 +38,8 @@ def device_ns(graph: Graph, nodes: Iterable[Node], target: Target) -> float:
         constants = sum(graph.value(i).nbytes for i in set(node.inputs) if i and graph.is_const(i))
         products = macs(graph, node)
         held = sum(graph.value(i).size for i in set(node.inputs) if i and graph.is_const(i)) if products else 0
+        if is_search(node):
+            total += scans(graph, node, target.partitions) / vector.clock_ghz
         total += start + max(2 * products / peak, elements / lanes, constants / target.dram_bytes_per_ns, held / load)
     return total
 
@@ -46,14 +52,27 @@ def host_ns(nodes: Sequence[Node], graph: Graph, made_of: Iterable[Node], made: 
     trees = {n.name for n in nodes if is_trees(n)}
     flops = 2 * sum(macs(made, node) for node in made_of if not trees & set(node.sources))
     steps = sum(_steps(graph, n) for n in nodes if n.name in trees)
-    moved = sum(graph.value(name).nbytes for n in nodes for name in {*n.inputs, *n.outputs} if name)
-    work = flops / target.host_flops_per_ns + (moved + _STEP_BYTES * steps) / target.host_bytes_per_cpu_ns
+    moved: float = sum(graph.value(name).nbytes for n in nodes for name in {*n.inputs, *n.outputs} if name)
+    moved += _STEP_BYTES * steps + sum(_sorted_bytes(graph, n) for n in nodes if is_search(n))
+    work = flops / target.host_flops_per_ns + moved / target.host_bytes_per_cpu_ns
     return len(nodes) * target.host_dispatch_ns + work
 
 
 def is_trees(node: Node) -> bool:
     """Whether a node is a tree ensemble."""
     return node.domain == "ai.onnx.ml" and node.op in TREES
+
+
+def is_search(node: Node) -> bool:
+    """Whether a node looks for the largest elements of rows, in order."""
+    return not node.domain and node.op == "TopK"
+
+
+def _sorted_bytes(graph: Graph, node: Node) -> float:
+    """Bytes of log2 k passes that read and write every element and its place, as a merge sort of that depth does."""
+    data, found = graph.value(node.inputs[0]), graph.shape(node.output or node.outputs[1])
+    count = found[node.attrs.get("axis", -1)]
+    return 2 * (data.nbytes + _PLACE_BYTES * data.size) * log2(max(2, count))
 
 
 def _steps(graph: Graph, node: Node) -> float:

@@ -20,6 +20,8 @@ from isa.target import Target
 DEVICE, CPU = "device", "cpu"
 #: Operators that hand their elements on; alone at a boundary they are not worth a segment, and run on either side.
 PASSING = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+#: Times sooner that the host has to be done with a search: what reads the results is cut off from what comes before.
+SEARCH_MARGIN = 4
 PASSED_ON = "only hands data on, next to operators on the CPU"
 
 
@@ -132,7 +134,7 @@ class Partitioner:
         reasons = dict(self.reasons)
         while True:
             segments = self._segments(reasons)
-            moved = self._small(segments) or self._costly(segments) or self._trees(segments)
+            moved = self._small(segments) or self._costly(segments) or self._slow(segments)
             if not moved:
                 return segments, reasons
             reasons |= moved
@@ -198,31 +200,38 @@ class Partitioner:
                     moved |= self._too_costly(nodes)
         return moved
 
-    def _trees(self, segments: Sequence[Segment]) -> dict[str, str]:
-        """Tree ensembles that the host is done with sooner, alone or with all that they hang together with.
+    def _slow(self, segments: Sequence[Segment]) -> dict[str, str]:
+        """Tree ensembles and sorts that the host is done with sooner, alone or with all that hangs together with them.
 
-        Matrix products answer every comparison of every tree, a processor only those on the way to one leaf of each.
+        Matrix products answer every comparison of every tree, a processor only those on the way to one leaf of each;
+        the k largest of a row take k / 8 passes over it, a processor log2 k.
         """
         moved: dict[str, str] = {}
         if not self.options.fallback or not self.options.transfer_cost:
             return moved
         for nodes in (i for s in segments if s.kind == DEVICE for i in islands(s.graph)):
-            trees = [n for n in nodes if cost.is_trees(n) and n.name not in self.device]
-            if not trees:
+            slow = [n for n in nodes if (cost.is_trees(n) or cost.is_search(n)) and n.name not in self.device]
+            if not slow:
                 continue
             device, link, host = self._times(nodes)
-            if device + link > host and not self.device & {n.name for n in nodes}:
+            single = {n.name: why for n in slow if (why := self._sooner_alone(n, nodes, device))}
+            whole = device + link > _margin(slow[0]) * host and not self.device & {n.name for n in nodes}
+            if whole and not any(cost.is_search(n) for n in slow if n.name in single):
                 why = f"{(device + link) / 1e3:.1f} us on the device and the link, {host / 1e3:.1f} us on the host"
-                moved |= {n.name: f"trees as matrix products take {why}" for n in (self._working(nodes) or nodes)}
-                continue
-            for tree in trees:
-                others = [n for n in nodes if n is not tree]
-                if len(self._working(others)) >= self.options.minimum_segment_size and not self._too_costly(others):
-                    alone, between, here = self._times([tree])
-                    if here + between + self._times(others)[0] < device:
-                        why = f"{alone / 1e3:.1f} us, {here / 1e3:.1f} us on the host"
-                        moved[tree.name] = f"its trees as matrix products take {why}"
+                moved |= {n.name: f"{_way(slow[0])} take {why}" for n in (self._working(nodes) or nodes)}
+            else:
+                moved |= single
         return moved
+
+    def _sooner_alone(self, node: Node, nodes: list[Node], device: float) -> str:
+        """Why the host should have one of `nodes`, which take `device` ns together; "" where it should not."""
+        others = [n for n in nodes if n is not node]
+        if len(self._working(others)) < self.options.minimum_segment_size or self._too_costly(others):
+            return ""
+        alone, between, here = self._times([node])
+        if _margin(node) * (here + between) + self._times(others)[0] >= device:
+            return ""
+        return f"its {_way(node)} take {alone / 1e3:.1f} us, {here / 1e3:.1f} us on the host"
 
     def _times(self, nodes: list[Node]) -> tuple[float, float, float]:
         """Nanoseconds of nodes on the device, of the link if they are alone there, and of the host."""
@@ -245,6 +254,16 @@ class Partitioner:
 
     def _working(self, nodes: Iterable[Node]) -> list[Node]:
         return [n for n in nodes if self._place(n, {}) is Place.DEVICE]
+
+
+def _margin(node: Node) -> int:
+    """How many times sooner the host has to be done."""
+    return 1 if cost.is_trees(node) else SEARCH_MARGIN
+
+
+def _way(node: Node) -> str:
+    """How the device does what a processor does in fewer steps."""
+    return "trees as matrix products" if cost.is_trees(node) else "passes over all elements"
 
 
 def islands(graph: Graph) -> list[list[Node]]:
