@@ -204,12 +204,15 @@ def _parts(text: str) -> list[str]:
 
 
 def _integer(text: str) -> int:
-    if not re.fullmatch(r"[+-]?\d{1,19}L?", text.strip()):  # Python 2 wrote long integers as 3L
-        as_real = float(text)
-        if as_real != int(as_real):
+    if re.fullmatch(r"[+-]?\d{1,19}L?", text.strip()):  # Python 2 wrote long integers as 3L
+        found = int(text.strip().removesuffix("L"))
+    else:
+        found = int(float(text))
+        if found != float(text):
             raise ValueError(text)
-        return int(as_real)
-    return int(text.strip().removesuffix("L"))
+    if abs(found) >= 1 << 63:
+        raise OverflowError(text)
+    return found
 
 
 def _integers(text: str) -> tuple[int, ...]:

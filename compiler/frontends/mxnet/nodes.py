@@ -9,6 +9,10 @@ from compiler.frontends.builder import GraphBuilder
 from compiler.frontends.mxnet.call import LABEL, REGISTRY, Call
 from compiler.frontends.mxnet.symbol import Entry, Symbol, SymbolNode
 
+#: What sizes that no converter expects can raise: a wrong rank, a list of another length, a zero, a huge number.
+#: Others (a missing key, a wrong type) are defects of the converter whatever the file says, and are shown as such.
+_UNEXPECTED = (IndexError, ValueError, OverflowError, ZeroDivisionError)
+
 
 def live_nodes(symbol: Symbol) -> frozenset[int]:
     """Positions of the nodes that the results need; labels are read in training only."""
@@ -60,9 +64,11 @@ def _convert(b: GraphBuilder, symbol: Symbol, node: SymbolNode, read: list[Entry
     with b.layer(node.name):
         try:
             found = REGISTRY[node.op].convert(call)
-        except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # numbers that cannot be meant
-            raise ModelError("its attributes do not fit each other or its inputs", code="MODEL_INVALID",
-                             actual=f"{type(error).__name__}: {error}"[:120]) from error
+        except _UNEXPECTED as error:
+            shapes = ", ".join("x".join(map(str, call.shape(v))) or "scalar" for v in call.inputs)
+            raise ModelError(f"the ranks of its inputs, or its attributes, are not those {node.op} is known to have",
+                             code="OPERATOR_OPERANDS", actual=f"{error} (inputs {shapes})"[:200],
+                             help="if MXNet runs the network, please report it: the importer is at fault") from error
     return [found] if isinstance(found, str) else found
 
 

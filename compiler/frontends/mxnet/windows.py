@@ -101,18 +101,19 @@ def _pool(c: Call, x: str) -> str:
     kernel, stride = spatial(c, "kernel", count, 1), spatial(c, "stride", count, 1)
     pad = spatial(c, "pad", count, 0)
     results = [_results(c, *w) for w in zip(sizes, kernel, stride, pad, strict=True)]
-    # the last window may begin so late that it reaches beyond the padding, or so early that some padding is unused
-    over = [(r - 1) * s + k - n - 2 * p for r, s, k, n, p in zip(results, stride, kernel, sizes, pad, strict=True)]
+    # the last window may begin so late that it reaches beyond the padding; what it leaves over is not read
+    reach = [(r - 1) * s + k - 2 * p for r, s, k, p in zip(results, stride, kernel, pad, strict=True)]
+    over = [max(r - n, 0) for r, n in zip(reach, sizes, strict=True)]
     window = {"kernel_shape": kernel, "strides": stride}
     pads = pad + [p + o for p, o in zip(pad, over, strict=True)]
-    if min(pads) < 0 or any(p >= k for p, k in zip(pads, kernel * 2, strict=True)):
+    if any(p >= k for p, k in zip(pads, kernel * 2, strict=True)):
         x, pads = _padded(c, x, pads, kind)
         if kind == "avg" and not _counts_padding(c):
             raise c.unsupported("windows that lie in the padding altogether have no average")
     window["pads"] = pads
     if kind == "max" and c.op == "Pooling_v1" and any(pad):  # which pads with zeros
         full = np.array([0, 0, *pad, 0, 0, *pad], np.int64)
-        x, window["pads"] = c.do("Pad", x, full, c.like(x, 0)), [0] * count + [max(o, 0) for o in over]
+        x, window["pads"] = c.do("Pad", x, full, c.like(x, 0)), [0] * count + over
     if kind == "max":
         return c.do("MaxPool", x, **window)
     if kind == "lp":
@@ -122,7 +123,7 @@ def _pool(c: Call, x: str) -> str:
     if not _counts_padding(c):
         return c.do("AveragePool", x, count_include_pad=0, **window)
     average = c.do("AveragePool", x, count_include_pad=1, **window)
-    if max(over) <= 0 or c.op == "Pooling_v1":
+    if not any(over) or c.op == "Pooling_v1":
         return average
     return c.do("Mul", average, _share(c, x, sizes, kernel, stride, pad, results))
 

@@ -60,6 +60,9 @@ def pooling():
     add("Pooling 1d", S.Pooling(data, kernel=(3,), stride=(2,), pool_type="avg", pad=(1,)), data=(2, 3, 9))
     add("Pooling 3d", S.Pooling(data, kernel=(2, 2, 2), stride=(2, 2, 2), pool_type="max"), data=(1, 2, 4, 6, 6))
     add("Pooling wide stride", S.Pooling(data, kernel=(2, 2), stride=(3, 3), pooling_convention="full"), data=IMAGE)
+    for kind in ("max", "avg"):
+        add(f"Pooling single {kind}", S.Pooling(data, kernel=(1, 1), stride=(2, 2), pool_type=kind,
+                                                count_include_pad=False), data=(1, 3, 8, 7))
     for kind in ("max", "avg", "sum"):
         for convention in ("valid", "full"):
             add(f"Pooling_v1 {kind} {convention}", S.Pooling_v1(

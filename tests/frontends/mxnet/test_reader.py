@@ -11,6 +11,7 @@ import pytest
 
 from compiler.errors import CompileError, ModelError, UnsupportedOp
 from compiler.frontends.inputs import Given
+from compiler.frontends.mxnet.call import REGISTRY, Call, Registered
 from compiler.frontends.mxnet.model import from_symbol
 from compiler.frontends.mxnet.params import parse_params, read_params
 from compiler.frontends.mxnet.symbol import Symbol, parse_symbol
@@ -191,12 +192,23 @@ def test_unknown_operators_are_named_all_at_once_with_their_reasons() -> None:
     (node("tile", reps="(x, 1)"), "ATTRIBUTE_VALUE"),
     (node("norm", ord="7"), "UNSUPPORTED_OP"),
     (node("broadcast_to", shape="(99999999999, 3)"), "SHAPE_MISMATCH"),
+    (node("tile", reps="(9e30, 1)"), "ATTRIBUTE_VALUE"),
+    (node("_contrib_AdaptiveAvgPooling2D", output_size="2"), "OPERATOR_OPERANDS"),
 ])
 def test_attributes_that_cannot_be_meant(made: dict[str, object], code: str) -> None:
     with pytest.raises(CompileError) as error:
         loaded(made, shape=(1, 3, 4, 4) if made["op"] == "Pooling" else (2, 3))
     assert error.value.code == code
     assert str(made["name"]) in error.value.where
+
+
+def test_a_defect_of_a_converter_is_not_blamed_on_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(call: Call) -> str:
+        return {}["no such key"]
+
+    monkeypatch.setitem(REGISTRY, "relu", Registered(broken))
+    with pytest.raises(KeyError):
+        loaded(node("relu"))
 
 
 def test_an_input_with_other_channels_than_the_weights() -> None:
