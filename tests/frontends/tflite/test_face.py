@@ -58,7 +58,7 @@ def test_supported_operators_have_a_case() -> None:
     assert supported - seen == WITHOUT_A_CASE
 
 
-#: of constants only (below), or random
+#: of constants only (below), random, or written by hand only (test_rare.py)
 WITHOUT_A_CASE = {"BITCAST", "BROADCAST_ARGS", "CALL", "DENSIFY", "HASHTABLE_SIZE", "MULTINOMIAL", "RANDOM_UNIFORM",
                   "RANDOM_STANDARD_NORMAL", "RANGE"}
 
