@@ -1,4 +1,4 @@
-"""Operators that no converter at hand writes, and that its interpreter lacks: what they compute, by their definitions in numpy."""
+"""Operators that neither the converter nor the interpreter at hand knows: what they compute, by their definitions."""
 
 from __future__ import annotations
 
