@@ -64,13 +64,13 @@ def _missing(t: Tensor, ref: Tensor) -> bool:
 
 
 def _replicated(ctx: Context, name: str, ref: Tensor) -> Tensor:
-    """The value repeated over partitions, through DRAM (a DMA may read one row many times)."""
+    """The value repeated over partitions, through DRAM (a DMA may read one row many times), in the window of `ref`."""
     view = dram_view(ctx, name)
     lead = len(ref.shape) - len(view.shape)
     shape = (1,) * lead + tuple(view.shape)
-    steps = (0,) * lead + tuple(view.steps)
-    compact = [n if a in ref.p_axes() else shape[a] for a, n in enumerate(ref.shape)]
-    far = view.ap(0, [0 if shape[a] == 1 else steps[a] for a in range(len(shape))], compact)
+    steps = [0 if n == 1 else step for n, step in zip(shape, (0,) * lead + tuple(view.steps), strict=True)]
+    compact = [n if a in ref.p_axes() or shape[a] > 1 else 1 for a, n in enumerate(ref.shape)]
+    far = view.ap(sum(lo * steps[a] for a, lo in ref.origin.items()), steps, compact)
     pmap = ref.pmap.reshape([ref.shape[a] for a in ref.p_axes()])
     out = ctx.alloc(compact, ref.p_axes(), ctx.storage(name), pmap=pmap, name=name)
     dma_tensor(ctx, out, far, store=False, purpose="relayout")

@@ -38,6 +38,15 @@ def test_constants_of_windows(tmp_path: Path) -> None:
     compare(make(nodes, {"x": [1, 3, 64, 40]}, ["y"], weights), small_target(tmp_path, 24))
 
 
+@pytest.mark.parametrize("shape", [(6, 1, 1, 1), (6, 1, 1, 16), (6, 1, 16, 16)])
+def test_operand_of_windows_of_the_batch(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """What is repeated over channels is another one in every chunk of images."""
+    nodes = [node("Conv", ["x", "w"], ["a"], pads=[1] * 4), node("Where", ["c", "a", "z"], ["y"])]
+    model = make(nodes, {"x": [6, 3, 16, 16], "c": list(shape)}, ["y"],
+                 {"w": floats(RNG, 160, 3, 3, 3), "z": np.float32(0)}, types={"c": TensorProto.BOOL})
+    compare(model, small_target(tmp_path, 12))
+
+
 def test_part_of_a_concatenation_of_which_a_visit_computes_more_rows(tmp_path: Path) -> None:
     """The way through the pool reads rows around those that the concatenation takes."""
     pad = {"pads": [1] * 4}
