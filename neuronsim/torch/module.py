@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,14 @@ class NeuronModule(torch.nn.Module):  # type: ignore[misc]
         parts = [r.outputs for r in self.neff.run_batches(batches, mode="values")]
         return parts[0] if pieces is None else pieces.join(parts)
 
-    def save(self, path: str | Path) -> None:
-        """Write a NEFF that `neuronsim.torch.load` makes a module of again, and `neuronsim run` runs."""
+    def save(self, path: str | Path, _extra_files: Mapping[str, Any] | None = None) -> None:
+        """Write a NEFF that `neuronsim.torch.load` makes a module of again, and `neuronsim run` runs.
+
+        `torch.jit.save` of this module comes here too; a NEFF has no place for extra files. Raises: InputError.
+        """
+        if _extra_files:
+            raise InputError("a NEFF has no place for extra files", code="INPUT_STRUCTURE", where=str(path),
+                             actual=", ".join(_extra_files))
         save(self, path)
 
     def extra_repr(self) -> str:

@@ -103,6 +103,12 @@ def _argument(argument: Any, given: Given, example: Any) -> Argument | str:
     return "an argument that is no tensor has no default"
 
 
+def constants(graph: Any) -> list[Any]:
+    """Tensors in the graph itself, as `torch.jit.freeze` makes weights."""
+    found = [n for n in graph.findAllNodes("prim::Constant") if n.output().type().kind() == "TensorType"]
+    return [n.t("value") for n in found if n.hasAttribute("value")]
+
+
 def recorded_inputs(archive: Archive) -> list[Any]:
     """What a trace of `forward` was made with: (shape, dtype) for each tensor, in the nesting they were given in."""
     if "traced_inputs.pkl" not in archive:

@@ -12,7 +12,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from compiler.errors import UnsupportedOp
+from compiler.errors import CompileError, UnsupportedOp
+from compiler.frontends.pytorch import quantised
 from compiler.frontends.pytorch.program import Block, Dtype, Node, Other, Program, Ref
 
 _DEPTH = 16
@@ -31,8 +32,13 @@ def record(torch: Any, module: Any, tensors: Sequence[Any], keys: Sequence[str],
     recorder = _Recorder(torch)
     inputs = [recorder.define(t, f"input_{k}") for k, t in enumerate(tensors)]
     recorder.dependent |= {recorder.memory(t) for t in tensors}
-    with _mode(torch, recorder):
-        found = module(*tensors)
+    try:
+        with _mode(torch, recorder):
+            found = module(*tensors)
+    except Exception:
+        if recorder.refused:  # which TorchScript has made an error of its own of
+            raise recorder.refused from None
+        raise
     results = [recorder.value(v) for v in (found if isinstance(found, tuple | list) else [found])]
     block = Block(inputs, recorder.nodes, results)
     dims = {i: tuple(t.shape) for i, t in zip(inputs, tensors)}
@@ -45,7 +51,11 @@ def _mode(torch: Any, recorder: _Recorder) -> Any:
 
     class Mode(TorchDispatchMode):  # type: ignore[misc]
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            return recorder.call(func, args, kwargs or {})
+            try:
+                return recorder.call(func, args, kwargs or {})
+            except CompileError as error:
+                recorder.refused = error
+                raise
 
     return Mode()
 
@@ -55,7 +65,7 @@ class _Recorder:
 
     Attributes:
         nodes: the calls. constants: arrays by name: tensors that no call made.
-        dependent: addresses of memory with values that depend on an input.
+        dependent: addresses of memory with values that depend on an input. refused: why the recording stopped.
     """
 
     def __init__(self, torch: Any) -> None:
@@ -63,6 +73,7 @@ class _Recorder:
         self.nodes: list[Node] = []
         self.constants: dict[str, Any] = {}
         self.dependent: set[int] = set()
+        self.refused: CompileError | None = None
         self._names: dict[int, str] = {}
         self._kept: list[Any] = []  # tensors whose identity is a key above
         self._counts: dict[str, int] = {}
@@ -88,7 +99,7 @@ class _Recorder:
             return Dtype(str(value).removeprefix("torch."))
         if isinstance(value, list | tuple) and depth < _DEPTH:
             return [self.value(v, depth + 1) for v in value]
-        if value is None or isinstance(value, bool | int | float | str):
+        if value is None or isinstance(value, bool | int | float | str | Ref | Dtype):
             return value
         return Other(type(value).__name__)
 
@@ -98,24 +109,49 @@ class _Recorder:
         depends = any(self.memory(t) in self.dependent for t in self._tensors([*args, *kwargs.values()]))
         if target.startswith(_DECIDING):
             if depends:
-                raise UnsupportedOp("the value of a tensor decides what is done", actual=target)
+                raise UnsupportedOp("the value of a tensor decides what is done", code="VALUE_DECIDES", actual=target)
             return function(*args, **kwargs)
         schema = function._schema
         given = {a.name: self.value(v) for a, v in zip(schema.arguments, args)}
         given |= {k: self.value(v) for k, v in kwargs.items()}
+        was = _placed(args[0]) if target.startswith("aten.as_strided") else None
         result = function(*args, **kwargs)
         made = self._tensors([result])
         if not made:
             return result
+        if was is not None and _placed(result) == was:  # strides of dimensions of one: pooling sets them so
+            self.define(result, given["self"].name)
+            return result
+        special = quantised.concerns(self.torch, function, [*made, *self._tensors([*args, *kwargs.values()])])
         if depends:  # views share their memory's address, and writes into constants make these depend
             self.dependent |= {self.memory(t) for t in made}
         name = self._fresh(target.split(".")[1])
+        if special:
+            self._define(result, quantised.substitute(self.torch, self._emitter(name), target, given, args, result))
+            return result
         parts = list(result) if isinstance(result, list | tuple) else [result]
         names = [Ref(self.define(p, f"{name}_{k}" if len(parts) > 1 else name)) if isinstance(p, self.torch.Tensor)
                  else None for k, p in enumerate(parts)]
         several = isinstance(result, list | tuple)
         self.nodes.append(Node(target, name, given, [names] if several else names, not several))
         return result
+
+    def _emitter(self, name: str) -> quantised.Emit:
+        """Records calls that stand for one call of this name; constants of theirs are given as tensors."""
+        count = 0
+
+        def emit(target: str, **arguments: Any) -> Ref:
+            nonlocal count
+            made = Ref(f"{name}.{count}")
+            count += 1
+            self.nodes.append(Node(target, name, {k: self.value(v) for k, v in arguments.items()}, [made]))
+            return made
+
+        return emit
+
+    def _define(self, result: Any, names: Any) -> None:
+        for part, ref in zip(self._tensors([result]), names if isinstance(names, list) else [names]):
+            self.define(part, ref.name)
 
     def _tensors(self, value: Any, depth: int = 0) -> list[Any]:
         if isinstance(value, self.torch.Tensor):
@@ -129,9 +165,14 @@ class _Recorder:
         return f"{stem}_{number}" if number else stem
 
 
+def _placed(value: Any) -> tuple[Any, ...]:
+    """Where a tensor's elements lie: equal for two tensors with the same elements in the same places."""
+    return value.storage_offset(), tuple(value.shape), [s for s, d in zip(value.stride(), value.shape) if d > 1]
+
+
 def array(torch: Any, value: Any) -> np.ndarray:
     """A tensor as an array, bfloat16 and the like included."""
-    plain = value.detach().cpu().contiguous()
+    plain = (value.dequantize() if value.is_quantized else value).detach().cpu().contiguous()
     name = str(plain.dtype).removeprefix("torch.")
     if hasattr(ml_dtypes, name):
         bits = torch.int8 if plain.element_size() == 1 else torch.int16

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,8 @@ class _Walk:
         convert, changes = converter(node.target)
         assert convert is not None
         args = {k: self.argument(v, env) for k, v in node.args.items()}
+        if changes and "self" in args and "self" not in (taken := signature(convert).parameters):
+            args = {list(taken)[1]: args.pop("self"), **args}  # schemas of dropout and dropout_ differ in this name
         name = node.target.split(".")[1]
         first = next(iter(node.args.values()), None)
         cell = env.get(first.name) if isinstance(first, Ref) else None

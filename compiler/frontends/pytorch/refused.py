@@ -7,6 +7,7 @@ _RANDOM = "random numbers, which no two runs share: make them an input"
 _MEMORY = "it depends on where a tensor lies in memory"
 _TRAINING = "training only"
 _PACKED = "packed sequences, whose lengths depend on data: pad them and mask the result"
+_STEPS = "activations quantised anew in each step: quantise the linear layers only"
 _HOST = "no ONNX operator computes it"
 
 #: name -> reason
@@ -20,6 +21,8 @@ REFUSED: dict[str, str] = {
         _TRAINING: "_adaptive_avg_pool2d_backward avg_pool2d_backward convolution_backward embedding_dense_backward "
                    "max_pool2d_with_indices_backward native_group_norm_backward native_layer_norm_backward",
         _PACKED: "_pack_padded_sequence _pad_packed_sequence lstm.data gru.data rnn_tanh.data rnn_relu.data",
+        _STEPS: "quantized_lstm quantized_gru quantized_rnn_tanh_cell quantized_rnn_relu_cell quantized_lstm_cell "
+                "quantized_gru_cell",
         _HOST: "_pdist_forward cummax cummin digamma erfinv lgamma linalg_eigh linalg_inv_ex linalg_qr linalg_svd "
                "masked_scatter mode polygamma igamma igammac histc bincount",
     }.items()

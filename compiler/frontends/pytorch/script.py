@@ -10,7 +10,7 @@ from compiler.frontends.files import require
 from compiler.frontends.inputs import Given, resolve
 from compiler.frontends.pytorch import source
 from compiler.frontends.pytorch.archive import Archive
-from compiler.frontends.pytorch.arguments import arguments, declared, index_arguments, recorded_inputs
+from compiler.frontends.pytorch.arguments import arguments, constants, declared, index_arguments, recorded_inputs
 from compiler.frontends.pytorch.faces import renaming_note, user_names
 from compiler.ir import Graph
 
@@ -52,15 +52,17 @@ def from_script(module: Any, given: Given, where: str, recorded: Sequence[Any] =
     from compiler.frontends.pytorch.tracing import export
 
     notes = []
-    if module.training:
-        notes.append("the model was saved in training mode; it is compiled as in evaluation mode")
-    module.eval()
+    if hasattr(module, "training"):  # torch.jit.freeze leaves none
+        if module.training:
+            notes.append("the model was saved in training mode; it is compiled as in evaluation mode")
+        module.eval()
     try:
         forward = module._c._get_method("forward")
     except RuntimeError:
         raise ModelError("the module has no method `forward`", code="MODEL_INVALID", where=where) from None
     found = arguments(forward.schema, given, recorded, where)
-    floats = [p.dtype for p in (*module.parameters(), *module.buffers()) if p.dtype.is_floating_point]
+    weights = [*module.parameters(), *module.buffers(), *constants(module.inlined_graph)]
+    floats = [w.dtype for w in weights if w.dtype.is_floating_point]
     default = str(floats[0]).removeprefix("torch.") if floats else "float32"
     names = [n for a in found for n in a.names]
     chosen = user_names(names, given)

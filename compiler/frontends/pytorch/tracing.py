@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import onnx
@@ -19,6 +20,7 @@ from compiler.frontends.onnx.file import read_model
 from compiler.frontends.onnx.model import from_model
 from compiler.frontends.pytorch.arguments import Argument
 from compiler.frontends.pytorch.calls import record
+from compiler.frontends.pytorch.compare import check
 from compiler.frontends.pytorch.exported import from_program
 from compiler.frontends.pytorch.faces import output_names
 from compiler.ir import Graph
@@ -32,18 +34,20 @@ def export(torch: Any, module: Any, arguments: Sequence[Argument], inputs: Seque
            where: str) -> Graph:
     """The module for inputs of these shapes and types, which are called `names`.
 
-    Raises: ModelError EXPORT_FAILED; UnsupportedOp naming every operator that the exporter cannot write.
+    Raises: ModelError EXPORT_FAILED, EXPORT_WRONG where the exporter's result is not torch's; UnsupportedOp naming
+        every operator without a conversion that the exporter cannot write either.
     """
     with quiet(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         tensors, leaves = _run(torch, module, arguments, inputs, where)
         flat, keys = _flat(torch, module, arguments, tensors), [key for key, _ in leaves]
         try:
             return _by_calls(torch, flat, tensors, names, keys, where)
-        except Exception as first:  # sizes that were made tensors on the way, values that decide branches ...
+        except Exception as first:  # values that decide branches, operators without a conversion
             try:
                 return _by_onnx(torch, flat, tensors, names, keys, Path(folder) / "model.onnx", where)
             except CompileError as second:
-                raise (first if isinstance(first, UnsupportedOp) else second) from None
+                decides = not isinstance(first, UnsupportedOp) or first.code == "VALUE_DECIDES"
+                raise (second if decides else first) from None
 
 
 def _run(torch: Any, module: Any, arguments: Sequence[Argument], inputs: Sequence[Input],
@@ -61,10 +65,14 @@ def _run(torch: Any, module: Any, arguments: Sequence[Argument], inputs: Sequenc
 
 def _by_onnx(torch: Any, module: Any, tensors: tuple[Any, ...], names: Sequence[str], keys: Sequence[str],
              target: Path, where: str) -> Graph:
-    _write(torch, module, tensors, names, target, where)
+    with patch.object(torch._C, "_jit_onnx_log", lambda *_: None, create=True):  # prints whole graphs when it fails
+        _write(torch, module, tensors, names, target, where)
     model = read_model(target)
+    note = check(torch, module, tensors, model, where)
     _name_outputs(model.graph, output_names(keys))
-    return from_model(model, target.parent, where=where)
+    graph = from_model(model, target.parent, where=where)
+    graph.notes += [note] if note else []
+    return graph
 
 
 def _by_calls(torch: Any, module: Any, tensors: tuple[Any, ...], names: Sequence[str], keys: Sequence[str],

@@ -90,3 +90,57 @@ def test_recorded_shapes_and_indices(tmp_path: Path) -> None:
 def test_half_precision(tmp_path: Path) -> None:
     torch.jit.script(torch.nn.Linear(4, 2).half().eval()).save(str(tmp_path / "m.pt"))
     assert load(tmp_path / "m.pt", Given({"input": (1, 4)})).dtype("input") == "float16"
+
+
+class Dropped(torch.nn.Module):
+    """Channels last, where pooling to one sets strides, and a call in place whose schema has other names."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.pool = torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x):
+        y = self.layer(x).to(memory_format=torch.channels_last)
+        return torch.nn.functional.dropout(self.pool(y).relu_(), 0.2, False, inplace=True)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_frozen(half: bool, tmp_path: Path) -> None:
+    module = Dropped().eval()
+    x = torch.rand(2, 3, 8, 8)
+    frozen = torch.jit.freeze(torch.jit.script(module.half() if half else module))
+    frozen.save(str(tmp_path / "m.pt"))
+    graph = load(tmp_path / "m.pt", Given({"x": (2, 3, 8, 8)}))
+    assert graph.dtype("x") == ("float16" if half else "float32")
+    if not half:
+        compare(graph, {"x": x.numpy()}, leaves(module(x)))
+
+
+def test_in_place_dropout_exported(tmp_path: Path) -> None:
+    module, x = Dropped().eval(), torch.rand(2, 3, 8, 8)
+    torch.export.save(torch.export.export(module, (x,), strict=False), tmp_path / "m.pt2")
+    graph = load_files(ModelFiles("pytorch", "pt2", tmp_path / "m.pt2"), Given())
+    compare(graph, {"x": x.numpy()}, leaves(module(x)))
+
+
+class Other(torch.nn.Module):
+    """`Decides` without its branches."""
+
+    def forward(self, x, first, second):
+        return x + first, second - 1
+
+
+def test_wrong_exports_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.jit.script(Decides()).save(str(tmp_path / "m.pt"))
+    from compiler.frontends.pytorch import tracing
+
+    write = tracing._write
+
+    def wrong(torch, module, tensors, names, target, where):
+        """Another model of the same face, as if the exporter had lost a call."""
+        write(torch, torch.jit.script(Other()), tensors, names, target, where)
+
+    monkeypatch.setattr(tracing, "_write", wrong)
+    with pytest.raises(CompileError) as error:
+        load(tmp_path / "m.pt", Given({"x": (2, 3), "pair_0": (3,), "pair_1": (2,)}))
+    assert error.value.code == "EXPORT_WRONG"

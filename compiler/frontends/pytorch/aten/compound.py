@@ -198,9 +198,12 @@ def isclose(b: GraphBuilder, self: Tensor, other: Tensor, rtol: float = 1e-5, at
 
 
 @aten("isin")
-def isin(b: GraphBuilder, elements: Value, test_elements: Value, assume_unique: bool = False,
-         invert: bool = False) -> Tensor:
-    x, y = promoted(b, elements, test_elements)
+def isin(b: GraphBuilder, elements: Value | None = None, test_elements: Value | None = None,
+         assume_unique: bool = False, invert: bool = False, element: Value | None = None,
+         test_element: Value | None = None) -> Tensor:
+    one, other = (element if elements is None else elements), (test_element if test_elements is None else test_elements)
+    assert one is not None and other is not None
+    x, y = promoted(b, one, other)
     same = b.op("Equal", [unsqueeze(b, x, b.rank(x)), reshape(b, y, [-1])])
     found = cast(b, reduced(b, "ReduceMax", cast(b, same, "int32"), -1, False), "bool")
     return b.op("Not", [found]) if invert else found

@@ -144,9 +144,11 @@ def hann_window(b: GraphBuilder, window_length: int, periodic: bool = True, dtyp
 
 
 @aten("hamming_window")
-def hamming_window(b: GraphBuilder, window_length: int, periodic: bool = True, dtype: Dtype | None = None,
-                   layout: _ANY = None, device: _ANY = None, pin_memory: _ANY = None) -> Tensor:
-    values = np.hamming(_bounded(window_length) + periodic)[:window_length]
+def hamming_window(b: GraphBuilder, window_length: int, periodic: bool = True, alpha: float = 0.54,
+                   beta: float = 0.46, dtype: Dtype | None = None, layout: _ANY = None, device: _ANY = None,
+                   pin_memory: _ANY = None) -> Tensor:
+    places = np.arange(_bounded(window_length)) / max(window_length - 1 + periodic, 1)
+    values = alpha - beta * np.cos(2 * np.pi * places)
     return b.add(values.astype(numpy_type(_named(dtype, "float32"))))
 
 

@@ -24,10 +24,13 @@ def _quantized(b: GraphBuilder, x: Tensor, scale: Tensor, zero: Tensor, low: int
                place: int | None) -> Tensor:
     if kind not in _RANGES:
         raise unsupported("quantisation to such a type", kind)
-    found = b.op("QuantizeLinear", [x, cast(b, scale, "float32"), cast(b, zero, kind)], axis=place)
-    if (low, high) != _RANGES[kind] and low > _RANGES[kind][0] + 1:
-        found = b.op("Clip", [found, tensor(b, low, kind), tensor(b, high, kind)])
-    return found
+    if (low, high) != _RANGES[kind] and place is None:  # as real numbers, which the device can cut
+        known = b.const(scale), b.const(zero)
+        if known[0] is None or known[1] is None:
+            raise unsupported("quantisation to a part of a type, with a scale that depends on data", f"{low} to {high}")
+        ends = [np.float32((end - int(known[1].item())) * float(known[0].item())) for end in (low, high)]
+        x = b.op("Clip", [x, *[tensor(b, float(end), b.dtype(x)) for end in ends]])
+    return b.op("QuantizeLinear", [x, cast(b, scale, "float32"), cast(b, zero, kind)], axis=place)
 
 
 @aten("quantize_per_tensor", space="quantized_decomposed")
