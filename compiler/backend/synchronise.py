@@ -105,6 +105,7 @@ class Synchroniser:
         self.histories = Histories()
         self.reuse: dict[int, _Reuse] = {}
         self.tile_life: dict[Tile, _Life] = {}
+        self.left: dict[Tile, list[tuple[int, int]]] = {}
         self.slots = semaphores - FIRST_DMA_SEMAPHORE
         self.clock = [np.full(_ENGINES + self.slots, 0, dtype=np.int64) for _ in range(_ENGINES)]
         self.uses = [0] * self.slots
@@ -157,24 +158,41 @@ class Synchroniser:
         for owner in self.reuse.setdefault(tile.space, _Reuse()).claim(lo, hi, tile):
             start = int(self.offsets[owner.id]) - lo
             a, b = max(0, start), min(tile.bytes, start + owner.bytes)
-            for p, partitions in sorted(self.tile_life[owner].reach().items()):
+            for p, partitions in self._left_by(owner):
                 history.writes.append((p, Region(tile, 0, partitions, a, b, True, (), (), b - a, 1)))
                 life.inherited[p] = max(partitions, life.inherited.get(p, 0))
 
+    def _left_by(self, owner: Tile) -> list[tuple[int, int]]:
+        """(position, partitions) of what the next owners of a tile's bytes have to follow, in order.
+
+        What another one of at least as many partitions has waited for itself is left out: whoever meets the one meets
+        the other, and whoever follows the other has followed it.
+        """
+        found = self.left.get(owner)
+        if found is None:
+            known = np.zeros(_ENGINES + self.slots, dtype=np.int64)
+            found = []
+            for p, partitions in sorted(self.tile_life[owner].reach().items(), key=lambda r: (-r[1], -r[0])):
+                key, value = self._sign(p)
+                if known[key] < value:
+                    known = self._learn(known, p, key, value)
+                    found.append((p, partitions))
+            found = self.left[owner] = sorted(found)
+        return found
+
     # ---- vector clocks
+    def _sign(self, p: int) -> tuple[int, int]:
+        """(entry of a clock, its value from which on) position `p` is known to have ended."""
+        slot = self.slot_of.get(p)
+        return (self.engine_at[p], p + 1) if slot is None else (_ENGINES + slot[0], slot[1])
+
     def _waits(self, at: int, engine: int, transfer: bool, needs: set[int]) -> list[Wait]:
         """Waits of this position that nothing known implies, newest first; the engine's clock then knows them."""
         clock = self.clock[engine]
         out: list[Wait] = []
         for p in sorted(needs, reverse=True):
-            slot = self.slot_of.get(p)
-            if slot is not None:
-                key, value = _ENGINES + slot[0], slot[1]
-            else:
-                key, value = self.engine_at[p], p + 1
-                if key == engine and not transfer:
-                    continue
-            if clock[key] >= value:
+            key, value = self._sign(p)
+            if clock[key] >= value or (key == engine and not transfer):
                 continue
             clock = self._learn(clock, p, key, value)
             out.append((key, value))

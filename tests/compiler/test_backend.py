@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.backend import build
-from compiler.backend.synchronise import _Life
+from compiler.backend import build, triggers
+from compiler.backend.allocate import allocate
+from compiler.backend.fit import analysed, fitted
+from compiler.backend.schedule import lives
+from compiler.backend.synchronise import Synchroniser, Waits, _Life
 from compiler.errors import AllocationError
 from compiler.options import CompileOptions
 from isa import validator
@@ -190,3 +193,25 @@ def test_reused_bytes_keep_how_far_earlier_accesses_reach() -> None:
     life.engines[0] = 7
     life.follow({3, 4})
     assert life.reach() == {3: 128, 5: 128, 7: 9}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_owners_of_bytes_have_waited_for_is_not_handed_on(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same waits, from a fraction of the positions; without it their number grows with the program's length."""
+    machine = small_target()
+    program = random_program(seed, 600, machine)
+    code, _ = fitted(analysed(program.instrs, program.tiles, program.tensors, program.debug), machine)
+    engines, _ = triggers.assign(code.instrs, machine)
+    order = range(len(code.instrs))
+    places = allocate(code.tiles, lives(order, code.accesses, len(code.tiles)), len(order), machine).offsets
+
+    def handed_on() -> tuple[Waits, int]:
+        sync = Synchroniser(code.instrs, code.accesses, engines, places, machine.semaphores)
+        waits = sync.run(order, {})
+        return waits, sum(len(sync._left_by(t)) for t in sync.tile_life)
+
+    few, count = handed_on()
+    monkeypatch.setattr(Synchroniser, "_left_by", lambda self, t: sorted(self.tile_life[t].reach().items()))
+    many, all_of_them = handed_on()
+    assert (few.waits, few.posts) == (many.waits, many.posts)
+    assert 3 * count < all_of_them
