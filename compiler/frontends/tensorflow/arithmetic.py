@@ -8,7 +8,7 @@ from compiler.frontends.tensorflow.registry import CONVERTERS, Converter, conver
 
 _BINARY = {
     "Add": "Add", "AddV2": "Add", "Sub": "Sub", "Mul": "Mul", "RealDiv": "Div", "Div": "Div", "TruncateDiv": "Div",
-    "Pow": "Pow", "Maximum": "Max", "Minimum": "Min", "BitwiseAnd": "BitwiseAnd", "BitwiseOr": "BitwiseOr",
+    "Pow": "Pow", "Maximum": "Max", "BitwiseAnd": "BitwiseAnd", "BitwiseOr": "BitwiseOr",
     "BitwiseXor": "BitwiseXor",
 }
 _UNARY = {
@@ -34,6 +34,19 @@ def _unary(op: str, onnx_op: str) -> Converter:
 
 CONVERTERS.update({op: _binary(to) for op, to in _BINARY.items()})
 CONVERTERS.update({op: _unary(op, to) for op, to in _UNARY.items()})
+
+
+@converter("Minimum")
+def minimum(c: Call) -> str:
+    """The smaller one; a known one where the other is known not to be below it (`bincount` limits sizes so)."""
+    for k in (0, 1):
+        most, producer = c.known(k), c.b.graph.producer(c.x(1 - k))
+        if most is None or most.size != 1 or producer is None or producer.op != "Max" or c.shape(1 - k) != most.shape:
+            continue
+        least = [c.b.const(i) for i in producer.inputs]
+        if any(v is not None and v.size == 1 and v.reshape(-1)[0] >= most.reshape(-1)[0] for v in least):
+            return c.x(k)
+    return c.op("Min", c.xs(0, 2))
 
 
 @converter("AddN", "AccumulateNV2")

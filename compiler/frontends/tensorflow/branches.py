@@ -17,19 +17,25 @@ if TYPE_CHECKING:
 _SWITCHES = ("Switch", "RefSwitch")
 
 
-def condition(scope: Scope, node: Any) -> str:
-    """Reference to what decides a Merge: the condition of a Switch whose two sides lead to the two inputs."""
+def condition(scope: Scope, node: Any) -> tuple[str, int]:
+    """What decides a Merge, the condition of a Switch whose two sides lead to its inputs; and which input is "false".
+
+    `tf.cond` of version 1 merges (false, true), an `If` that was written out as switches (true, false).
+    """
     inputs = data_inputs(node)
     if len(inputs) != 2:
         raise ModelError("a Merge of other than two branches", code="MODEL_INVALID", where=scope.where,
                          actual=node.name)
-    false, true = (_sides(scope, ref) for ref in inputs)
-    for ref, side in false.items():
-        if side == {0} and 1 in true.get(ref, {1}):
-            return ref
-    for ref, side in true.items():
-        if side == {1} and ref not in false:
-            return ref
+    sides = [_sides(scope, ref) for ref in inputs]
+    for number in (0, 1):
+        for ref, side in sides[number].items():
+            if side == {0} and sides[1 - number].get(ref) == {1}:
+                return ref, number
+    for number in (0, 1):  # only one of the branches needs something from outside
+        false, true = sides[number], sides[1 - number]
+        for ref in (*false, *true):
+            if false.get(ref, {0}) == {0} and 1 in true.get(ref, {1}):
+                return ref, number
     raise ModelError("a Merge that no Switch belongs to", code="MODEL_INVALID", where=scope.where, actual=node.name)
 
 
@@ -53,25 +59,31 @@ def _sides(scope: Scope, ref: str) -> dict[str, set[int]]:
 
 def needs(importer: Importer, scope: Scope, node: Any) -> list[str]:
     """What a Merge needs: its condition first, then the branch or branches that matter."""
-    ref = condition(scope, node)
+    ref, false = condition(scope, node)
     if not scope.is_argument(ref) and scope.found(ref.partition(":")[0]) is None:
         return [ref]
     chosen = _chosen(importer, scope.value(ref))
     inputs = data_inputs(node)
-    return inputs if chosen is None else [inputs[chosen]]
+    return inputs if chosen is None else [inputs[chosen ^ false]]
 
 
 def merge(importer: Importer, scope: Scope, node: Any) -> list[Value]:
     """The outputs of a Merge: the value, and the number of the branch it came from."""
-    ref = condition(scope, node)
+    ref, number = condition(scope, node)
     decides = scope.value(ref)
     chosen = _chosen(importer, decides)
+    inputs = data_inputs(node)
     if chosen is not None:
-        return [scope.value(data_inputs(node)[chosen]), importer.b.add([chosen])]
-    false, true = (scope.value(r) for r in data_inputs(node))
+        return [scope.value(inputs[chosen ^ number]), importer.b.add([chosen ^ number])]
+    false, true = (scope.value(inputs[k]) for k in (number, 1 - number))
     where = f"{scope.where}: node {node.name!r} (Merge)"
     with importer.b.layer(scope.prefix + node.name):
-        return [select(importer, decides, true, false, where), importer.b.op("Cast", [str(decides)], to=6)]
+        return [select(importer, decides, true, false, where), _index(importer, str(decides), number)]
+
+
+def _index(importer: Importer, decides: str, false: int) -> str:
+    """The number of the branch taken."""
+    return importer.b.op("Cast", [importer.b.op("Not", [decides]) if false else decides], to=6)
 
 
 def _chosen(importer: Importer, decides: Value) -> int | None:

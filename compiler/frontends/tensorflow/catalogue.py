@@ -84,9 +84,9 @@ _PATTERNS = tuple((re.compile(pattern), why) for pattern, why in _FAMILIES)
 #: Operators that are met in graphs of models and are not supported.
 _KNOWN = """
     AdjustHue AdjustSaturation ApproxTopK AsString Assign AssignAddVariableOp AssignVariableOp AudioSpectrogram
-    BatchMatrixInverse BesselI0 BesselI1 Betainc Bincount Bucketize CTCBeamSearchDecoder CTCGreedyDecoder Cholesky
+    BatchMatrixInverse BesselI0 BesselI1 Betainc Bincount CTCBeamSearchDecoder CTCGreedyDecoder Cholesky
     Complex ComplexAbs Conj CudnnRNN CudnnRNNV2 CudnnRNNV3 DecodeBase64 DecodeBmp DecodeCSV DecodeGif DecodeImage
-    DecodeJSONExample DecodeJpeg DecodePng DecodeRaw DecodeWav DenseBincount Digamma Dilation2D DrawBoundingBoxes
+    DecodeJSONExample DecodeJpeg DecodePng DecodeRaw DecodeWav  Digamma Dilation2D DrawBoundingBoxes
     DrawBoundingBoxesV2 DynamicPartition EagerPyFunc EditDistance Eig EncodeJpeg EncodePng Erfinv ExtractGlimpse
     ExtractVolumePatches FFT FFT2D FractionalAvgPool FractionalMaxPool HSVToRGB HashTable HashTableV2 IFFT IFFT2D
     IRFFT Igamma Igammac ImageProjectiveTransformV2 ImageProjectiveTransformV3 IteratorGetNext IteratorV2 Lgamma
@@ -94,7 +94,7 @@ _KNOWN = """
     MatrixTriangularSolve Mfcc Multinomial MutableHashTableV2 Ndtri NonMaxSuppressionWithOverlaps ParseExample
     ParseExampleV2 ParseSequenceExample ParseSingleExample Polygamma PyFunc Qr QuantizeV2 QuantizedAvgPool
     QuantizedBiasAdd QuantizedConv2D QuantizedMatMul QuantizedMaxPool QuantizedRelu RFFT RGBToHSV RaggedRange
-    RaggedTensorToTensor RandomShuffle RandomStandardNormal RandomUniform RandomUniformInt ReadFile
+    RaggedTensorToTensor RandomShuffle RandomStandardNormal RandomUniformInt ReadFile
     Real RegexReplace Requantize ResizeArea RestoreV2 SampleDistortedBoundingBox SaveV2 ScaleAndTranslate SegmentMax
     SegmentMean SelfAdjointEigV2 SparseSegmentMean SparseSegmentSqrtN SparseSegmentSum SparseTensorDenseAdd
     SparseTensorDenseMatMul StatelessMultinomial StatelessRandomNormalV2 StatelessRandomUniformV2 StaticRegexReplace

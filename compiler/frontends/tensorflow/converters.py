@@ -7,7 +7,7 @@ import importlib
 _FAMILIES = (
     "arithmetic", "activations", "comparison", "windows", "pooling", "normalise", "shapes", "slicing", "gathering",
     "reduction", "linear", "images", "bicubic", "matrices", "lists", "control", "creation", "variable_ops",
-    "quantise", "fused", "recurrent", "batches", "suppression",
+    "quantise", "fused", "recurrent", "batches", "suppression", "noise", "counting",
 )
 
 

@@ -19,8 +19,9 @@ def const(c: Call) -> str:
 
 @converter("Fill")
 def fill(c: Call) -> str:
-    """One value in a shape."""
-    return c.op("Expand", [c.x(1), np.array(c.ints(0), np.int64)])
+    """One value in a shape; one that is computed at run time makes a size that depends on data."""
+    shape = np.array(c.ints(0), np.int64) if c.known(0) is not None else c.cast(c.x(0), "int64")
+    return c.op("Expand", [c.x(1), shape])
 
 
 @converter("ZerosLike")

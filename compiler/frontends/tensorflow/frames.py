@@ -123,9 +123,9 @@ def _broken(scope: Scope, name: str) -> ModelError:
     return ModelError("a loop that lacks a part", code="MODEL_INVALID", where=f"{scope.where}: node {name!r}")
 
 
-def reaching(source: Source) -> set[str]:
-    """Names of the main graph's nodes that its results need, order and the other branches included."""
-    seen: set[str] = set()
+def reaching(source: Source, cuts: Iterable[str] = ()) -> set[str]:
+    """Names of the main graph's nodes that its results need, the other branches included; not beyond `cuts`."""
+    seen: set[str] = set(cuts)
     todo = [_name(o.ref) for o in source.outputs]
     while todo:
         name = todo.pop()

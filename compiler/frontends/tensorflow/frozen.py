@@ -48,7 +48,7 @@ def read(path: Path, text: bool, outputs: Sequence[str] = ()) -> Source:
     wanted = list(outputs) or _unread(nodes)
     if not wanted:
         raise ModelError("every node of the graph is read by another one, so none is its result", code="MODEL_OUTPUTS",
-                         where=where, help="name the results with --outputs")
+                         where=where, help="name the results: --io-config '{\"outputs\": [\"NODE\"]}'")
     return Source(path.stem, where, nodes, {f.signature.name: f for f in graph.library.function},
                   tuple(_input(n) for n in graph.node if n.op in ("Placeholder", "PlaceholderV2")),
                   tuple(Face(name, name) for name in wanted), Variables(where=where), True)

@@ -8,13 +8,13 @@ from typing import Any
 from compiler.errors import CompileError, ModelError, UnsupportedOp
 from compiler.frontends.builder import GraphBuilder
 from compiler.frontends.onnx.check import raise_all
-from compiler.frontends.tensorflow import branches, frames
+from compiler.frontends.tensorflow import branches, frames, noise
 from compiler.frontends.tensorflow.call import Call
 from compiler.frontends.tensorflow.catalogue import reason
 from compiler.frontends.tensorflow.registry import CONVERTERS
 from compiler.frontends.tensorflow.scope import Scope, data_inputs
 from compiler.frontends.tensorflow.source import Source
-from compiler.frontends.tensorflow.values import GONE, Gone, Value
+from compiler.frontends.tensorflow.values import GONE, Gone, Noise, Value
 
 #: Functions that call each other deeper than this call themselves.
 _DEEPEST = 64
@@ -22,6 +22,10 @@ _DEEPEST = 64
 _MOST_NODES = 400_000
 #: Names that TensorFlow gives to calls by itself: they are left out of the names of layers.
 _CALL_NAME = re.compile(r"(Stateful)?PartitionedCall(_\d+)?")
+
+#: What helps against most operators that are not supported.
+_CUT = ("cut the model: name earlier nodes as its outputs (--io-config '{\"outputs\": [\"NODE\"]}'), or a later node "
+        "as its input (--input-shape NODE:1x8)")
 
 
 class Importer:
@@ -31,6 +35,7 @@ class Importer:
         source: the model. b: the graph that is built.
         main: the scope of the main graph.
         operators: operator type by name of the node, functions and loops written out.
+        cuts: values given for nodes, by name; what leads to them is not looked at. cut: those that were met.
     """
 
     def __init__(self, source: Source, builder: GraphBuilder) -> None:
@@ -38,6 +43,8 @@ class Importer:
         self.main = Scope(source.nodes, source.where)
         self._functions: dict[str, dict[str, Any]] = {}
         self.operators: dict[str, str] = {}
+        self.cuts: dict[str, str] = {}
+        self.cut: set[str] = set()
         self._layers: dict[str, int] = {}
         self._refused: dict[str, tuple[str, str, list[str]]] = {}  # by operator and reason
         self._count = 0
@@ -52,6 +59,10 @@ class Importer:
         while stack:
             name, ready = stack.pop()
             if scope.found(name) is not None:
+                continue
+            if self.cuts and scope.prefix + name in self.cuts:
+                self.cut.add(scope.prefix + name)
+                scope.results[name] = [self.cuts[scope.prefix + name]]
                 continue
             node = scope.node(name)
             if name in under_way and not ready:
@@ -104,6 +115,8 @@ class Importer:
         try:
             if node.op in ("PartitionedCall", "StatefulPartitionedCall"):
                 return _listed(convert(call))  # its nodes are layers of their own
+            if any(isinstance(a, Noise) for a in call.args):
+                convert = noise.apply
             layer = self._layer(call.scope.prefix + node.name)
             self.operators[layer] = node.op
             with self.b.layer(layer):
@@ -116,7 +129,7 @@ class Importer:
         except CompileError as error:
             error.where = error.where or call.where
             if error.code == "SHAPE_UNKNOWN" and not error.help:
-                error.help = "cut the graph before it: name earlier nodes with --outputs"
+                error.help = _CUT
             raise
         except (ValueError, IndexError, KeyError, TypeError, OverflowError, ZeroDivisionError) as error:
             raise ModelError(f"the operands of the node do not fit it: {error}"[:300], code="MODEL_INVALID",
@@ -162,7 +175,7 @@ class Importer:
         for key, (what, why, nodes) in sorted(self._refused.items()):
             shown = ", ".join(repr(n) for n in nodes[:3]) + (f" and {len(nodes) - 3} more" if len(nodes) > 3 else "")
             error = UnsupportedOp(f"{what} ({why})" if why else what, where=f"{self.source.where}: node {shown}",
-                                  help="cut the graph before it: name earlier nodes with --outputs")
+                                  help=_CUT)
             error.op, error.nodes = key.partition("\0")[0], tuple(nodes)
             errors.append(error)
         raise_all(errors)

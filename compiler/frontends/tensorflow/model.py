@@ -9,13 +9,13 @@ from compiler.errors import CompileError, ModelError, UnsupportedOp
 from compiler.frontends.builder import GraphBuilder
 from compiler.frontends.files import ModelFiles
 from compiler.frontends.inputs import Declared, Given
-from compiler.frontends.tensorflow import converters, frozen, saved_model
+from compiler.frontends.tensorflow import converters, cut, frozen, saved_model
 from compiler.frontends.tensorflow.catalogue import listed
 from compiler.frontends.tensorflow.frames import reaching
 from compiler.frontends.tensorflow.importer import Importer
 from compiler.frontends.tensorflow.source import Face, Source
 from compiler.frontends.tensorflow.tensors import dtype_name
-from compiler.frontends.tensorflow.values import Gone
+from compiler.frontends.tensorflow.values import Gone, Text
 from compiler.ir import Graph
 
 
@@ -52,17 +52,26 @@ def build(source: Source, given: Given) -> tuple[Graph, dict[str, str]]:
     """The graph of a model, and operator types by node. Raises: as `load`."""
     b = GraphBuilder(source.name, source.where)
     importer = Importer(source, b)
-    needed = [i for i in source.inputs if not source.frozen or _plain(i.ref) in reaching(source)]
     defaults = [_default(source, name) for name in given.shapes if source.frozen]
-    needed += [d for d in defaults if d is not None]
-    names = b.inputs([_declared(i, source.where) for i in needed], given)
-    for face, name in zip(needed, names, strict=True):
+    faces = [*source.inputs, *(d for d in defaults if d is not None)]
+    inner = cut.cuts(source, given, [f.name for f in faces])
+    reached = reaching(source, [d.name for d in inner]) if source.frozen else ()
+    needed = [f for f in faces if f in defaults or not source.frozen or _plain(f.ref) in reached]
+    texts = [f for f in needed if f.dtype == cut.STRING]
+    if texts and not inner:
+        raise cut.text_input(source, texts[0])
+    needed = [f for f in needed if f not in texts]
+    names = b.inputs([*(_declared(i, source.where) for i in needed), *inner], given)
+    importer.main.results.update({_plain(f.ref): [Text()] for f in texts})
+    importer.cuts = {d.name: name for d, name in zip(inner, names[len(needed):], strict=True)}
+    for face, name in zip(needed, names[:len(needed)], strict=True):
         node, _, index = face.ref.partition(":")
         if index not in ("", "0"):
             raise ModelError(f"the input {face.name!r} is a later output of its node", code="MODEL_INVALID",
                              where=source.where)
         importer.main.results[node] = [name]
     values = importer.evaluate(importer.main, [o.ref for o in source.outputs])
+    cut.check_used(importer.cuts, importer.cut, source.where)
     importer.check()
     guessed = source.frozen and not given.outputs and any(isinstance(v, str) for v in values)
     for face, value in zip(source.outputs, values, strict=True):

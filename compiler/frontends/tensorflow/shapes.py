@@ -6,6 +6,7 @@ from math import prod
 import numpy as np
 
 from compiler.frontends.tensorflow.call import Call
+from compiler.frontends.tensorflow.filling import filled_up
 from compiler.frontends.tensorflow.registry import converter
 from compiler.frontends.tensorflow.values import Value, Variable
 
@@ -119,7 +120,9 @@ def concat(c: Call) -> str:
 
 
 def _concat(c: Call, parts: list[str], axis: int) -> str:
-    return parts[0] if len(parts) == 1 else c.op("Concat", parts, axis=axis)
+    if len(parts) == 1:
+        return parts[0]
+    return filled_up(c, parts) or c.op("Concat", parts, axis=axis)
 
 
 @converter("ConcatOffset")

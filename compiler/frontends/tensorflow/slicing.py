@@ -6,10 +6,14 @@ import numpy as np
 from compiler.frontends.tensorflow.call import Call
 from compiler.frontends.tensorflow.registry import converter
 
+_MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+
 
 @converter("StridedSlice")
 def strided_slice(c: Call) -> str:
     """x[begin:end:step, ...] with all of numpy's forms, which bit masks tell apart (ops/array_ops.cc, StridedSlice)."""
+    if c.known(1) is None or c.known(2) is None:
+        return _computed(c)
     rank = c.rank()
     ranges, added = _ranges(c, rank)
     moved = [(k, *r) for k, r in enumerate(ranges)
@@ -25,6 +29,27 @@ def strided_slice(c: Call) -> str:
     return c.op("Unsqueeze", [x, np.array(added, np.int64)]) if added else x
 
 
+def _computed(c: Call) -> str:
+    """A strided slice whose begin or end is computed: x[:, n], whose sizes are known, or x[:n], which data decide."""
+    begin, end, ellipsis, new, shrink = (c.whole(n) for n in _MASKS)
+    steps = c.ints(3) if len(c) > 3 else [1] * c.shape(1)[0]
+    if ellipsis or new or 0 in steps or len(steps) > c.rank() or not c.shape(1) == c.shape(2) == (len(steps),):
+        raise c.refuse("computed bounds together with new dimensions or an ellipsis")
+    begins, ends = (c.cast(x, "int64") for x in c.xs(1, 3))
+    dropped = [k for k in range(len(steps)) if shrink >> k & 1]
+    cut = [k for k in range(len(steps)) if k not in dropped and not (begin >> k & end >> k & 1 and steps[k] == 1)]
+    x = c.x()
+    if cut:
+        limits = [_bounds(None, None, steps[k]) for k in cut]
+        chosen = [c.op("Where", [np.array([mask >> k & 1 for k in cut], bool), np.array([b[side] for b in limits]),
+                                 c.op("Gather", [values, np.array(cut)])])
+                  for side, (mask, values) in enumerate(((begin, begins), (end, ends)))]
+        x = c.op("Slice", [x, *chosen, np.array(cut), np.array([steps[k] for k in cut])])
+    for k in reversed(dropped):
+        x = c.op("Gather", [x, c.op("Gather", [begins, np.int64(k)])], axis=k)
+    return x
+
+
 def _bounds(begin: int | None, end: int | None, step: int) -> tuple[int, int]:
     """The ends of a slice, with numbers beyond every size where one is left out."""
     limits = np.iinfo(np.int64)
@@ -35,8 +60,7 @@ def _bounds(begin: int | None, end: int | None, step: int) -> tuple[int, int]:
 def _ranges(c: Call, rank: int) -> tuple[list[tuple[int | None, int | None, int, bool]], list[int]]:
     """(begin, end, step, whether the dimension goes) for each dimension of x, and the new ones in the result."""
     begins, ends, steps = c.ints(1), c.ints(2), c.ints(3) if len(c) > 3 else [1] * len(c.ints(1))
-    names = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
-    begin, end, ellipsis, new, shrink = (c.whole(n) for n in names)
+    begin, end, ellipsis, new, shrink = (c.whole(n) for n in _MASKS)
     entries = len(begins)
     if not len(ends) == len(steps) == entries:
         raise c.refuse("begin, end and strides have different lengths")

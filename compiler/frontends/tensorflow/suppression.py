@@ -4,6 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from compiler.frontends.tensorflow.call import Call
+from compiler.frontends.tensorflow.filling import filled
 from compiler.frontends.tensorflow.registry import converter
 
 
@@ -25,15 +26,8 @@ def non_max_suppression(c: Call) -> list[str]:
     count = c.cast(c.op("Size", [kept]), "int32")
     chosen = [kept] + ([c.op("Gather", [scores, kept], axis=0)] if version == "V5" else [])
     if c.flag("pad_to_max_output_size"):
-        chosen = [_filled(c, x, int(c.scalar(2))) for x in chosen]
+        chosen = [filled(c, x, c.number(0, x), int(c.scalar(2))) for x in chosen]
     return [*chosen, count]
-
-
-def _filled(c: Call, x: str, size: int) -> str:
-    """A vector with zeros behind, up to a size."""
-    zeros = np.zeros(size, c.b.dtype(x))
-    whole = c.op("Slice", [c.op("Concat", [x, zeros], axis=0), np.array([0]), np.array([size])])
-    return c.op("Reshape", [whole, np.array([size])])
 
 
 @converter("CombinedNonMaxSuppression")

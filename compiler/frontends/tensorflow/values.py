@@ -27,9 +27,23 @@ class Items:
     dtype: str
 
 
+@dataclass(frozen=True)
+class Noise:
+    """Random numbers of [low, high), of which no more is known."""
+
+    low: float
+    high: float
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Text:
+    """An input of texts in a model that was cut behind what reads it."""
+
+
 class Gone:
     """What a branch that is not taken, or an operator that cannot be converted, computes."""
 
 
 GONE = Gone()
-Value = str | Variable | Items | Gone
+Value = str | Variable | Items | Noise | Text | Gone

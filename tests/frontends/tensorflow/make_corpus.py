@@ -174,6 +174,7 @@ def images(w):
         add(w, f"NonMaxSuppressionV5_{pad}", lambda b, s, p=pad: list(R.NonMaxSuppressionV5(
             boxes=b, scores=s, max_output_size=10, iou_threshold=0.3, score_threshold=0.2, soft_nms_sigma=0.0,
             pad_to_max_output_size=p)), b=several, s=scores)
+    add(w, "NonMaxSuppression_filled", lambda b, s: list(_filled(b, s)), b=several, s=scores)
     for sets in (1, 3):
         for total in (6, 40):
             add(w, f"CombinedNonMaxSuppression_{sets}_{total}", lambda b, s, t=total: list(
@@ -181,6 +182,16 @@ def images(w):
                 b=np.stack([several, several[::-1]])[:, :, None].repeat(sets, 2)
                 + RNG.uniform(0, 0.01, (2, 12, sets, 4)).astype(np.float32),
                 s=RNG.permutation(72).reshape(2, 12, 3).astype(np.float32) / 72)
+
+
+def _filled(boxes, scores):
+    """As detection models make the number of boxes known again."""
+    kept, best = tf.image.non_max_suppression_with_scores(boxes, scores, 10, 0.3, 0.2)
+    count = tf.shape(kept)[0]
+    kept = tf.concat([kept, tf.zeros([10 - count], tf.int32)], 0)
+    best = tf.concat([best, tf.zeros([10 - count]) - 1], 0)
+    best = tf.where(tf.range(10) < count, tf.concat([best[:count], tf.fill([10 - count], 0.5)], 0), -1.0)
+    return tf.gather(boxes, kept), best
 
 
 def movement(w):
@@ -228,6 +239,8 @@ def movement(w):
     for op in ("Update", "Add", "Sub", "Max", "Min"):
         add(w, f"TensorScatter{op}", lambda x, u, op=op: getattr(R, "TensorScatter" + op)(
             tensor=x, indices=[[0, 1], [2, 0]], updates=u), x=f(3, 2), u=f(2))
+    add(w, "StridedSlice_computed", lambda x, n: [x[n[0]], x[:, n[1], ::2], x[n[0], 1:n[1]], x[n[0] - 3:, :, n[1]]],
+        x=f(3, 4, 5), n=np.array([1, 2], np.int32))
     add(w, "OneHot", lambda x: tf.one_hot(x, 4, 2.0, -1.0), x=i(2, 3, low=-1, high=5))
     add(w, "OneHot_axis", lambda x: tf.one_hot(x, 4, axis=0), x=i(2, 3, low=0, high=4))
     add(w, "TopKV2", lambda x: list(tf.math.top_k(x, 3)), x=f(2, 7))
@@ -258,6 +271,13 @@ def sums(w):
     add(w, "BatchMatMul", lambda x, y: R.BatchMatMul(x=x, y=y, adj_x=True), x=f(2, 4, 3), y=f(2, 4, 5))
     add(w, "Einsum", lambda x, y: tf.einsum("bqhd,bkhd->bhqk", x, y), x=f(2, 3, 2, 4), y=f(2, 5, 2, 4))
     add(w, "Einsum_dots", lambda x, y: tf.einsum("...ij,jk->...ik", x, y), x=f(2, 3, 2, 4), y=f(4, 5))
+    add(w, "Bucketize", lambda x: [R.Bucketize(input=x, boundaries=[-1.0, 0.0, 0.5]),
+                                   R.Bucketize(input=tf.cast(x * 2, tf.int32), boundaries=[-1.5, 1.0])], x=f(3, 4))
+    add(w, "Bincount", lambda x, y: [tf.math.bincount(x, y, minlength=4, maxlength=4),
+                                     R.Bincount(arr=x, size=6, weights=y)], x=i(7, low=0, high=6), y=f(7))
+    for binary in (False, True):
+        add(w, f"DenseBincount_{binary}", lambda x, b=binary: tf.math.bincount(
+            x, minlength=5, maxlength=5, axis=-1, binary_output=b, dtype=tf.float32), x=i(3, 6, low=0, high=7))
     add(w, "Cross", lambda x, y: tf.linalg.cross(x, y), x=f(2, 3), y=f(2, 3))
 
 

@@ -176,6 +176,13 @@ def several(session, folder, places, outputs):
     builder.save()
 
 
+def kept(x):
+    """Dropout with a probability to keep that is 1 unless it is given, in a loop too."""
+    keep = tf.compat.v1.placeholder_with_default(1.0, [], "keep")
+    cell = tf.compat.v1.nn.rnn_cell.DropoutWrapper(tf.compat.v1.nn.rnn_cell.GRUCell(3), output_keep_prob=keep)
+    return tf.compat.v1.nn.dynamic_rnn(cell, tf.nn.dropout(x, keep_prob=keep), dtype=tf.float32)[0]
+
+
 def main():
     w = Writer(Path(__file__).with_name("corpus1.npz"))
     image = f(2, 12, 12, 3)
@@ -194,6 +201,7 @@ def main():
     frozen(w, "loops", loops, x=f(2, 3))
     frozen(w, "branches", branches, x=f(2, 3))
     frozen(w, "map_fn", lambda x: tf.map_fn(lambda row: tf.nn.softmax(row) * 2, x), x=f(3, 4))
+    frozen(w, "kept", kept, x=f(2, 4, 3))
     frozen(w, "old_operators", old_operators, x=f(2, 4, 6, 3))
     saved(w, "simple_save", slim, x=image)
     saved(w, "resources", resources, x=f(2, 5))

@@ -128,6 +128,30 @@ def test_the_signature_is_the_default_the_only_one_or_the_chosen_one(tmp_path: P
         assert (found.value.code, found.value.limit) == (code, limit)
 
 
+def test_a_model_is_cut_behind_what_reads_files(tmp_path: Path) -> None:
+    nodes = Nodes()
+    placeholder(nodes, "other", (2, 2))
+    nodes.add("Placeholder", "bytes", dtype=("type", 7), shape=("shape", ()))
+    nodes.add("PartitionedCall", "call", ["bytes"], f="prepare")
+    function = nodes.graph.library.function.add()
+    function.signature.name = "prepare"
+    function.signature.input_arg.add(name="v", type=7)
+    function.signature.output_arg.add(name="r", type=FLOAT)
+    function.node_def.add(op="DecodeJpeg", name="decode", input=["v"])
+    function.node_def.add(op="Relu", name="scaled", input=["decode:image:0"]).attr["T"].type = FLOAT
+    function.node_def.add(op="Neg", name="n", input=["scaled:activations:0"])
+    function.ret["r"] = "n:y:0"
+    nodes.add("Neg", "y", ["call"])
+    error = caught(nodes, tmp_path)
+    assert error.code == "ELEMENT_TYPE" and "'bytes'" in error.what and "'decode' (DecodeJpeg)" in error.actual
+    graph = nodes.read(tmp_path, shapes={"call/scaled:0": (2, 3)})
+    x = np.arange(-3, 3, dtype=np.float32).reshape(2, 3)
+    assert graph.inputs == ["call/scaled"]
+    np.testing.assert_array_equal(run_graph(graph, {"call/scaled": x})[0], x)
+    assert caught(nodes, tmp_path, shapes={"scaled": (2, 3)}).code == "INPUT_NAME"
+    assert caught(nodes, tmp_path, shapes={"bytes": ()}).code == "ELEMENT_TYPE"
+
+
 # ---- what cannot be meant --------------------------------------------------------------------------------------------
 
 
@@ -136,10 +160,10 @@ def test_all_operators_that_are_not_supported_are_named_at_once(tmp_path: Path) 
     x = placeholder(nodes)
     nodes.add("Svd", "a", [x])
     nodes.add("Svd", "b", ["a"])
-    nodes.add("RandomUniform", "noise", [x])
+    nodes.add("RandomStandardNormal", "noise", [x])
     nodes.add("Add", "y", ["b", "noise"])
     error = caught(nodes, tmp_path)
-    assert {(e.op, e.nodes) for e in error.errors} == {("Svd", ("a",)), ("RandomUniform", ("noise",))}
+    assert {(e.op, e.nodes) for e in error.errors} == {("Svd", ("a",)), ("RandomStandardNormal", ("noise",))}
     assert "decompositions" in str(error) and "random numbers" in str(error)
 
 
