@@ -49,6 +49,10 @@ class Archive:
     def __contains__(self, name: str) -> bool:
         return name in self._infos
 
+    def size(self, name: str) -> int:
+        """Bytes of an entry. Raises: ModelError MODEL_INCOMPLETE."""
+        return self._info(name).file_size
+
     def read(self, name: str, limit: int = MOST_DEFLATED) -> bytes:
         """The bytes of an entry. Raises: ModelError ARCHIVE_INVALID, ARCHIVE_BOMB (more than `limit` bytes)."""
         info = self._info(name)

@@ -45,7 +45,17 @@ def plain(data: bytes, where: str = "") -> Any:
                          code="PICKLE_REFUSED", where=where) from None
 
 
-def _run(data: bytes) -> Any:
+def tensors(data: bytes) -> list[Call]:
+    """The tensors that a pickle of a TorchScript module rebuilds, as far as its opcodes are understood."""
+    calls: list[Call] = []
+    try:
+        _run(data, calls)
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, UnicodeDecodeError, OverflowError):
+        pass  # whoever opens the pickle says what is wrong with it
+    return [c for c in calls if c.name.startswith("torch._utils._rebuild_")]
+
+
+def _run(data: bytes, calls: list[Call] | None = None) -> Any:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     for opcode, arg, _ in pickletools.genops(io.BytesIO(data)):
@@ -68,6 +78,8 @@ def _run(data: bytes) -> Any:
             return stack.pop()
         elif name != "PROTO":
             _combine(name, stack)
+            if calls is not None and name == "REDUCE" and isinstance(stack[-1], Call):
+                calls.append(stack[-1])
     raise ValueError("no end")
 
 
@@ -99,8 +111,11 @@ def _combine(name: str, stack: list[Any]) -> None:
             stack.append(args[0])
         else:
             stack.append({} if called == "collections.OrderedDict" else Call(called, tuple(args)))
+    elif name == "NEWOBJ":
+        args, called = stack.pop(), stack.pop()
+        stack.append(Call(called, tuple(args)))
     elif name == "BUILD":
-        stack.pop()  # attributes of a dict or a tensor
+        stack.pop()  # attributes of a dict, a tensor or a module
     else:
         raise ValueError(name)
 

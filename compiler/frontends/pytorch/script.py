@@ -8,7 +8,7 @@ from typing import Any
 from compiler.errors import ModelError
 from compiler.frontends.files import require
 from compiler.frontends.inputs import Given, resolve
-from compiler.frontends.pytorch import source
+from compiler.frontends.pytorch import source, storages
 from compiler.frontends.pytorch.archive import Archive
 from compiler.frontends.pytorch.arguments import arguments, constants, declared, index_arguments, recorded_inputs
 from compiler.frontends.pytorch.faces import renaming_note, user_names
@@ -18,10 +18,11 @@ from compiler.ir import Graph
 def load(archive: Archive, given: Given) -> Graph:
     """A TorchScript file as a graph.
 
-    Raises: ModelError PICKLE_REFUSED, MODEL_CODE, MODEL_INVALID, EXPORT_FAILED, EXTRA_MISSING; UnsupportedOp;
-        ShapeError as `compiler.frontends.inputs.resolve`, and INPUT_KIND for arguments that are no tensors.
+    Raises: ModelError PICKLE_REFUSED, MODEL_CODE, MODEL_INVALID, TENSOR_SIZE, EXPORT_FAILED, EXPORT_WRONG, EXTRA_MISSING;
+        UnsupportedOp; ShapeError as `compiler.frontends.inputs.resolve`, and INPUT_KIND for arguments that are no tensors.
     """
     foreign = source.check(archive)
+    storages.check(archive)
     where = str(archive.path)
     recorded = recorded_inputs(archive)
     torch = require("torch", "torch", "to read TorchScript files")

@@ -105,12 +105,24 @@ def test_state_dict_archive(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("call", ["torch.save(x, 'p')", "ops.aten.from_file('p', True, 8)", "torch.from_file('p')"])
+@pytest.mark.parametrize("call", [
+    "torch.save(x, 'p')", "ops.aten.from_file('p', True, 8)", "torch.from_file('p')", "torch . \\\n save(x, 'p')",
+    "(torch. # save\n save)(x, 'p')", "ops.inductor._reinterpret_tensor(x, [9], [1])",
+    "x : __torch__.torch.classes.c10d.Store"])
 def test_script_that_touches_files(call: str, tmp_path: Path) -> None:
     bad = rewritten(SCRIPT, tmp_path / "bad.pt", lambda n, d: d, code__more_py=b"", **{"code__x.py": call.encode()})
     with pytest.raises(ModelError) as error:
         load(bad, "torchscript")
     assert error.value.code == "MODEL_CODE"
+
+
+@pytest.mark.parametrize("size", [0, 31])
+def test_tensor_larger_than_its_data(size: int, tmp_path: Path) -> None:
+    bad = rewritten(SCRIPT, tmp_path / "bad.pt", lambda n, d: d[:size] if n.endswith("/data/1") else d)
+    with pytest.raises(ModelError) as error:
+        load(bad, "torchscript")
+    assert error.value.code == "TENSOR_SIZE"
+    assert "data/1" in error.value.where
 
 
 def test_bomb(tmp_path: Path) -> None:
