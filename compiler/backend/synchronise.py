@@ -11,6 +11,7 @@ does; it implies what the trigger had waited for, not the trigger's earlier word
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,24 +49,24 @@ class _Reuse:
     """Which tile last owned each physical byte of a memory, as disjoint segments."""
 
     def __init__(self) -> None:
+        self.starts: list[int] = []  # ascending, of `segments`
         self.segments: list[tuple[int, int, Tile]] = []
 
     def claim(self, lo: int, hi: int, tile: Tile) -> list[Tile]:
         """Give lo..hi to `tile`; return the earlier owners that lose bytes."""
-        owners: dict[int, Tile] = {}
-        kept: list[tuple[int, int, Tile]] = []
-        for a, b, owner in self.segments:
-            if b <= lo or a >= hi:
-                kept.append((a, b, owner))
-                continue
-            owners[owner.id] = owner
-            if a < lo:
-                kept.append((a, lo, owner))
-            if b > hi:
-                kept.append((hi, b, owner))
-        kept.append((lo, hi, tile))
-        self.segments = kept
-        return list(owners.values())
+        first = bisect_right(self.starts, lo)
+        if first and self.segments[first - 1][1] > lo:
+            first -= 1
+        end = bisect_left(self.starts, hi, first)
+        lost = self.segments[first:end]
+        kept = [(lo, hi, tile)]
+        if lost and lost[0][0] < lo:
+            kept.insert(0, (lost[0][0], lo, lost[0][2]))
+        if lost and lost[-1][1] > hi:
+            kept.append((hi, lost[-1][1], lost[-1][2]))
+        self.segments[first:end] = kept
+        self.starts[first:end] = [start for start, _, _ in kept]
+        return list({owner.id: owner for _, _, owner in lost}.values())
 
 
 @dataclass

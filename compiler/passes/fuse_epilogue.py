@@ -111,19 +111,18 @@ def _join_cast(graph: Graph, node: Node) -> int:
 
 def _join_residual(graph: Graph, node: Node) -> int:
     """Add(product, other) where `other` has the result's full shape; the later product takes the sum."""
-    order = {id(n): k for k, n in enumerate(graph.nodes)}
     shape = graph.shape(node.output)
-    choices: list[tuple[int, Node, str]] = []
+    choices: list[tuple[Node, str]] = []
     for name, other in (node.inputs, node.inputs[::-1]):
         anchor = _anchor(graph, name, node)
         if anchor is None or anchor.op in ("Add", "Affine") or other == name:
             continue
         if graph.shape(name) == shape and graph.shape(other) == shape and not graph.is_const(other) \
                 and not any(step[0] == "add" for step in anchor.attrs.get("epilogue", ())):
-            choices.append((order[id(anchor)], anchor, other))
+            choices.append((anchor, other))
     if not choices:
         return 0
-    _, anchor, other = max(choices, key=lambda c: c[0])
+    anchor, other = choices[0] if len(choices) == 1 else max(choices, key=lambda c: graph.nodes.index(c[0]))
     graph.set_inputs(anchor, [*anchor.inputs, other])
     _take(graph, anchor, node, ("add", len(anchor.inputs) - 1))
     return 1
