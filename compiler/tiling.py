@@ -232,7 +232,7 @@ class Tiler:
 
     def _in_dram(self, name: str) -> bool:
         made = self.graph.producer(name)
-        if made is not None and made.op == "Slice" and made.attrs.get("rows"):  # read where the whole value is
+        if made is not None and (made.op in ("Transpose", "Reshape") or _is_rows(made)):  # read where the whole value is
             return self._in_dram(made.inputs[0])
         return name in self.graph.inputs or name in self.streamed
 
@@ -362,6 +362,11 @@ class Tiler:
             for name in [n for n in live if last.get(n, -1) <= k]:
                 del live[name]
         return levels
+
+
+def _is_rows(node: Node) -> bool:
+    """Whether a node cuts the rows out that a part of a layer reads."""
+    return node.op == "Slice" and bool(node.attrs.get("rows"))
 
 
 def _part_counts(rows: int) -> list[int]:

@@ -1,6 +1,7 @@
 """Values in DRAM: model inputs, constants and outputs, and values written out so that they can be read another way."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -16,6 +17,8 @@ from isa.word import PARTITIONS
 
 #: a piece of a value that is reordered takes this part of SBUF at most, so that several are under way
 PIECES = 16
+#: channels side by side, up to which engine copies take them apart: each reads at that many elements' distance
+WOVEN = 16
 
 
 def load_value(ctx: Context, name: str) -> Tensor:
@@ -83,13 +86,18 @@ def rows_view(ctx: Context, name: str) -> DramView:
 
 
 def _reorder(ctx: Context, to: DramView, far: DramView) -> None:
-    """to = far in DRAM, by pieces through SBUF where the PE turns what is contiguous on one side only."""
+    """to = far in DRAM, by pieces through SBUF where the PE turns what is contiguous on one side only.
+
+    A few channels side by side are taken apart by engine copies: the PE would turn as many rows as there are pixels.
+    """
     inner = next((a for a, step in enumerate(far.steps) if step == far.dtype.size and far.shape[a] > 1), None)
     rest = [a for a in range(len(far.shape)) if a != inner]
     if inner is None or inner == len(far.shape) - 1 or not turns(ctx, far.dtype.name, far.count):
         ctx.program.dma(to, far, purpose="relayout")
         return
-    lanes = -(-far.shape[inner] // PARTITIONS)
+    rows = [a for a in rest[:-1] if far.shape[a] > 1]
+    woven = bool(rows) and far.shape[inner] <= WOVEN and far.steps[-1] == far.shape[inner] * far.dtype.size
+    lanes = 2 * far.shape[inner] / PARTITIONS if woven else -(-far.shape[inner] // PARTITIONS)
     if lanes * prod(far.shape[a] for a in rest) * far.dtype.size > ctx.target.sbuf_partition_bytes // PIECES:
         axis = max(rest, key=lambda a: far.shape[a])
         middle = far.shape[axis] // 2
@@ -97,9 +105,21 @@ def _reorder(ctx: Context, to: DramView, far: DramView) -> None:
             at = tuple(cut if a == axis else slice(None) for a in range(len(far.shape)))
             _reorder(ctx, to[at], far[at])
         return
+    if woven:
+        dma_tensor(ctx, _apart(ctx, far, rows), to, store=True, purpose="relayout")
+        return
     tensor = ctx.alloc(far.shape, (inner,), far.dtype.name, name="reordered")
     load_rows(ctx, tensor, far, purpose="relayout")
     dma_tensor(ctx, tensor, to, store=True, purpose="relayout")
+
+
+def _apart(ctx: Context, far: DramView, rows: Sequence[int]) -> Tensor:
+    """The value on chip with `rows` on partitions and the other axes row-major; it is loaded as it lies in DRAM."""
+    order = sorted(range(len(far.shape)), key=lambda a: -far.steps[a])
+    near = ctx.alloc([far.shape[a] for a in order], [k for k, a in enumerate(order) if a in rows], far.dtype.name,
+                     name="woven")
+    dma_tensor(ctx, near, far.permute(*order), store=False, purpose="relayout")
+    return cast(ctx, near.transpose([order.index(a) for a in range(len(order))]), far.dtype.name)
 
 
 def _row_major(view: DramView) -> bool:
