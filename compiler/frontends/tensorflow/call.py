@@ -10,7 +10,7 @@ import onnx
 from compiler.errors import ModelError, UnsupportedOp
 from compiler.frontends.builder import GraphBuilder, Operand
 from compiler.frontends.tensorflow.tensors import dims_of, dtype_name
-from compiler.frontends.tensorflow.values import Value
+from compiler.frontends.tensorflow.values import Sparse, Value
 
 if TYPE_CHECKING:
     from compiler.frontends.tensorflow.importer import Importer
@@ -87,9 +87,18 @@ class Call:
             raise ModelError(f"the node has {len(self.args)} inputs, and one more is needed", code="MODEL_INVALID",
                              where=self.where)
         found = self.args[index]
+        if isinstance(found, Sparse):
+            return self.entries(found)
         if not isinstance(found, str):
             raise self.refuse("its input is no tensor")
         return found
+
+    def entries(self, of: Sparse) -> str:
+        """What is kept as a dense tensor, as the tensor that TensorFlow has; its size depends on data."""
+        if of.kind not in ("places", "values"):
+            raise self.refuse("its input is part of a sparse tensor in a form that is not supported")
+        places = self.op("Transpose", [self.op("NonZero", [of.mask])], perm=[1, 0])
+        return places if of.kind == "places" else self.op("GatherND", [of.dense, places])
 
     def xs(self, start: int = 0, end: int | None = None) -> list[str]:
         """Several operands."""

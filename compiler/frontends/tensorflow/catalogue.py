@@ -13,6 +13,7 @@ _RANDOM = "random numbers: make them outside and give them as an input"
 _SPREAD = "it spreads work over devices: export the model for one device"
 _IMAGE = "images are encoded, decoded and drawn on outside the model"
 _SPARSE = "sparse and ragged tensors are not supported: give dense ones"
+_COLUMNS = "only for sparse tensors that the model makes of dense inputs, as columns of features do: give dense ones"
 _LINALG = "matrix decompositions and solvers are not supported"
 _SIGNAL = "Fourier transforms and complex numbers are not supported"
 _SPECIAL = "the device has no such special function"
@@ -60,6 +61,7 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
      r"|SampleDistorted\w*|.*ProjectiveTransform\w*|ExtractGlimpse\w*|RGBToHSV|HSVToRGB|AdjustHue|AdjustSaturation"
      r"|AdjustContrast|GenerateBoundingBoxProposals|ScaleAndTranslate|ResizeArea|QuantizedResize\w*|ExtractVolumePatches"
      r"|NonMaxSuppressionWithOverlaps|RollImage)", _IMAGE),
+    (r"SparseReshape|SparseFillEmptyRows|SparseSegment(Mean|Sum|SqrtN)", _COLUMNS),
     (r"(.*Sparse\w*|Ragged\w*|.*Ragged\w*|Bincount|DenseBincount|DenseToDense\w*|DenseToCSR\w*|.*CSR\w*|AddManySparse\w*|"
      r"AddSparse\w*|TakeManySparse\w*|SetSize|DenseCount\w*|Edit\w*|ListDiff|DeserializeMany\w*|.*SetOperation|"
      r"LoadAndRemap\w*)", _SPARSE),

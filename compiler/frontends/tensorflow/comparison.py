@@ -5,6 +5,7 @@ import numpy as np
 
 from compiler.frontends.tensorflow.call import Call
 from compiler.frontends.tensorflow.registry import CONVERTERS, Converter, converter
+from compiler.frontends.tensorflow.values import Sparse
 
 _BINARY = {
     "Equal": "Equal", "Less": "Less", "LessEqual": "LessOrEqual", "Greater": "Greater",
@@ -72,11 +73,12 @@ def select(c: Call) -> str:
 
 
 @converter("Where")
-def where(c: Call) -> str:
+def where(c: Call) -> str | Sparse:
     """The places of all elements that are not zero, a row each."""
     x = c.x()
     mask = x if c.dtype() == "bool" else c.op("Not", [c.op("Equal", [x, c.number(0, x)])])
-    return c.op("Transpose", [c.op("NonZero", [mask])], perm=[1, 0])
+    places = Sparse("places", mask)
+    return places if c.b.is_static(mask) and c.b.const(mask) is None else c.entries(places)
 
 
 @converter("InTopK", "InTopKV2")

@@ -8,13 +8,13 @@ from typing import Any
 from compiler.errors import CompileError, ModelError, UnsupportedOp
 from compiler.frontends.builder import GraphBuilder
 from compiler.frontends.onnx.check import raise_all
-from compiler.frontends.tensorflow import branches, frames, noise
+from compiler.frontends.tensorflow import branches, frames, noise, sparse
 from compiler.frontends.tensorflow.call import Call
 from compiler.frontends.tensorflow.catalogue import reason
 from compiler.frontends.tensorflow.registry import CONVERTERS
 from compiler.frontends.tensorflow.scope import Scope, data_inputs
 from compiler.frontends.tensorflow.source import Source
-from compiler.frontends.tensorflow.values import GONE, Gone, Noise, Value
+from compiler.frontends.tensorflow.values import GONE, Gone, Noise, Sparse, Value
 
 #: Functions that call each other deeper than this call themselves.
 _DEEPEST = 64
@@ -36,6 +36,7 @@ class Importer:
         main: the scope of the main graph.
         operators: operator type by name of the node, functions and loops written out.
         cuts: values given for nodes, by name; what leads to them is not looked at. cut: those that were met.
+        masks: entries of sparse tensors that were chosen once, by mask and choice.
     """
 
     def __init__(self, source: Source, builder: GraphBuilder) -> None:
@@ -45,6 +46,7 @@ class Importer:
         self.operators: dict[str, str] = {}
         self.cuts: dict[str, str] = {}
         self.cut: set[str] = set()
+        self.masks: dict[str, str] = {}
         self._layers: dict[str, int] = {}
         self._refused: dict[str, tuple[str, str, list[str]]] = {}  # by operator and reason
         self._count = 0
@@ -107,6 +109,11 @@ class Importer:
     def _converted(self, call: Call) -> list[Value]:
         node = call.node
         convert = CONVERTERS.get(node.op)
+        if any(isinstance(a, Sparse) for a in call.args):
+            with self.b.layer(call.scope.prefix + node.name):
+                found = sparse.apply(call)
+            if found is not None:
+                return _listed(found)
         if convert is None and node.op in self.source.functions:
             return self.inline(call, node.op, call.args)
         if convert is None:

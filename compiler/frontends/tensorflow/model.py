@@ -10,12 +10,13 @@ from compiler.frontends.builder import GraphBuilder
 from compiler.frontends.files import ModelFiles
 from compiler.frontends.inputs import Declared, Given
 from compiler.frontends.tensorflow import converters, cut, frozen, saved_model
+from compiler.frontends.tensorflow.call import Call
 from compiler.frontends.tensorflow.catalogue import listed
 from compiler.frontends.tensorflow.frames import reaching
 from compiler.frontends.tensorflow.importer import Importer
 from compiler.frontends.tensorflow.source import Face, Source
 from compiler.frontends.tensorflow.tensors import dtype_name
-from compiler.frontends.tensorflow.values import Gone, Text
+from compiler.frontends.tensorflow.values import Gone, Sparse, Text
 from compiler.ir import Graph
 
 
@@ -75,6 +76,8 @@ def build(source: Source, given: Given) -> tuple[Graph, dict[str, str]]:
     importer.check()
     guessed = source.frozen and not given.outputs and any(isinstance(v, str) for v in values)
     for face, value in zip(source.outputs, values, strict=True):
+        if isinstance(value, Sparse):
+            value = Call(importer, importer.main, source.nodes[face.ref.partition(":")[0]], [value]).x()
         if not isinstance(value, str):
             if guessed:
                 continue  # a list or a branch not taken that nobody reads is no result

@@ -37,6 +37,22 @@ class Noise:
     dtype: str
 
 
+@dataclass(frozen=True)
+class Sparse:
+    """Something of a sparse tensor that is kept as a dense one and a mask of its entries, both values of the builder.
+
+    Attributes:
+        kind: "places" (a row of coordinates for each entry), "values" (the entries), "rows" (the first coordinate of
+            each), "chosen" (numbers of those entries where `dense` is true), "unique" (the distinct entries), "numbers"
+            (the number of each entry among these), "looked up" (rows of a table for these).
+        dense: where an entry is, its value; elsewhere anything.
+    """
+
+    kind: str
+    mask: str
+    dense: str = ""
+
+
 class Text:
     """An input of texts in a model that was cut behind what reads it."""
 
@@ -46,4 +62,4 @@ class Gone:
 
 
 GONE = Gone()
-Value = str | Variable | Items | Noise | Text | Gone
+Value = str | Variable | Items | Noise | Sparse | Text | Gone

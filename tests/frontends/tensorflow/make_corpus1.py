@@ -183,6 +183,23 @@ def kept(x):
     return tf.compat.v1.nn.dynamic_rnn(cell, tf.nn.dropout(x, keep_prob=keep), dtype=tf.float32)[0]
 
 
+def columns(kind, other, numeric):
+    """Columns of features, as tables of embeddings and as counts; -1 is no entry."""
+    feature = tf.feature_column
+    kinds, others = (feature.categorical_column_with_identity(key, 6) for key in ("kind", "other"))
+    made = [feature.bucketized_column(feature.numeric_column("numeric"), [0.0, 0.5]), feature.indicator_column(kinds)]
+    made += [feature.embedding_column(kinds, 3), feature.embedding_column(others, 2, combiner="sqrtn")]
+    return tf.compat.v1.feature_column.input_layer({"kind": kind, "other": other, "numeric": numeric}, made)
+
+
+def entries(x):
+    """Entries that data choose: as they are, and put back."""
+    places = tf.compat.v1.where(x > 0.1)
+    values = tf.gather_nd(x, places)
+    sparse = tf.SparseTensor(places, values, tf.shape(x, out_type=tf.int64))
+    return [places, values + 1, tf.boolean_mask(x, x > 0.1), tf.compat.v1.sparse_tensor_to_dense(sparse, -1.0)]
+
+
 def main():
     w = Writer(Path(__file__).with_name("corpus1.npz"))
     image = f(2, 12, 12, 3)
@@ -202,6 +219,9 @@ def main():
     frozen(w, "branches", branches, x=f(2, 3))
     frozen(w, "map_fn", lambda x: tf.map_fn(lambda row: tf.nn.softmax(row) * 2, x), x=f(3, 4))
     frozen(w, "kept", kept, x=f(2, 4, 3))
+    frozen(w, "columns", columns, kind=np.array([[1, -1, 4], [-1, -1, -1], [0, 5, 5]]),
+           other=np.array([[-1, 2], [3, 2], [-1, -1]]), numeric=f(3, 1))
+    frozen(w, "entries", entries, x=f(3, 4))
     frozen(w, "old_operators", old_operators, x=f(2, 4, 6, 3))
     saved(w, "simple_save", slim, x=image)
     saved(w, "resources", resources, x=f(2, 5))
