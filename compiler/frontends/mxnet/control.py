@@ -19,13 +19,14 @@ from compiler.frontends.mxnet.symbol import Symbol
 _MOST_ROUNDS = 512
 
 
-def _body(c: Call, index: int) -> Symbol:
+def body(c: Call, index: int) -> Symbol:
+    """The body of that number. Raises: ModelError MODEL_INVALID."""
     if index >= len(c.subgraphs):
         raise ModelError(f"{c.op} lacks a body", code="MODEL_INVALID", limit=index + 1, actual=len(c.subgraphs))
     return c.subgraphs[index]
 
 
-def _run(c: Call, body: Symbol, values: Sequence[str]) -> list[str]:
+def run(c: Call, body: Symbol, values: Sequence[str]) -> list[str]:
     """The results of a body whose variables have these values, in order."""
     names = [n.name for n in body.nodes if n.is_variable]
     if len(names) != len(values):
@@ -68,7 +69,7 @@ def _foreach(c: Call) -> list[str]:
     found = []
     for k in _rounds(c, c.shape()[0]):
         rows = [c.do("Gather", v, np.int64(k), axis=0) for v in c.inputs[:count]]
-        results = _run(c, _body(c, 0), _placed(c, len(c), (data, rows), (states, values), (rest, fixed)))
+        results = run(c, body(c, 0), _placed(c, len(c), (data, rows), (states, values), (rest, fixed)))
         found.append(results[:outputs])
         values = results[outputs:]
     return [*_stacked(c, found), *values]
@@ -84,9 +85,9 @@ def _while_loop(c: Call) -> list[str]:
     changing = [step[k] for k in loop]  # operands that are states
     found, active = [], ""
     for _ in _rounds(c, c.integer("max_iterations")):
-        goes_on = c.cast(c.reshape(_run(c, _body(c, 0), [operands[k] for k in test])[0], [1]), "bool")
+        goes_on = c.cast(c.reshape(run(c, body(c, 0), [operands[k] for k in test])[0], [1]), "bool")
         active = c.do("And", active, goes_on) if active else goes_on
-        results = _run(c, _body(c, 1), [operands[k] for k in step])
+        results = run(c, body(c, 1), [operands[k] for k in step])
         found.append([c.do("Where", active, v, c.like(v, 0)) for v in results[:outputs]])
         for place, value in zip(changing, results[outputs:], strict=True):
             operands[place] = c.do("Where", active, value, operands[place])
@@ -98,6 +99,6 @@ def _cond(c: Call) -> list[str]:
     places = [list(c.ints(k, ())) for k in ("cond_input_locs", "then_input_locs", "else_input_locs")]
     if any(not 0 <= p < len(c) for some in places for p in some):
         raise c.wrong("cond_input_locs", places, f"positions among {len(c)} inputs")
-    (chosen, *_), yes, no = (_run(c, _body(c, k), [c[p] for p in some]) for k, some in enumerate(places))
+    (chosen, *_), yes, no = (run(c, body(c, k), [c[p] for p in some]) for k, some in enumerate(places))
     condition = c.cast(c.reshape(chosen, [1]), "bool")
     return [c.reshape(c.do("Where", condition, a, b), c.shape(a)) for a, b in zip(yes, no, strict=True)]

@@ -8,6 +8,7 @@ from compiler.frontends.mxnet import (
     creation,
     dense,
     elementwise,
+    fused,
     indexing,
     multibox,
     normalise,
@@ -27,6 +28,6 @@ from compiler.frontends.mxnet.call import REGISTRY
 __all__ = ["FAMILIES", "REGISTRY"]
 
 FAMILIES = (
-    activations, attention, boxes, control, creation, dense, elementwise, indexing, multibox, normalise,
+    activations, attention, boxes, control, creation, dense, elementwise, fused, indexing, multibox, normalise,
     numpy_functions, ordering, pieces, recurrent, reduce, regions, reshape, sampling, sequences, windows,
 )

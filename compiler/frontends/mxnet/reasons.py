@@ -17,7 +17,7 @@ _USER = "it runs the user's own Python code"
 
 #: reason -> operators of families that inference could meet.
 _NAMED: dict[str, str] = {
-    _FUSED: "_sg_mkldnn_conv _sg_mkldnn_fully_connected _sg_mkldnn_selfatt_qk _sg_mkldnn_selfatt_valatt",
+    _FUSED: "_sg_mkldnn_selfatt_qk _sg_mkldnn_selfatt_valatt",
     _USER: "Custom _npi_Custom _CustomFunction _NDArray _Native _CachedOp _CachedOpThreadSafe _NoGradient",
     _DATA: "_contrib_boolean_mask _npi_boolean_mask _npi_nonzero _npx_nonzero _npi_unique _npi_bincount "
            "_npi_delete _contrib_getnnz _contrib_edge_id _sparse_retain",

@@ -14,6 +14,7 @@ def write():
     """Add all."""
     control()
     symbol_networks()
+    fused()
     add_block("net YOLOv3", Yolo(), data=(1, 3, 32, 32))
     add_block("net FCN", Segmentation(), data=(1, 3, 32, 32))
     add_block("net pose", pose(), data=(1, 3, 32, 24))
@@ -201,6 +202,16 @@ def symbol_networks():
     found = S.contrib.MultiBoxDetection(scores, S.Concat(*places, dim=1), anchors, nms_threshold=0.45, nms_topk=40,
                                         threshold=0.4, name="detection")
     add("net SSD", S.Group([found, S.BlockGrad(scores, name="prob")]), data=(1, 3, 16, 16), atol=1e-4)
+
+
+def fused():
+    """What the MKLDNN backend makes of a network: convolution, normalisation, sum and activation in one operator."""
+    x = S.var("data")
+    y = layer(x, "a", 8, (2, 2))
+    z = S.BatchNorm(S.Convolution(y, kernel=(1, 1), num_filter=8, name="b"), fix_gamma=False, name="b_bn")
+    y = S.Activation(z + y, act_type="relu")
+    y = S.Activation(S.FullyConnected(S.Flatten(y), num_hidden=6, name="fc"), act_type="relu")
+    add("net fused", S.softmax(y).get_backend_symbol("MKLDNN"), data=(2, 3, 8, 8))
 
 
 def control():

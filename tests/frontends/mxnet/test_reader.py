@@ -172,12 +172,12 @@ def node(op: str, inputs: int = 1, **attrs: str) -> dict[str, object]:
 
 
 def test_unknown_operators_are_named_all_at_once_with_their_reasons() -> None:
-    second = {**node("_sg_mkldnn_conv"), "inputs": [[1, 0, 0]]}
+    second = {**node("_sg_mkldnn_selfatt_qk"), "inputs": [[1, 0, 0]]}
     with pytest.raises(ErrorList) as error:
         loaded(node("Custom"), second)
     found = {e.op: e.what for e in error.value.errors if isinstance(e, UnsupportedOp)}
-    assert set(found) == {"Custom", "_sg_mkldnn_conv"}
-    assert "Python" in found["Custom"] and "MKLDNN" in found["_sg_mkldnn_conv"]
+    assert set(found) == {"Custom", "_sg_mkldnn_selfatt_qk"}
+    assert "Python" in found["Custom"] and "MKLDNN" in found["_sg_mkldnn_selfatt_qk"]
 
 
 @pytest.mark.parametrize(("made", "code"), [
@@ -193,6 +193,7 @@ def test_unknown_operators_are_named_all_at_once_with_their_reasons() -> None:
     (node("norm", ord="7"), "UNSUPPORTED_OP"),
     (node("broadcast_to", shape="(99999999999, 3)"), "SHAPE_MISMATCH"),
     (node("tile", reps="(9e30, 1)"), "ATTRIBUTE_VALUE"),
+    (node("_sg_mkldnn_conv", quantized="true"), "UNSUPPORTED_OP"),
     (node("_contrib_AdaptiveAvgPooling2D", output_size="2"), "OPERATOR_OPERANDS"),
 ])
 def test_attributes_that_cannot_be_meant(made: dict[str, object], code: str) -> None:
