@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from compiler.errors import ModelError
 from compiler.frontends.layout import channels_first, channels_last
 from compiler.frontends.tflite import quantised
-from compiler.frontends.tflite.convert import Call, converter
+from compiler.frontends.tflite.convert import BUILTIN, Call, converter
 from compiler.frontends.tflite.moving import int64, reshaped
 
 
@@ -50,9 +52,11 @@ def _space_to_batch(c: Call) -> None:
 
 @converter("BATCH_TO_SPACE_ND")
 def _batch_to_space(c: Call) -> None:
-    """Operands: value, block sizes, (axes, 2) crops."""
+    """Operands: value, block sizes, (axes, 2) crops. Around a convolution the three are one with dilation."""
     sizes = c.ints(1, "the size of blocks")
     crops = int64(c.ints(2, "the crops")).reshape(-1, 2)
+    if _dilated(c, sizes, crops):
+        return
     (batch, *rest), axes = c.shape(0), len(sizes)
     images = batch // int(np.prod(sizes))
 
@@ -69,3 +73,27 @@ def _batch_to_space(c: Call) -> None:
         return c.b.op("Slice", [x, crops[:, 0].copy(), int64(ends), int64(range(1, axes + 1))])
 
     c.moved(0, join)
+
+
+def _dilated(c: Call, sizes: list[int], crops: np.ndarray) -> bool:
+    """SPACE_TO_BATCH_ND, convolution, BATCH_TO_SPACE_ND as one convolution; False where it is something else.
+
+    The converter joins them itself only where it finds the sizes plain enough.
+    """
+    conv = c.frame.makers.get(c.op.inputs[0])
+    spread = c.frame.makers.get(conv.inputs[0]) if conv and conv.type in ("CONV_2D", "DEPTHWISE_CONV_2D") else None
+    if conv is None or spread is None or spread.type != "SPACE_TO_BATCH_ND" or len(sizes) != 2:
+        return False
+    outer, inner = Call(c.frame, spread), Call(c.frame, conv)
+    plain = {inner.option(f"{stem}_{axis}", 1) for stem, axis in (
+        ("stride", "h"), ("stride", "w"), ("dilation", "h_factor"), ("dilation", "w_factor"))} == {1}
+    pads = int64(outer.ints(2, "the padding")).reshape(-1, 2) - crops
+    moves = (quantised.same_scale(outer.tensor(0), outer.result()), quantised.same_scale(c.tensor(0), c.result()))
+    if not plain or inner.option("padding", 0) != 1 or outer.ints(1, "the size of blocks") != sizes \
+            or (pads < 0).any() or not all(moves):
+        return False
+    options = {**conv.options, "dilation_h_factor": sizes[0], "dilation_w_factor": sizes[1],
+               "pads": pads.T.ravel().tolist()}
+    joined = replace(conv, inputs=(spread.inputs[0], *conv.inputs[1:]), outputs=c.op.outputs, options=options)
+    BUILTIN[conv.type](Call(c.frame, joined))
+    return True

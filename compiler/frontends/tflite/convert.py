@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -77,6 +78,11 @@ class Frame:
                 table = CUSTOM if op.custom else BUILTIN
                 table[op.type](Call(self, op))
         return [self.value(t) for t in self.graph.outputs]
+
+    @cached_property
+    def makers(self) -> dict[int, Operator]:
+        """The operator that computes each tensor."""
+        return {t: op for op in self.graph.operators for t in op.outputs}
 
     def value(self, number: int) -> Value:
         """What a tensor is in the graph. Raises: ModelError TFLITE_ORDER when nothing has computed it."""

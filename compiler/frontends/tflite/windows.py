@@ -59,12 +59,15 @@ def _conv3d(c: Call) -> None:
 
 
 def _convolution(c: Call, perm: tuple[int, ...], rank: int, groups: int) -> None:
-    """perm: of the weights to (Cout, Cin / groups, k...); groups 0: as many as the weights' channels make."""
+    """perm: of the weights to (Cout, Cin / groups, k...); groups 0: as many as the weights' channels make.
+
+    An option "pads", which no file has, states the padding as ONNX orders it.
+    """
     weights = c.b.shape(c.b.op("Transpose", [c.stored(1)], perm=list(perm)))
     kernel = list(weights[2:])
     strides = _per_axis(c, "stride", "", rank)
     dilations = _per_axis(c, "dilation", "_factor", rank)
-    pads = padding(c.option("padding", _SAME), c.shape(0)[1:-1], kernel, strides, dilations)
+    pads = c.option("pads", []) or padding(c.option("padding", _SAME), c.shape(0)[1:-1], kernel, strides, dilations)
     attrs: dict[str, Any] = {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "pads": pads,
              "group": groups or c.shape(0)[-1] // weights[1]}
     if _whole(c):

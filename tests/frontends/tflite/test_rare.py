@@ -8,11 +8,12 @@ from math import erf
 import numpy as np
 import pytest
 
+from compiler.frontends.tflite import reader
 from compiler.frontends.tflite.custom import FLEX
 from compiler.frontends.tflite.reader import Model, Operator, Subgraph, Tensor
 from compiler.ir import Graph
 from tests.frontends.corpus import _evaluated as evaluated
-from tests.frontends.tflite.test_face import constant, convert, tensor
+from tests.frontends.tflite.test_face import CORPUS, constant, convert, tensor
 
 RNG = np.random.default_rng(8)
 _SELU = (1.0507009873554805, 1.6732632423543772)
@@ -111,3 +112,34 @@ def test_draws_follow_their_weights() -> None:
     found = evaluated(graph, {"x": x})["y"]
     shares = np.stack([np.bincount(row, minlength=3) for row in found]) / 400
     np.testing.assert_allclose(shares, [[0.2, 0.8, 0], [0.25, 0.25, 0.5]], atol=0.1)
+
+
+@pytest.mark.parametrize(("crops", "joined"), [([[0, 0], [0, 2]], True), ([[1, 0], [1, 1]], True),
+                                               ([[0, 0], [2, 0]], False)])
+def test_convolutions_between_blocks_are_dilated(crops: list[list[int]], joined: bool) -> None:
+    """The same three operators give the same where a RESHAPE in between keeps them apart."""
+    w, bias = RNG.normal(size=(4, 3, 3, 2)).astype(np.float32), RNG.normal(size=4).astype(np.float32)
+    x = RNG.normal(size=(2, 7, 9, 2)).astype(np.float32)
+    pads = [[2, 1], [1, 2]]  # 10 rows in blocks of 2, 12 columns in blocks of 3
+    tensors = [tensor("x", x.shape), constant("sizes", np.int32([2, 3])), constant("pads", np.int32(pads)),
+               constant("crops", np.int32(crops)), constant("w", w), constant("b", bias),
+               tensor("blocks", (12, 5, 4, 2)), tensor("sums", (12, 3, 2, 4)), tensor("y", (2, 6, 6, 4)),
+               constant("same", np.int32([12, 3, 2, 4])), tensor("apart", (12, 3, 2, 4))]
+    options = {"padding": 1, "fused_activation_function": 1}
+    first = [Operator("SPACE_TO_BATCH_ND", False, (0, 1, 2), (6,), {}, b"", 1),
+             Operator("CONV_2D", False, (6, 4, 5), (7,), options, b"", 1)]
+    last = Operator("BATCH_TO_SPACE_ND", False, (7, 1, 3), (8,), {}, b"", 1)
+    between = Operator("RESHAPE", False, (7, 9), (10,), {}, b"", 1)
+    one, other = (convert(Model("", [Subgraph("main", tensors, (0,), (8,), ops)])) for ops in (
+        [*first, last], [*first, between, Operator(last.type, False, (10, 1, 3), (8,), {}, b"", 1)]))
+    assert ("Pad" not in one.op_counts()) == joined
+    found, wanted = (evaluated(g, {"x": x})["y"] for g in (one, other))
+    assert found.shape == (2, 6 - sum(crops[0]), 6 - sum(crops[1]), 4)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["deeplab"])
+def test_dilated_convolutions_of_a_network(case: str) -> None:
+    content = CORPUS.arrays[f"{case}/file/model.tflite"].tobytes()
+    graph = convert(reader.parse(memoryview(content), case))
+    assert [2, 2] in [node.attrs.get("dilations") for node in graph]
