@@ -232,8 +232,8 @@ class Tiler:
 
     def _in_dram(self, name: str) -> bool:
         made = self.graph.producer(name)
-        if made is not None and (made.op in ("Transpose", "Reshape") or _is_rows(made)):  # read where the whole value is
-            return self._in_dram(made.inputs[0])
+        if made is not None and (made.op in ("Transpose", "Reshape") or _is_rows(made)):
+            return self._in_dram(made.inputs[0])  # read where the whole value is
         return name in self.graph.inputs or name in self.streamed
 
     def _groups(

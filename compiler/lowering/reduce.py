@@ -10,16 +10,20 @@ from compiler.ir import Graph, Node, numpy_dtype
 from compiler.layout import F, P, Run, Tensor, align_dims, blocks, engine_runs, merge_dims
 from compiler.lowering.constants import const_like
 from compiler.lowering.context import MOST_FREE, Context
+from compiler.lowering.dram import natural_axes
 from compiler.lowering.elementwise import _apply_tail
-from compiler.lowering.move import addressable, cast, psum_view
-from compiler.lowering.transpose import relayout
+from compiler.lowering.move import addressable, cast, copy, psum_view
+from compiler.lowering.transpose import load_rows, relayout
 from isa.lang import View
 from isa.target import Target
+from isa.word import PARTITIONS
 
 REDUCE = {"ReduceSum": "add", "ReduceMean": "add", "ReduceMax": "max", "ReduceMin": "min", "ReduceProd": "mult",
           "GlobalAveragePool": "add", "GlobalMaxPool": "max"}
 #: free dimensions of an access that a reduction runs over; the fourth steps from result to result
 MOST_INNER = 3
+#: of SBUF: a value in DRAM beyond the first is reduced in pieces of the second, several of which are under way
+WHOLE_SHARE, PIECE_SHARE = 0.6, 0.1
 
 
 def reduce_condition(graph: Graph, node: Node, target: Target) -> str:
@@ -49,7 +53,7 @@ def lower_reduce(ctx: Context, node: Node) -> None:
     axes = _axes(ctx, node, len(ctx.shape(source)))
     op = REDUCE[node.op]
     integer = numpy_dtype(ctx.graph.dtype(source)).kind != "f"
-    x, left = _toward_free(ctx, ctx.tensor(source), axes, op, integer)
+    x, left = _toward_free(ctx, _in_pieces(ctx, source, axes, op, integer) or ctx.tensor(source), axes, op, integer)
     mean = node.op in ("ReduceMean", "GlobalAveragePool")
     scale = 1.0 / prod(ctx.shape(source)[a] for a in axes) if mean else None
     final = _reduced(ctx, x, left, op, ctx.storage(name), scale, name).reshape(ctx.shape(name))
@@ -65,6 +69,33 @@ def _axes(ctx: Context, node: Node, rank: int) -> list[int]:
     const = ctx.graph.const(node.input(1))
     axes = node.attrs.get("axes") if const is None else const.reshape(-1).tolist()
     return sorted(a % rank for a in axes) if axes is not None and len(axes) else list(range(rank))
+
+
+def _in_pieces(ctx: Context, source: str, axes: list[int], op: str, integer: bool) -> Tensor | None:
+    """A value in DRAM that SBUF has no room for, reduced piece by piece along one of the axes; None for others."""
+    shape, lanes = ctx.shape(source), natural_axes(ctx, source)
+    free = [a for a in axes if a not in lanes]
+    if source in ctx.tensors or source not in ctx.dram or not free:
+        return None
+    far = ctx.dram[source]
+    deep = -(-prod(shape[a] for a in lanes) // PARTITIONS)
+    each = deep * prod(n for a, n in enumerate(shape) if a not in lanes) * far.dtype.size
+    room = ctx.target.sbuf_partition_bytes
+    if each <= WHOLE_SHARE * room:
+        return None
+    cut = max(free, key=lambda a: shape[a])
+    count = min(shape[cut], -(-each // int(PIECE_SHARE * room)))
+    parts = ctx.alloc([count if a == cut else 1 if a in free else n for a, n in enumerate(shape)], lanes,
+                      _partial_type(far.dtype.name, op, integer), name="parts")
+    for k in range(count):
+        low, high = shape[cut] * k // count, shape[cut] * (k + 1) // count
+        piece = ctx.alloc([high - low if a == cut else n for a, n in enumerate(shape)], lanes, far.dtype.name,
+                          name="piece")
+        load_rows(ctx, piece, far[tuple(slice(low, high) if a == cut else slice(None) for a in range(len(shape)))])
+        to = parts.slice_axis(cut, k, k + 1)
+        assert to is not None  # an axis of a new tensor is one atom
+        copy(ctx, to, _reduced(ctx, piece, free, op, parts.dtype))
+    return parts
 
 
 def _toward_free(ctx: Context, x: Tensor, axes: list[int], op: str, integer: bool) -> tuple[Tensor, list[int]]:
@@ -85,8 +116,12 @@ def _toward_free(ctx: Context, x: Tensor, axes: list[int], op: str, integer: boo
 
 def _partial(x: Tensor, op: str, integer: bool) -> str:
     """Type of partial results."""
+    return _partial_type(x.dtype, op, integer)
+
+
+def _partial_type(dtype: str, op: str, integer: bool) -> str:
     if op in ("max", "min"):
-        return x.dtype
+        return dtype
     return "int32" if integer else "fp32"
 
 
