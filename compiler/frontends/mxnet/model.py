@@ -103,9 +103,12 @@ def _check_missing(variables: list[_Variable], params: Mapping[str, np.ndarray],
     missing = [v.name for v in variables
                if v.role in PARAMETERS and v.name not in params and v.name not in given.shapes]
     if missing:
+        places = params and all("." in name for name in params)  # "features.0.weight": save_parameters calls them so
         raise ModelError(f"the params file has no values for {len(missing)} parameters of the network",
                          code="PARAMS_MISSING", where=where, actual=", ".join(missing[:20]),
-                         help="give the params file that was saved with the symbol (names as `arg:fc_weight`), or "
+                         help="the file is one of Block.save_parameters, which names places and not parameters: "
+                              "HybridBlock.export writes both files" if places else
+                              "give the params file that was saved with the symbol (names as `arg:fc_weight`), or "
                               "--input-shape for those that are inputs")
 
 

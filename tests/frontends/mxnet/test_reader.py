@@ -221,6 +221,16 @@ def test_an_input_with_other_channels_than_the_weights() -> None:
     assert (error.value.code, error.value.limit) == ("SHAPE_MISMATCH", "3 channels")
 
 
+@pytest.mark.parametrize(("name", "expected"), [("0.weight", "save_parameters"), ("other_weight", "arg:fc_weight")])
+def test_parameters_without_a_value(name: str, expected: str) -> None:
+    made: list[dict[str, object]] = [{"op": "null", "name": n, "inputs": []} for n in ("fc_weight", "fc_bias")]
+    layer = {**node("FullyConnected", num_hidden="2"), "inputs": [[0, 0, 0], [1, 0, 0], [2, 0, 0]]}
+    with pytest.raises(ModelError) as error:
+        loaded(*made, layer, params={name: np.zeros((2, 3), np.float32)})
+    assert (error.value.code, error.value.actual) == ("PARAMS_MISSING", "fc_weight, fc_bias")
+    assert expected in error.value.help
+
+
 def test_superfluous_arrays_are_noted() -> None:
     graph = loaded(node("relu"), params={"other": np.zeros(3, np.float32)})
     assert any("other" in note for note in graph.notes)
