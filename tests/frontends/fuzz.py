@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import importlib.util
 import os
 import random
 import resource
@@ -64,7 +65,9 @@ def _alarm(*_: object) -> None:
 
 
 def batch(mutations: Sequence[Mutation]) -> list[str]:
-    """`attempt` for each, all in one new process; "crash ..." for the one that ended it, those after it are left out."""
+    """`attempt` for each, all in one new process; "crash ..." for the one that ended it, those after it left out."""
+    if any(m.model.startswith("pytorch/") for m in mutations) and importlib.util.find_spec("torch"):
+        importlib.import_module("torch")  # which takes as long as the reader may
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:

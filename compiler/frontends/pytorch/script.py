@@ -18,8 +18,9 @@ from compiler.ir import Graph
 def load(archive: Archive, given: Given) -> Graph:
     """A TorchScript file as a graph.
 
-    Raises: ModelError PICKLE_REFUSED, MODEL_CODE, MODEL_INVALID, TENSOR_SIZE, EXPORT_FAILED, EXPORT_WRONG, EXTRA_MISSING;
-        UnsupportedOp; ShapeError as `compiler.frontends.inputs.resolve`, and INPUT_KIND for arguments that are no tensors.
+    Raises: ModelError PICKLE_REFUSED, MODEL_CODE, MODEL_INVALID, TENSOR_SIZE, EXPORT_FAILED, EXPORT_WRONG,
+        EXTRA_MISSING; UnsupportedOp; ShapeError as `compiler.frontends.inputs.resolve`, and INPUT_KIND for arguments
+        that are no tensors.
     """
     foreign = source.check(archive)
     storages.check(archive)
@@ -37,7 +38,9 @@ def load(archive: Archive, given: Given) -> Graph:
         except Exception as error:  # torch's reader raises what its parts happen to
             lines = [line for line in str(error).splitlines() if line.strip()]
             raise ModelError("torch cannot read the file", code="MODEL_INVALID", where=where,
-                             actual=lines[0] if lines else type(error).__name__) from None
+                             actual=lines[0] if lines else type(error).__name__,
+                             help="try torch.jit.load on it; files of torch.jit.optimize_for_inference and of newer "
+                                  "versions of torch cannot be opened: save the traced module itself") from None
     graph = from_script(module, given, where, recorded)
     graph.name = archive.path.stem
     return graph
