@@ -20,7 +20,13 @@ _SPECIAL = "the device has no such special function"
 _INTEGER = "quantised arithmetic inside the graph: use a frozen float graph, or TensorFlow Lite for int8"
 _OPTIMISED = "it is an operator of an optimised runtime: export the graph before it is optimised for a device"
 _PYTHON = "it calls Python code, which is not in the file"
-_OTHER = "it is not part of inference"
+_OTHER = "neither TensorFlow's layers nor its exporters write it: if it is an operator of your own, cut the model there"
+_TESTS = "it belongs to TensorFlow's own tests"
+_RUNTIME = "TensorFlow makes it while it runs a graph: it is in no saved model"
+_DEBUG = "it copies or watches tensors while a graph runs: export the model without it"
+_RISC = "it belongs to an experiment of TensorFlow's compiler: export the graph before it is rewritten"
+_TREES = "trees of TensorFlow's own are not read: use XGBoost"
+_HANDLE = "it makes, or asks about, a resource of TensorFlow's runtime, which a compiled model has none of"
 
 #: (pattern of the whole name, reason)
 _FAMILIES: tuple[tuple[str, str], ...] = (
@@ -76,6 +82,26 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
      r"MakeUnique|KthOrder\w*|Correlation\w*)", _SPECIAL),
     (r"(Quantize\w*|Quantized\w*|Dequantize\w*|Requantiz\w*|RequantizationRange\w*|UniformQuantize\w*|UniformDe\w*|"
      r"UniformRequantize|_Quantized\w*|QuantizeV2|CompareAndBitpack)", _INTEGER),
+    (r"Risc\w+", _RISC),
+    (r"TensorForest\w+|IsBoostedTrees\w+", _TREES),
+    (r"_Arg|_Retval|_If|_While|_Device(Arg|Retval)|_ArrayToList|_ListToArray|_ReadVariablesOp|_SwitchN|_HostCast"
+     r"|_UnaryOpsComposition|_ScopedAllocator\w*|_TensorToHashBucketFast|FakeParam|DevicePlacementOp|GraphDefVersion"
+     r"|RemoteFusedGraphExecute|MapDefun|For|DataFormat(DimMap|VecPermute)|ImmutableConst|TensorStridedSliceUpdate"
+     r"|SyncDevice|ControlTrigger|ParallelConcat|Inplace\w+", _RUNTIME),
+    (r"Debug\w+|Dump\w+|Copy|CopyHost|_Copy\w+|DeepCopy|CheckPinned|Timestamp|Abort|ImportEvent|GetDeadline"
+     r"|IsTensorFloat32Enabled|CalibrationStatisticsSaver|CustomAggregator", _DEBUG),
+    (r"CropAndResizeGrad\w+", _TRAINING),
+    (r"SobolSample|StochasticCastToInt", _RANDOM),
+    (r"(Un)?[Cc]ompressElement|ComputeBatchSize|GetElementAtIndex|GetOptions|WindowOp|AudioMicrofrontend"
+     r"|StatsAggregatorHandle\w*|ThreadPoolHandle|Experimental\w+Handle|GlobalIterId|DummyIterationCounter", _DATA),
+    (r"DecodeJxl", _IMAGE),
+    (r"TryRpc|DeleteRpc\w+|GetTpuTaskId|UpdateTaskIdAnd\w+|_DisconnectHost\w+|_SetGlobalTPU\w+", _SPREAD),
+    (r"KMC2\w+|KmeansPlusPlus\w+|IsotonicRegression", _SPECIAL),
+    (r"\w*Resource(Create|Initialized|Using|Handle\w*)\w*|MakeWeakResourceHandle|StubResource\w+", _HANDLE),
+    (r"(Polymorphic|N?InPolymorphic|NPolymorphic|N(s)?In|NInts|Ref(In|Out)|Attr|Int64|Int(Attr|In|Out)|Float(In|Out)"
+     r"|Two|Five|None|Old|OutT|List(In|Out)|TypeList|KernelLabel|OpWith|Func(Attr|List)|Foo|Test|Simple|Sleep|Reserved"
+     r"|Restrict|Mixed|Default|Dtype|Construction|Requires|Namespace>|Binary$|Unary$|Conv$|A$|B$|Fact$).*", _TESTS),
+    (r"NInTw\w+|NIntsIn|IntInput\w*|__MklDummy\w+", _TESTS),
     (r"(_Mkl\w*|_Fused\w*|_Native\w*|_MklNative\w*|_TensorRT\w*|TRT\w*|CreateTRT\w*|GetCalibration\w*|InitializeTRT\w*|"
      r"SerializeTRT\w*|_Nccl\w*|_OneDnn\w*|_Itex\w*|Xla\w*|.*Remap\w*|.*Jit\w*|_Mlir\w*|MlirP\w*|Rpc\w*)", _OPTIMISED),
 )

@@ -12,8 +12,8 @@ from compiler.frontends.tensorflow.values import Value, Variable
 
 
 @converter("Identity", "StopGradient", "PreventGradient", "CheckNumerics", "CheckNumericsV2", "Snapshot",
-           "EnsureShape", "DebugIdentity", "PlaceholderWithDefault", "Enter", "RefEnter", "RefIdentity", "Print",
-           "LoopCond", "NextIteration", "RefNextIteration")
+           "EnsureShape", "GuaranteeConst", "DebugIdentity", "PlaceholderWithDefault", "Enter", "RefEnter",
+           "RefIdentity", "Print", "LoopCond", "NextIteration", "RefNextIteration")
 def identity(c: Call) -> Value:
     """The operand itself: what these check, print or hint at has no part in the result."""
     return c.args[0] if c.args else c.x()
