@@ -13,9 +13,9 @@ from compiler.passes.activations import Activation, activations
 from compiler.passes.expansion import Expansion
 from isa.target import Target
 
-#: most time steps, times directions, that are unrolled: a step of an LSTM is some twenty operators, and programs of
-#: more than ten thousand operators take minutes to schedule
-MOST_STEPS = 512
+#: most time steps, times directions, that are unrolled: a step of an LSTM is some twenty operators, and compiling a
+#: thousand of them takes about twenty seconds
+MOST_STEPS = 1024
 
 #: gates of W, R and B in ONNX's order
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}

@@ -93,12 +93,29 @@ def activation(cell: Cell, key: str, modern: bool) -> tuple[str, float | None, f
 
 def step(c: Call, cell: Cell, x: str, states: list[str]) -> tuple[str, list[str]]:
     """Output and states after one step: x (N, in), states (N, units)."""
+    return advanced(c, cell, shares(c, cell, x), states)
+
+
+def shares(c: Call, cell: Cell, x: str) -> list[str]:
+    """What the input x (..., in) contributes to each gate (..., units), with all biases that are simply added."""
+    count = GATES[cell.kind]
+    biases: list[np.ndarray | None] = [None] * count
+    if cell.bias is not None:
+        added = np.atleast_2d(cell.bias).copy()
+        if cell.reset_after:
+            added[1, 2 * cell.units :] = 0  # the candidate's second one is reset with the state's product
+        biases = list(np.split(added.sum(axis=0), count))
+    return [dense(c, x, k, b) for k, b in zip(np.split(cell.kernel, count, axis=1), biases, strict=True)]
+
+
+def advanced(c: Call, cell: Cell, given: list[str], states: list[str]) -> tuple[str, list[str]]:
+    """Output and states after one step, from the input's shares of each gate. Gates are products of their own: parts of
+    one would lie where the device does not reach them."""
     if cell.kind == "LSTM":
-        return _lstm(c, cell, x, *states)
+        return _lstm(c, cell, given, *states)
     if cell.kind == "GRU":
-        return _gru(c, cell, x, states[0])
-    y = c.op("Add", [dense(c, x, cell.kernel, cell.bias), c.op("MatMul", [states[0], cell.recurrent])])
-    y = _activated(c, cell, y)
+        return _gru(c, cell, given, states[0])
+    y = _activated(c, cell, c.op("Add", [given[0], c.op("MatMul", [states[0], cell.recurrent])]))
     return y, [y]
 
 
@@ -106,33 +123,26 @@ def _activated(c: Call, cell: Cell, x: str, key: str = "activation") -> str:
     return activate(c, x, cell.config.get(key, "sigmoid" if key == "recurrent_activation" else "tanh"))
 
 
-def _lstm(c: Call, cell: Cell, x: str, h: str, memory: str) -> tuple[str, list[str]]:
-    z = c.op("Add", [dense(c, x, cell.kernel, cell.bias), c.op("MatMul", [h, cell.recurrent])])
-    i, f, g, o = c.b.ops("Split", [z], 4, axis=1, num_outputs=4)
+def _lstm(c: Call, cell: Cell, given: list[str], h: str, memory: str) -> tuple[str, list[str]]:
+    parts = np.split(cell.recurrent, 4, axis=1)
+    i, f, g, o = (c.op("Add", [x, c.op("MatMul", [h, r])]) for x, r in zip(given, parts, strict=True))
     i, f, o = (_activated(c, cell, v, "recurrent_activation") for v in (i, f, o))
     memory = c.op("Add", [c.op("Mul", [f, memory]), c.op("Mul", [i, _activated(c, cell, g)])])
     h = c.op("Mul", [o, _activated(c, cell, memory)])
     return h, [h, memory]
 
 
-def _gru(c: Call, cell: Cell, x: str, h: str) -> tuple[str, list[str]]:
-    units = cell.units
-    bias = cell.bias
-    given = dense(c, x, cell.kernel, bias[0] if cell.reset_after and bias is not None else bias)
-    xz, xr, xh = c.b.ops("Split", [given], 3, axis=1, num_outputs=3)
+def _gru(c: Call, cell: Cell, given: list[str], h: str) -> tuple[str, list[str]]:
+    parts = np.split(cell.recurrent, 3, axis=1)
+    z, r = (_activated(c, cell, c.op("Add", [x, c.op("MatMul", [h, w])]), "recurrent_activation")
+            for x, w in zip(given[:2], parts[:2], strict=True))
     if cell.reset_after:
-        hz, hr, hh = c.b.ops("Split", [dense(c, h, cell.recurrent, None if bias is None else bias[1])], 3, axis=1,
-                             num_outputs=3)
+        bias = None if cell.bias is None else cell.bias[1, 2 * cell.units :]
+        reset = c.op("Mul", [r, dense(c, h, parts[2], bias)])
     else:
-        hz, hr = c.b.ops("Split", [c.op("MatMul", [h, cell.recurrent[:, : 2 * units]])], 2, axis=1, num_outputs=2)
-    z = _activated(c, cell, c.op("Add", [xz, hz]), "recurrent_activation")
-    r = _activated(c, cell, c.op("Add", [xr, hr]), "recurrent_activation")
-    if cell.reset_after:
-        reset = c.op("Mul", [r, hh])
-    else:
-        reset = c.op("MatMul", [c.op("Mul", [r, h]), cell.recurrent[:, 2 * units :]])
-    new = _activated(c, cell, c.op("Add", [xh, reset]))
-    h = c.op("Add", [c.op("Mul", [z, h]), c.op("Mul", [c.op("Sub", [c.like(1, z), z]), new])])
+        reset = c.op("MatMul", [c.op("Mul", [r, h]), parts[2]])
+    new = _activated(c, cell, c.op("Add", [given[2], reset]))
+    h = c.op("Add", [new, c.op("Mul", [z, c.op("Sub", [h, new])])])
     return h, [h]
 
 

@@ -8,7 +8,7 @@ from compiler.frontends.keras.activations import activate
 from compiler.frontends.keras.call import Call, Tensor, tensors
 from compiler.frontends.keras.convolutions import convolved
 from compiler.frontends.keras.core import reshaped
-from compiler.frontends.keras.recurrent import Recurred, returned, unrolled
+from compiler.frontends.keras.recurrent import Recurred, at, returned, unrolled
 from compiler.frontends.keras.registry import layer
 
 
@@ -35,8 +35,8 @@ def conv_recur(c: Call, zeros: bool | None = None) -> Recurred:
     zero = c.b.add(np.broadcast_to(np.float32(0), (batch, filters, *sizes)))
     mask = tensors(c.kwargs.get("mask"))
     inner = Call(c.b, c.layer, [Tensor(wide)], {}, c.run)
-    found = unrolled(inner, lambda z, states: _step(c, recurrent, z, *states), given or [zero, zero],
-                     mask[0].value if mask else c.first.mask, zeros)
+    found = unrolled(inner, lambda k, states: _step(c, recurrent, at(inner, inner.x, k), *states),
+                     given or [zero, zero], mask[0].value if mask else c.first.mask, zeros)
     return found if first else _last(c, found, dims)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.frontends.keras.call import Call, Tensor, tensors
-from compiler.frontends.keras.cells import SPEC, Cell, activation, cell_of, step
+from compiler.frontends.keras.cells import SPEC, Cell, activation, advanced, cell_of, shares, step
 from compiler.frontends.keras.config import invalid
 from compiler.frontends.keras.core import cast
 from compiler.frontends.keras.network import Layer
@@ -19,7 +19,8 @@ MOST_STEPS = 4096
 #: Gates of ONNX among those of Keras: input, output, forget, cell; update, reset, candidate.
 _ONNX_ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "SimpleRNN": (0,)}
 _NAMES = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN"}
-Step = Callable[[str, list[str]], tuple[str, list[str]]]
+#: Output and states after the step of that number, given the states before it.
+Step = Callable[[int, list[str]], tuple[str, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,12 @@ def recur(c: Call, zeros: bool | None = None) -> Recurred:
         found = _operator(c, cells[0], given)
         if found is not None:
             return found
-    return unrolled(c, lambda x, states: _stacked(c, cells, x, states), _start(c, cells, given), mask, zeros)
+    start = _start(c, cells, given)
+    if len(cells) > 1:
+        return unrolled(c, lambda k, states: _stacked(c, cells, at(c, c.x, k), states), start, mask, zeros)
+    inputs = [c.op("Transpose", [x], perm=[1, 0, 2]) for x in shares(c, cells[0], c.x)]  # of all steps at once
+    return unrolled(c, lambda k, states: advanced(c, cells[0], [at(c, x, k, 0) for x in inputs], states), start, mask,
+                    zeros)
 
 
 def _cells(c: Call) -> list[Cell]:
@@ -178,14 +184,16 @@ def unrolled(c: Call, advance: Step, states: list[str], mask: str, zeros: bool |
     backwards = c.config.flag("go_backwards")
     zeros = c.config.flag("zero_output_for_mask") if zeros is None else zeros
     outputs: list[str] = []
-    held = ""
+    held, start = "", c.b.const(states[0])
+    starts_with_nothing = start is not None and not start.any()  # then the output that is held is the state that is
+    flags = c.op("Transpose", [cast(c, mask, "bool")], perm=[1, 0]) if mask else ""
     for k in reversed(range(steps)) if backwards else range(steps):
-        y, new = advance(_at(c, c.x, k), states)
+        y, new = advance(k, states)
         if mask:
-            on = _at(c, cast(c, mask, "bool"), k)
+            on = at(c, flags, k, 0)
             states = [_where(c, on, n, s) for n, s in zip(new, states, strict=True)]
             nothing = c.b.add(np.broadcast_to(np.zeros((), c.dtype), c.b.shape(y)))
-            held = _where(c, on, y, held or nothing)
+            held = states[0] if starts_with_nothing and y == new[0] else _where(c, on, y, held or nothing)
             outputs.append(_where(c, on, y, nothing) if zeros else held)
         else:
             states = new
@@ -199,9 +207,9 @@ def unrolled(c: Call, advance: Step, states: list[str], mask: str, zeros: bool |
     return Recurred(joined[0] if len(joined) == 1 else c.op("Concat", joined, axis=1), last, states)
 
 
-def _at(c: Call, x: str, k: int) -> str:
-    """Step k of x (N, T, ...)."""
-    return c.op("Gather", [x, np.int64(k)], axis=1)
+def at(c: Call, x: str, k: int, axis: int = 1) -> str:
+    """Step k of x, whose steps are an axis: (N, T, ...) by default."""
+    return c.op("Gather", [x, np.int64(k)], axis=axis)
 
 
 def _where(c: Call, on: str, a: str, b: str) -> str:

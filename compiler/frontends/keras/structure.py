@@ -106,10 +106,10 @@ def _sequential(name: str, values: dict[str, Any], build: dict[str, Any], where:
 
 def _entry(first: Layer, values: dict[str, Any], build: dict[str, Any], where: str, prefix: str) -> Layer:
     """The input of a Sequential that states none: its shape is the first layer's, or what the model was built with."""
-    settings = first.config
-    while settings.get("batch_input_shape") is None and first.network is not None and first.kind == "Sequential":
-        first = next(iter(first.network.layers.values()))
-        settings = first.config
+    innermost = first
+    while innermost.config.get("batch_input_shape") is None and innermost.network is not None:
+        innermost = next(iter(innermost.network.layers.values()))
+    settings = innermost.config
     shape = (settings.get("batch_input_shape") or settings.get("batch_shape") or values.get("build_input_shape")
              or build.get("input_shape"))
     name = f"{first.name}_input" if first.kind != "InputLayer" else first.name

@@ -67,6 +67,13 @@ def test_a_first_layer_that_states_the_input(tmp_path: Path) -> None:
     assert graph.inputs == ["d_input"]
 
 
+def test_a_model_first_in_a_model_names_the_input_after_itself(tmp_path: Path) -> None:
+    inner = sequential(dense(batch_input_shape=[None, 3]))
+    inner["config"]["name"] = "stem"
+    graph = read(h5(tmp_path / "a.h5", sequential(inner), lambda file: weights(file, "stem")))
+    assert graph.inputs == ["stem_input"]
+
+
 def test_weights_without_their_model(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as found:
         read(h5(tmp_path / "a.h5", None))
