@@ -16,6 +16,7 @@ from compiler.frontends.inputs import Given
 from compiler.frontends.tensorflow import saved_model
 from compiler.frontends.tensorflow.bundle import Bundle
 from compiler.frontends.tensorflow.protos import message
+from compiler.frontends.tensorflow.scope import Scope
 from compiler.frontends.tensorflow.slices import box, key_of, place_of_text
 from compiler.frontends.tensorflow.snappy import decompress
 from compiler.ir import Graph
@@ -150,6 +151,15 @@ def test_a_model_is_cut_behind_what_reads_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run_graph(graph, {"call/scaled": x})[0], x)
     assert caught(nodes, tmp_path, shapes={"scaled": (2, 3)}).code == "INPUT_NAME"
     assert caught(nodes, tmp_path, shapes={"bytes": ()}).code == "ELEMENT_TYPE"
+
+
+def test_functions_name_the_results_of_nodes() -> None:
+    nodes = Nodes()
+    nodes.add("SparseFillEmptyRows", "rows")
+    nodes.add("Relu", "y")
+    scope = Scope({n.name: n for n in nodes.graph.node}, "")
+    found = [scope.index(r) for r in ("rows:output_values:0", "rows:empty_row_indicator:0", "rows:1", "y:activations:0")]
+    assert found == [1, 2, 1, 0]
 
 
 # ---- what cannot be meant --------------------------------------------------------------------------------------------
