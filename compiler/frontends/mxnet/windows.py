@@ -209,8 +209,10 @@ def _adaptive_average(c: Call) -> str:
     if rows % height == 0 and columns % width == 0:
         window = [rows // height, columns // width]
         return c.do("AveragePool", c.x, kernel_shape=window, strides=window)
+    # always the last axis: on the left a matrix would make a product of its own for every channel
     across = c.do("MatMul", c.x, c.like(c.x, _averaging(columns, width).T))
-    return c.do("MatMul", c.like(c.x, _averaging(rows, height)), across)
+    turned = c.transpose(across, [0, 1, 3, 2])
+    return c.transpose(c.do("MatMul", turned, c.like(c.x, _averaging(rows, height).T)), [0, 1, 3, 2])
 
 
 def _averaging(size: int, results: int) -> np.ndarray:
