@@ -82,7 +82,12 @@ def rows_view(ctx: Context, name: str) -> DramView:
     """The value in DRAM: row-major, or rows of such a value where they lie."""
     cut = ctx.graph.producer(name)
     here = name in ctx.dram and name not in ctx.tensors and cut is not None and cut.op == "Slice"
-    return ctx.dram[name] if here else dram_value(ctx, name)
+    return ctx.dram[name] if here and _inner_last(ctx.dram[name]) else dram_value(ctx, name)
+
+
+def _inner_last(view: DramView) -> bool:
+    """Whether the last axis is contiguous."""
+    return view.steps[-1] == view.dtype.size
 
 
 def _reorder(ctx: Context, to: DramView, far: DramView) -> None:

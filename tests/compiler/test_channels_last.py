@@ -44,3 +44,10 @@ def test_rows_at_a_time(channels: int, target: str, tmp_path_factory: pytest.Tem
     want = run(model, feeds_of(model), target).outputs["y"]
     got = run(model, feeds_of(model), machine).outputs["y"]
     np.testing.assert_allclose(got, want, rtol=limit, atol=limit)
+
+
+def test_over_two_cores() -> None:
+    """Stages compute rows of the convolution, which they cut out of the image where it lies."""
+    first, last = (compare(first_layer(3, 224, 1, where), neuroncore_pipeline_cores=2).time_ns
+                   for where in (False, True))
+    assert last < 1.05 * first + 12e3

@@ -51,6 +51,8 @@ CASES = {
     "log softmax": flat(node("LogSoftmax", ["x"], ["y"], axis=-1), lead=2),
     "slice": flat(node("Relu", ["x"], ["a"]), node("Slice", ["a", "low", "high", "last"], ["b"]),
                   node("Exp", ["b"], ["y"]), low=np.array([10001]), high=np.array([-7999]), last=LAST),
+    "slices of two": flat(node("Slice", ["x", "low", "high", "last"], ["b"]), node("Exp", ["b"], ["y"]),
+                          low=np.array([4]), high=np.array([N - 4]), last=LAST, lead=2),
     "split": flat(node("Split", ["x"], ["a", "b"], axis=1, num_outputs=2), node("Add", ["a", "b"], ["y"])),
     "join of odd lengths": flat(node("Concat", ["x", "x", "c"], ["y"], axis=1), c=np.ones((1, 7), np.float32)),
     "flattened": make([node("Flatten", ["x"], ["f"]), node("Exp", ["f"], ["g"]), node("MatMul", ["g", "w"], ["y"])],
