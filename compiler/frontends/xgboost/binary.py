@@ -86,13 +86,16 @@ class _Reader:
         return Learner(booster, objective, features, outputs, base_score, version < (1, 0), model, version)
 
     def tail(self, attributes: bool, delta: bool, metrics: bool) -> None:
-        """What follows the booster: texts that predictions do not depend on."""
+        """What follows the booster: texts that predictions do not depend on.
+
+        Release 1.2 keeps metrics among the attributes, and still announces a list of them.
+        """
         for pair in range(self.length() if attributes else 0):
             del pair
             self.text("attribute"), self.text("attribute")
         if delta:
             self.text("max_delta_step")
-        for metric in range(self.length() if metrics else 0):
+        for metric in range(self.length() if metrics and self.at < len(self.data) else 0):
             del metric
             self.text("metric")
 

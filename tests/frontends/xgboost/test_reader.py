@@ -197,6 +197,16 @@ def test_prefixes_of_old_binary_files() -> None:
     fails(b"bs64\t" + b"A", "XGBOOST_BINARY")
 
 
+def test_metrics_that_are_announced_only() -> None:
+    """Release 1.2 keeps metrics among the attributes, and still says that a list of them follows."""
+    leaf = np.array([(0, -1, -1, 0, 1.0)], [("parent", "<i4"), ("left", "<i4"), ("right", "<i4"), ("split", "<u4"),
+                                           ("value", "<f4")])
+    data = bytearray(binary_model(leaf))
+    attribute = b"".join(struct.pack("<Q", len(t)) + t for t in (b"metrics", b"auc;"))
+    data[12:28] = struct.pack("<4i", 1, 1, 1, 2)  # attributes, metrics, release
+    assert isinstance(read(bytes(data) + struct.pack("<Q", 1) + attribute, "m").model, Forest)
+
+
 def test_ubjson_values() -> None:
     def length(n: int) -> bytes:
         return b"U" + bytes([n])
