@@ -158,8 +158,8 @@ def test_functions_name_the_results_of_nodes() -> None:
     nodes.add("SparseFillEmptyRows", "rows")
     nodes.add("Relu", "y")
     scope = Scope({n.name: n for n in nodes.graph.node}, "")
-    found = [scope.index(r) for r in ("rows:output_values:0", "rows:empty_row_indicator:0", "rows:1", "y:activations:0")]
-    assert found == [1, 2, 1, 0]
+    refs = ("rows:output_values:0", "rows:empty_row_indicator:0", "rows:1", "y:activations:0")
+    assert [scope.index(r) for r in refs] == [1, 2, 1, 0]
 
 
 # ---- what cannot be meant --------------------------------------------------------------------------------------------
