@@ -18,6 +18,7 @@ from compiler.sharding.stages import Built, Stages
 
 BALANCED = 1.03  # slowest stage over the mean that needs no further round
 EVEN = 2.0  # slowest stage over the mean up to which sharing rows is taken to be worth it
+FEWER = 1.5  # slowest stage over the mean from which half as many stages are tried: handing on costs time too
 PATIENCE = 6  # rounds without a faster slowest stage
 ROUNDS = 30
 SHARING = (1, 2, 4)  # parts of a chip's DRAM bandwidth at which weights without room are priced
@@ -67,10 +68,9 @@ class _Round:
         """Whether no further round is worth its time."""
         return self.ns * len(self.times) <= BALANCED * sum(self.times)
 
-    @property
-    def even(self) -> bool:
-        """Whether another kind of line need not be looked at."""
-        return math.isfinite(self.ns) and max(self.times) * len(self.times) <= EVEN * sum(self.times)
+    def even(self, limit: float) -> bool:
+        """Whether the slowest stage takes at most `limit` times the mean."""
+        return math.isfinite(self.ns) and max(self.times) * len(self.times) <= limit * sum(self.times)
 
 
 class Sharder:
@@ -92,7 +92,7 @@ class Sharder:
         neighbours fetch is seen in the rounds only.
 
         Images joined from rows are on chip whole, and rows of an input may be slow to hand on: where stages come out
-        uneven, or cannot be built, no rows are shared if that is better.
+        uneven, or cannot be built, no rows are shared, or half as many stages made, if that is better.
 
         Args:
             pinned: weights that fit all are worth more than balance.
@@ -102,8 +102,10 @@ class Sharder:
         for rows in (True, False):
             line = self._line(stages, rows)
             found.append((line, self._best(self._tried(line, stages, pinned), pinned)))
-            if found[0][1].even:
+            if found[0][1].even(EVEN):
                 break
+        if stages > 1 and not found[0][1].even(FEWER):
+            found.append((found[0][0], self._best(self._tried(found[0][0], stages // 2, pinned), pinned)))
         line, best = min(found, key=lambda f: f[1].rank(pinned))
         return Pipelined(line, best.ends, tuple(self.stages.build(line, best.ends)))
 
