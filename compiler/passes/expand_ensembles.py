@@ -89,9 +89,9 @@ def _planned(graph: Graph, node: Node) -> Plan | str:
         return f"{error} is not known"
     if why := _weights_reason(node, nodes):
         return why
-    inner = nodes.yes >= 0
+    compared = (nodes.yes >= 0) & (nodes.mode != MODES.index("BRANCH_MEMBER"))
     infinite = (nodes.value == np.inf) & np.isin(nodes.mode, [MODES.index(m) for m in ("BRANCH_LEQ", "BRANCH_GT")])
-    values = [np.where(inner, np.abs(nodes.value), 0), *(np.abs(m) for m in nodes.members.values())]
+    values = [np.where(compared, np.abs(nodes.value), 0), *(np.abs(m) for m in nodes.members.values())]
     if not np.all((values[0] < BEFORE_LARGEST) | infinite) or not all(np.all(v < BEFORE_LARGEST) for v in values[1:]):
         return f"a threshold is not below {LARGEST:g}"
     return blocks_of(nodes, graph.shape(node.inputs[0])[1])

@@ -219,7 +219,7 @@ def test_membership() -> None:
         tree_roots=[0], nodes_featureids=[0, 1, 0], nodes_truenodeids=[1, 0, 1], nodes_falsenodeids=[2, 2, 3],
         nodes_trueleafs=[0, 1, 1], nodes_falseleafs=[0, 1, 1], leaf_targetids=[0, 1, 2, 0], n_targets=3,
         nodes_modes=numpy_helper.from_array(np.array([0, 6, 6], np.uint8)),
-        nodes_splits=numpy_helper.from_array(np.array([0.1, 0, 0], np.float32)),
+        nodes_splits=numpy_helper.from_array(np.array([0.1, np.nan, np.nan], np.float32)),  # a set has no threshold
         membership_values=numpy_helper.from_array(np.array([1.0, -1, np.nan, 3.75, 1, np.nan], np.float32)),
         leaf_weights=numpy_helper.from_array(np.array([1, 2, 3, 4], np.float32)))
     model = model_of("TreeEnsemble", REGRESSION, version=5, **attrs)
