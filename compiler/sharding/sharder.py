@@ -104,7 +104,7 @@ class Sharder:
             found.append((line, self._best(self._tried(line, stages, pinned), pinned)))
             if found[0][1].even(EVEN):
                 break
-        if stages > 1 and not found[0][1].even(FEWER):
+        if stages > 1 and not found[0][1].streamed_bytes and not found[0][1].even(FEWER):
             found.append((found[0][0], self._best(self._tried(found[0][0], stages // 2, pinned), pinned)))
         line, best = min(found, key=lambda f: f[1].rank(pinned))
         return Pipelined(line, best.ends, tuple(self.stages.build(line, best.ends)))
